@@ -1,0 +1,23 @@
+"""The networks and their configurations. Importing this package registers them with the Auto classes."""
+
+from transformers import AutoConfig, AutoModel
+
+from .configuration_focalmre import FocalMREConfig
+from .modeling_focalmre import FocalMREForRelationClassification, FocalMREOutput, FocalMREPreTrainedModel
+
+MODELS = {FocalMREConfig.model_type: FocalMREForRelationClassification}
+
+for _model in MODELS.values():
+    AutoConfig.register(_model.config_class.model_type, _model.config_class)
+    AutoModel.register(_model.config_class, _model)
+    # So that `save_pretrained` and `push_to_hub` put the code beside the weights.
+    _model.config_class.register_for_auto_class()
+    _model.register_for_auto_class("AutoModel")
+
+__all__ = [
+    "MODELS",
+    "FocalMREConfig",
+    "FocalMREForRelationClassification",
+    "FocalMREOutput",
+    "FocalMREPreTrainedModel",
+]

@@ -1,0 +1,202 @@
+"""Image focal augmentation (FocalMRE, section 3.3): pictures read safely, regions framed or cropped."""
+
+import io
+import math
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps
+
+Box = list[float] | tuple[float, float, float, float]
+Size = tuple[int, int]
+
+# Colours and width of the frames, of the official code.
+GROUNDED_COLOR = (255, 0, 0)
+DETECTED_COLOR = (0, 0, 255)
+FRAME_WIDTH = 3
+
+# Released boxes are sums of fractions: they may leave the image by a rounding error.
+BOX_TOLERANCE = 1e-6
+
+
+def load_image(image: Any) -> Image.Image:
+    """Read a picture as people see it: upright, opaque, eight bits a channel, the first frame of an animation.
+
+    Args:
+        image: a PIL image, a path, the bytes of an image file, or an array (height, width[, channels]) of uint8.
+
+    Returns:
+        A PIL image in RGB. Transparent parts are white.
+
+    Raises:
+        ValueError: if it is no picture, is damaged, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
+        FileNotFoundError: if there is no file at the path.
+    """
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8:
+            raise ValueError(f"An image array must be of uint8, got {image.dtype}.")
+        image = Image.fromarray(image)
+    name = repr(image) if isinstance(image, (str, os.PathLike)) else f"<{type(image).__name__}>"
+    try:
+        with warnings.catch_warnings():
+            # PIL only warns between one and two times its limit.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if isinstance(image, (str, os.PathLike)):
+                with Image.open(image) as file:
+                    return _to_rgb(file)
+            if isinstance(image, bytes):
+                with Image.open(io.BytesIO(image)) as file:
+                    return _to_rgb(file)
+    except FileNotFoundError:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise ValueError(f"The image {name} is too large: {error}") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ValueError(f"The image {name} cannot be read: {error}") from error
+    if not isinstance(image, Image.Image):
+        raise ValueError(f"An image must be a PIL image, a path, bytes or an array, got {name}.")
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise ValueError(f"The image {image.width} x {image.height} is too large: the limit is {limit} pixels.")
+    try:
+        return _to_rgb(image)
+    except (OSError, SyntaxError, EOFError) as error:
+        raise ValueError(f"The image {getattr(image, 'filename', '') or name} cannot be read: {error}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if getattr(image, "n_frames", 1) > 1:
+        image.seek(0)
+    if image.mode == "RGB" and "transparency" not in image.info:
+        rgb = ImageOps.exif_transpose(image)
+        rgb.load()
+        return rgb if rgb is not image else image.copy()
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith(("I", "F")):
+        return _sixteen_bits_to_rgb(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        background = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(background, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _sixteen_bits_to_rgb(image: Image.Image) -> Image.Image:
+    """PIL's own conversion clips at 255, which turns most of such a picture white."""
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"its pixels (mode {image.mode}) are not of 8 or 16 bits")
+    return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
+
+
+def check_boxes(boxes: list[Box] | None, name: str) -> list[Box]:
+    """Check boxes and cut rounding errors off.
+
+    Args:
+        boxes: boxes `[x_min, y_min, x_max, y_max]` in fractions of the image, or none.
+        name: what to call them in an error.
+
+    Returns:
+        The boxes, all within the image.
+
+    Raises:
+        ValueError: if a box is not four finite numbers, leaves the image, or has no area.
+    """
+    checked = []
+    for index, box in enumerate(boxes if boxes is not None else []):
+        values = [float(value) for value in box] if np.shape(box) == (4,) else []
+        x_min, y_min, x_max, y_max = values or [math.nan] * 4
+        # Every comparison with NaN is false.
+        inside = -BOX_TOLERANCE <= min(x_min, y_min) and max(x_max, y_max) <= 1 + BOX_TOLERANCE
+        if not (inside and x_min < x_max and y_min < y_max):
+            raise ValueError(
+                f"`{name}[{index}]` must be [x_min, y_min, x_max, y_max] in fractions of the image with "
+                f"0 <= min < max <= 1, got {box!r}."
+            )
+        checked.append([min(max(value, 0.0), 1.0) for value in values])
+    return checked
+
+
+class Canvas:
+    """One post's picture, brought to the model's resolution once, with and without frames.
+
+    Args:
+        image: the picture, RGB.
+        size: width and height the model wants.
+        shortest_edge: what `resize="center_crop"` scales the shorter side to before it cuts out the middle.
+        resample: PIL's resampling filter.
+        resize: `"squash"` scales the whole picture to `size`; `"center_crop"` keeps its proportions and loses the
+            sides, as CLIP's image processor does.
+        draw_at: `"model"` draws frames at the model's resolution; `"source"` on the full-size picture, before it is
+            scaled, as the official code does.
+
+    Raises:
+        ValueError: if the scaled picture would have more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
+    """
+
+    def __init__(self, image: Image.Image, size: Size, shortest_edge: int, resample: int, resize: str, draw_at: str):
+        self.image = image
+        self.size = size
+        self.shortest_edge = shortest_edge
+        self.resample = resample
+        self.resize = resize
+        self.draw_at = draw_at
+        self._original = None
+
+    def original(self) -> Image.Image:
+        """The picture without a frame, at the model's resolution."""
+        if self._original is None:
+            self._original = self._fit(self.image)
+        return self._original
+
+    def framed(self, box: Box, color: tuple[int, int, int]) -> Image.Image:
+        """The whole picture with a frame around the box, at the model's resolution."""
+        if self.draw_at == "source":
+            image = self.image.copy()
+            width, height = image.size
+            # Fractions of pixels are left to PIL, as in the official code.
+            edges = [box[0] * width, box[1] * height, box[2] * width, box[3] * height]
+            ImageDraw.Draw(image).rectangle(edges, outline=color, width=FRAME_WIDTH)
+            return self._fit(image)
+        image = self.original().copy()
+        scaled, (left, top) = self._scaled_size(self.image.size)
+        x_min, x_max = _pixel_range(box[0], box[2], scaled[0])
+        y_min, y_max = _pixel_range(box[1], box[3], scaled[1])
+        edges = [x_min - left, y_min - top, x_max - left, y_max - top]
+        ImageDraw.Draw(image).rectangle(edges, outline=color, width=FRAME_WIDTH)
+        return image
+
+    def cropped(self, box: Box) -> Image.Image:
+        """What is inside the box alone, at the model's resolution."""
+        x_min, x_max = _pixel_range(box[0], box[2], self.image.width)
+        y_min, y_max = _pixel_range(box[1], box[3], self.image.height)
+        return self._fit(self.image.crop((x_min, y_min, x_max + 1, y_max + 1)))
+
+    def _scaled_size(self, size: Size) -> tuple[Size, Size]:
+        """The size to scale to, and the left and top edge of what is kept of that."""
+        if self.resize == "squash":
+            return self.size, (0, 0)
+        shorter = min(size)
+        width, height = (int(self.shortest_edge * side / shorter) for side in size)
+        return (width, height), ((width - self.size[0]) // 2, (height - self.size[1]) // 2)
+
+    def _fit(self, image: Image.Image) -> Image.Image:
+        scaled, (left, top) = self._scaled_size(image.size)
+        limit = Image.MAX_IMAGE_PIXELS
+        if limit is not None and scaled[0] * scaled[1] > limit:
+            raise ValueError(
+                f"An image of {image.width} x {image.height} pixels is too narrow for resize='center_crop': scaled it "
+                f"would be {scaled[0]} x {scaled[1]}. Use resize='squash'."
+            )
+        image = image.resize(scaled, self.resample)
+        if scaled == self.size:
+            return image
+        return image.crop((left, top, left + self.size[0], top + self.size[1]))
+
+
+def _pixel_range(start: float, end: float, length: int) -> tuple[int, int]:
+    """First and last pixel of a range given in fractions of `length` pixels; at least one pixel."""
+    first = min(round(start * length), length - 1)
+    return first, max(first, round(end * length) - 1)

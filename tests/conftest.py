@@ -1,0 +1,109 @@
+"""Tiny tokenizer, towers, processors and models, made in memory: no test needs a model hub."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from transformers import BertTokenizer, CLIPImageProcessor
+
+from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification
+from mmre.processing import FocalMREProcessor
+
+SHARED_MNRE = Path(__file__).resolve().parents[2] / "shared" / "mnre"
+RELATIONS = ["None", "/per/per/couple", "/per/misc/awarded", "/per/org/member_of"]
+WORDS = "rt @ : # rafael nadal weds mery perello in south wales the a of and new york city".split()
+IMAGE_SIZE = 32
+
+
+@pytest.fixture(scope="session")
+def shared_mnre() -> Path:
+    """The real MNRE files, where they are."""
+    if not SHARED_MNRE.is_dir():
+        pytest.skip("the MNRE files are not there")
+    return SHARED_MNRE
+
+
+@pytest.fixture
+def make_tokenizer():
+    """A BERT tokenizer that knows a few words and all ASCII characters."""
+
+    def make() -> BertTokenizer:
+        characters = [chr(code) for code in range(33, 127)]
+        tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *characters, *("##" + c for c in characters)]
+        return BertTokenizer(vocab={token: index for index, token in enumerate(dict.fromkeys(tokens))})
+
+    return make
+
+
+@pytest.fixture
+def make_processor(make_tokenizer):
+    """A processor for 32 x 32 pictures; arguments are those of `FocalMREProcessor`."""
+
+    def make(size: int = IMAGE_SIZE, **arguments) -> FocalMREProcessor:
+        image_processor = CLIPImageProcessor(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
+        return FocalMREProcessor(image_processor, make_tokenizer(), **arguments)
+
+    return make
+
+
+@pytest.fixture
+def tiny_config():
+    """A configuration with two-layer towers of different widths; arguments are those of `FocalMREConfig`."""
+
+    def make(**arguments) -> FocalMREConfig:
+        arguments.setdefault("text_config", {"model_type": "bert", "vocab_size": 250, **_layers(16)})
+        arguments.setdefault(
+            "vision_config",
+            {"model_type": "clip_vision_model", "image_size": IMAGE_SIZE, "patch_size": 8, **_layers(24)},
+        )
+        arguments.setdefault("id2label", dict(enumerate(RELATIONS)))
+        arguments.setdefault("label2id", {name: index for index, name in enumerate(RELATIONS)})
+        return FocalMREConfig(**arguments)
+
+    return make
+
+
+def _layers(size: int) -> dict:
+    return {
+        "hidden_size": size,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 2 * size,
+        # Large initial weights, so that a mistake shows in the logits.
+        "initializer_range": 0.3,
+    }
+
+
+@pytest.fixture
+def tiny_model(tiny_config):
+    """A model in evaluation mode, the same for the same arguments; arguments are those of `FocalMREConfig`."""
+
+    def make(**arguments) -> FocalMREForRelationClassification:
+        torch.manual_seed(0)
+        arguments.setdefault("initializer_range", 0.3)
+        model = FocalMREForRelationClassification(tiny_config(**arguments)).eval()
+        with torch.no_grad():
+            for fusion in (model.grounded_fusion, model.detected_fusion):
+                fusion.weights += torch.randn_like(fusion.weights)
+        return model
+
+    return make
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    """A picture without a symmetry: each pixel tells where it is."""
+    width, height = 80, 60
+    pixels = bytes(
+        value
+        for y in range(height)
+        for x in range(width)
+        for value in (x * 255 // width, y * 255 // height, x * y % 256)
+    )
+    return Image.frombytes("RGB", (width, height), pixels)

@@ -1,0 +1,218 @@
+"""The synthetic posts: reproducible, well-formed, and with the label in the picture and nowhere else."""
+
+import math
+import random
+from collections import Counter
+
+import datasets
+import pytest
+from PIL import ImageChops
+
+from mmre.processing.posts import NEGATIVE_RELATION, post_features
+from mmre.processing.synthetic_posts import SYNTHETIC_RELATIONS, make_synthetic_posts, synthetic_post
+
+IMAGE_SIZE = (160, 120)
+CHANCE = 1 / len(SYNTHETIC_RELATIONS)
+# Held-out posts per relation are about 60: one standard deviation of the mean recall of a guess is 0.014.
+MARGIN = 0.05
+
+
+@pytest.fixture(scope="module")
+def posts():
+    return make_synthetic_posts()
+
+
+@pytest.fixture(scope="module")
+def rows(posts):
+    """All rows of each split, with the encoded bytes of the pictures."""
+    return {split: _encoded(posts[split]) for split in posts}
+
+
+def _encoded(split: datasets.Dataset) -> list[dict]:
+    return split.cast_column("image", datasets.Image(decode=False)).to_list()
+
+
+def _all(rows):
+    return [row for split in rows.values() for row in split]
+
+
+def test_schema(posts):
+    assert {name: split.num_rows for name, split in posts.items()} == {"train": 2000, "validation": 300, "test": 300}
+    assert SYNTHETIC_RELATIONS[0] == NEGATIVE_RELATION
+    assert len(set(SYNTHETIC_RELATIONS)) >= 7
+    for split in posts.values():
+        assert split.features == post_features(SYNTHETIC_RELATIONS)
+    picture = posts["test"][0]["image"]
+    assert (picture.mode, picture.size, picture.format) == ("RGB", IMAGE_SIZE, "PNG")
+
+
+def test_other_image_sizes():
+    posts = make_synthetic_posts(num_train=3, num_validation=0, num_test=0, image_size=(90, 131))
+    assert [row["image"].size for row in posts["train"]] == [(90, 131)] * 3
+
+
+def test_same_seed_gives_the_same_bytes_whatever_the_sizes_of_the_splits(rows):
+    again = make_synthetic_posts(num_train=40, num_validation=2, num_test=30)
+    for split in again:
+        assert _encoded(again[split]) == rows[split][: again[split].num_rows]
+
+
+def test_another_seed_gives_other_posts(rows):
+    other = _encoded(make_synthetic_posts(num_train=40, num_validation=0, num_test=0, seed=1)["train"])
+    for mine, theirs in zip(rows["train"], other):
+        assert mine["tokens"] != theirs["tokens"]
+        assert mine["image"]["bytes"] != theirs["image"]["bytes"]
+
+
+def test_splits_share_nothing(rows):
+    every_row = _all(rows)
+    for content in (
+        [row["id"] for row in every_row],
+        [" ".join(row["tokens"]) for row in every_row],
+        [row["image"]["bytes"] for row in every_row],
+    ):
+        assert len(set(content)) == len(every_row)
+
+
+def test_relations_are_balanced_but_for_a_larger_none(rows):
+    for split in rows.values():
+        share = Counter(row["relation"] for row in split)
+        assert 0.25 < share[0] / len(split) < 0.35
+        assert all(0.06 < share[i] / len(split) < 0.14 for i in range(1, len(SYNTHETIC_RELATIONS)))
+
+
+def test_spans_are_inside_the_text_and_apart(rows):
+    tail_first = 0
+    for row in _all(rows):
+        head, tail = row["head"], row["tail"]
+        for span in (head, tail):
+            assert 0 <= span["start"] < span["end"] <= len(row["tokens"])
+        assert head["end"] <= tail["start"] or tail["end"] <= head["start"]
+        tail_first += tail["start"] < head["start"]
+    assert 0.4 < tail_first / len(_all(rows)) < 0.6
+
+
+def test_texts_look_like_posts(rows):
+    words = Counter(word for row in _all(rows) for word in set(row["tokens"]))
+    assert words["RT"] and words["&amp;"] and words["🔥"] and words["#TBT"]
+    lengths = {row["head"]["end"] - row["head"]["start"] for row in _all(rows)}
+    assert lengths == {1, 2, 3}
+
+
+def test_boxes_are_valid(rows):
+    for row in _all(rows):
+        assert 1 <= len(row["grounded_regions"]) <= 4
+        assert 0 <= len(row["detected_regions"]) <= 3
+        for x_min, y_min, x_max, y_max in row["grounded_regions"] + row["detected_regions"]:
+            assert 0 <= x_min < x_max <= 1
+            assert 0 <= y_min < y_max <= 1
+    assert {len(row["grounded_regions"]) for row in _all(rows)} == {1, 2, 3, 4}
+    assert {len(row["detected_regions"]) for row in _all(rows)} == {0, 1, 2, 3}
+
+
+def test_the_relation_changes_the_picture_in_one_grounded_box_and_nothing_else():
+    places = Counter()
+    for seed in range(40):
+        neutral, *others = [synthetic_post(random.Random(seed), name, IMAGE_SIZE) for name in SYNTHETIC_RELATIONS]
+        for other in others:
+            for column in set(neutral) - {"image", "relation"}:
+                assert other[column] == neutral[column]
+            x_min, y_min, x_max, y_max = ImageChops.difference(neutral["image"], other["image"]).getbbox()
+            holding = [
+                i
+                for i, box in enumerate(neutral["grounded_regions"])
+                if box[0] * 160 <= x_min and box[1] * 120 <= y_min and x_max <= box[2] * 160 and y_max <= box[3] * 120
+            ]
+            assert len(holding) == 1
+        places[holding[0]] += 1
+    assert set(places) == {0, 1, 2, 3}  # and it may stand anywhere among the grounded ones
+
+
+def _held_out_recall(words_of, rows) -> float:
+    """Mean recall over the relations of naive Bayes on the words of `words_of`, fitted on train."""
+    counts = [Counter() for _ in SYNTHETIC_RELATIONS]
+    for row in rows["train"]:
+        counts[row["relation"]].update(words_of(row))
+    vocabulary = len(set().union(*counts))
+    totals = [count.total() for count in counts]
+
+    def score(label, words):
+        return sum(math.log((counts[label][word] + 1) / (totals[label] + vocabulary)) for word in words)
+
+    right, gold = Counter(), Counter()
+    for row in rows["validation"] + rows["test"]:
+        words = list(words_of(row))
+        guess = max(range(len(counts)), key=lambda label: score(label, words))
+        gold[row["relation"]] += 1
+        right[row["relation"]] += guess == row["relation"]
+    return sum(right[label] / gold[label] for label in gold) / len(gold)
+
+
+def _entities(row):
+    return [(name, row["tokens"][i]) for name in ("head", "tail") for i in range(row[name]["start"], row[name]["end"])]
+
+
+@pytest.mark.parametrize(
+    "words_of",
+    [
+        pytest.param(lambda row: row["tokens"], id="text"),
+        pytest.param(_entities, id="entities"),
+        pytest.param(lambda row: row["caption"].split(), id="caption"),
+        pytest.param(lambda row: [row["caption"], *row["tokens"], *_entities(row)], id="together"),
+    ],
+)
+def test_words_do_not_tell_the_relation(rows, words_of):
+    assert abs(_held_out_recall(words_of, rows) - CHANCE) < MARGIN
+
+
+def _areas(boxes):
+    return [(x_max - x_min) * (y_max - y_min) for x_min, y_min, x_max, y_max in boxes]
+
+
+def _mean(values):
+    return sum(values) / max(1, len(values))
+
+
+NOT_CONTENT = {
+    "number of grounded regions": lambda row: len(row["grounded_regions"]),
+    "number of detected regions": lambda row: len(row["detected_regions"]),
+    "regions found both ways": lambda row: sum(box in row["grounded_regions"] for box in row["detected_regions"]),
+    "area of the first grounded region": lambda row: _areas(row["grounded_regions"])[0],
+    "area of the last grounded region": lambda row: _areas(row["grounded_regions"])[-1],
+    "area of the largest grounded region": lambda row: max(_areas(row["grounded_regions"])),
+    "area of the smallest grounded region": lambda row: min(_areas(row["grounded_regions"])),
+    "mean area of the detected regions": lambda row: _mean(_areas(row["detected_regions"])),
+    "place of the largest grounded region": lambda row: max(enumerate(_areas(row["grounded_regions"])), key=lambda p: p[1])[0],
+    "aspect of the first grounded region": lambda row: (
+        (row["grounded_regions"][0][2] - row["grounded_regions"][0][0])
+        / (row["grounded_regions"][0][3] - row["grounded_regions"][0][1])
+    ),
+    "left of the first grounded region": lambda row: row["grounded_regions"][0][0],
+    "top of the first grounded region": lambda row: row["grounded_regions"][0][1],
+    "mean left of the grounded regions": lambda row: _mean([box[0] for box in row["grounded_regions"]]),
+    "mean top of the grounded regions": lambda row: _mean([box[1] for box in row["grounded_regions"]]),
+    "grounded regions from left to right": lambda row: row["grounded_regions"] == sorted(row["grounded_regions"]),
+    "words in the text": lambda row: len(row["tokens"]),
+    "letters in the text": lambda row: len(" ".join(row["tokens"])),
+    "letters in the caption": lambda row: len(row["caption"]),
+    "words in the head": lambda row: row["head"]["end"] - row["head"]["start"],
+    "words in the tail": lambda row: row["tail"]["end"] - row["tail"]["start"],
+    "words between head and tail": lambda row: row["tail"]["start"] - row["head"]["start"],
+    "bytes of the picture": lambda row: len(row["image"]["bytes"]),
+}
+
+
+@pytest.mark.parametrize("name", NOT_CONTENT)
+def test_what_is_not_content_does_not_tell_the_relation(rows, name):
+    value_of = NOT_CONTENT[name]
+    values = sorted(value_of(row) for row in rows["train"])
+    borders = [values[len(values) * i // 20] for i in range(1, 20)]  # at most 20 ranges, about equally full
+
+    recall = _held_out_recall(lambda row: [sum(value_of(row) > border for border in borders)], rows)
+    assert abs(recall - CHANCE) < MARGIN
+
+
+def test_the_measure_sees_a_leak(rows):
+    """Otherwise the tests above would prove nothing: one post in four tells here."""
+    recall = _held_out_recall(lambda row: [row["relation"] if row["id"][-1] in "02468" else "nothing"], rows)
+    assert recall > 0.5
