@@ -1,0 +1,6 @@
+"""How good, how robust and why: the metric, the protocols and the tools to compare results."""
+
+from .protocols import align_noise
+from .relation_f1 import RelationF1, relation_f1
+
+__all__ = ["RelationF1", "align_noise", "relation_f1"]

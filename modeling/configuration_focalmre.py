@@ -28,7 +28,8 @@ class FocalMREConfig(PreTrainedConfig):
         initializer_range (`float`): standard deviation of the new layers' initial weights.
 
     Raises:
-        ValueError: if a number of regions is negative, or an encoder cannot serve as a tower.
+        StrictDataclassError: (of `huggingface_hub`) if a value has the wrong type or is out of range, or an encoder
+            cannot serve as a tower.
     """
 
     model_type = "focalmre"
@@ -56,27 +57,30 @@ class FocalMREConfig(PreTrainedConfig):
         for name in ("num_grounded_regions", "num_detected_regions"):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}.")
+        if any(size < 1 for size in self.classifier_hidden_sizes):
+            raise ValueError(f"`classifier_hidden_sizes` must be positive, got {self.classifier_hidden_sizes}.")
         if not 0 <= self.focal_dropout < 1:
             raise ValueError(f"`focal_dropout` must be in [0, 1), got {self.focal_dropout}.")
         if self.text_config.is_encoder_decoder:
             raise ValueError(
                 f"`text_config` must be an encoder alone, but {self.text_config.model_type!r} is an encoder-decoder."
             )
-        if not hasattr(self.vision_config, "patch_size"):
-            raise ValueError(
-                f"`vision_config` must be a ViT-like encoder with a `patch_size`, but "
-                f"{self.vision_config.model_type!r} has none."
-            )
+        # ConvNeXt and other pyramids have a `patch_size`, but neither one width nor a sequence of patches.
+        for name in ("patch_size", "hidden_size"):
+            if not hasattr(self.vision_config, name):
+                raise ValueError(
+                    f"`vision_config` must be a ViT-like encoder with a `{name}`, but "
+                    f"{self.vision_config.model_type!r} has none."
+                )
 
 
 def _tower_config(values: dict | PreTrainedConfig | None, default_model_type: str) -> PreTrainedConfig:
-    """A tower's configuration as an object that has no dtype of its own: the whole model has one dtype."""
+    """A tower's configuration as an object."""
     if values is None:
         values = {"model_type": default_model_type}
     if isinstance(values, dict):
         values = dict(values)
         values = CONFIG_MAPPING[values.pop("model_type", default_model_type)](**values)
-    values.dtype = None
     return values
 
 

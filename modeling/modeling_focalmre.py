@@ -186,8 +186,10 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
 
     def __init__(self, config: FocalMREConfig):
         super().__init__(config)
-        self.text_model = AutoModel.from_config(config.text_config)
-        self.vision_model = AutoModel.from_config(config.vision_config)
+        # The whole model has one dtype, whatever the towers' configurations say.
+        dtype = torch.get_default_dtype()
+        self.text_model = AutoModel.from_config(config.text_config, dtype=dtype)
+        self.vision_model = AutoModel.from_config(config.vision_config, dtype=dtype)
         self.num_regions = config.num_grounded_regions + config.num_detected_regions
         self.region_fusions = nn.ModuleList(
             RegionFusion(config) for _ in range(1 if config.share_region_weights else self.num_regions)

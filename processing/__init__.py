@@ -2,8 +2,10 @@
 
 from transformers import AutoProcessor
 
+from .mnre import load_mnre
 from .posts import NEGATIVE_RELATION, PostCollator, post_features
 from .processing_focalmre import FocalMREProcessor
+from .synthetic_posts import make_synthetic_posts
 
 # By model type. Processors do not know the configuration classes: `AutoProcessor` finds them by their names.
 PROCESSORS = {"focalmre": FocalMREProcessor}
@@ -12,4 +14,12 @@ for _model_type, _processor in PROCESSORS.items():
     AutoProcessor.register(_model_type, _processor)
     _processor.register_for_auto_class()
 
-__all__ = ["NEGATIVE_RELATION", "PROCESSORS", "FocalMREProcessor", "PostCollator", "post_features"]
+__all__ = [
+    "NEGATIVE_RELATION",
+    "PROCESSORS",
+    "FocalMREProcessor",
+    "PostCollator",
+    "load_mnre",
+    "make_synthetic_posts",
+    "post_features",
+]

@@ -4,6 +4,9 @@ Markers are inserted as ids between the tokens of the plain text, never pasted i
 contains a marker cannot forge one.
 """
 
+import operator
+import unicodedata
+
 from transformers import PreTrainedTokenizerBase
 
 Span = tuple[int, int]
@@ -45,8 +48,10 @@ def join_words(words: list[str], span: Span, name: str) -> Span:
     """The character span, in the words joined by single spaces, of a span of words.
 
     Raises:
-        ValueError: if the span is empty or not within the words.
+        ValueError: if the span is empty or not within the words, or these are not strings.
     """
+    if not hasattr(words, "__iter__") or not all(isinstance(word, str) for word in words):
+        raise ValueError(f"A text must be a string or a list of words, got {words!r}.")
     start, end = check_span(span, len(words), name, "words", words)
     offset = sum(len(word) + 1 for word in words[:start])
     return offset, offset + len(" ".join(words[start:end]))
@@ -62,8 +67,8 @@ def check_span(span: Span, length: int, name: str, unit: str, content: str | lis
         ValueError: if it is no pair of integers, is empty, or does not lie within the text.
     """
     try:
-        start, end = (int(value) for value in span)
-        is_span = (start, end) == tuple(span) and 0 <= start < end <= length
+        start, end = (operator.index(value) for value in span)
+        is_span = 0 <= start < end <= length
     except (TypeError, ValueError):
         is_span = False
     if not is_span:
@@ -97,12 +102,9 @@ def encode_marked_text(
     Raises:
         ValueError: if a span is not within the text or has nothing but white space in it.
     """
-    for name, span in (("head", head), ("tail", tail)):
-        start, end = check_span(span, len(text), name, "characters", text)
-        if not text[start:end].strip():
-            raise ValueError(f"`{name}` must name an entity, but {span!r} is white space in the text {text!r}.")
-    ids, offsets = _tokenize(tokenizer, text, cuts={*head, *tail})
-    spans = [_token_span(offsets, span) for span in (head, tail)]
+    entities = [_entity_span(text, span, name) for span, name in ((head, "head"), (tail, "tail"))]
+    ids, offsets = _tokenize(tokenizer, text, cuts={edge for entity in entities for edge in entity})
+    spans = [_token_span(offsets, entity) for entity in entities]
     kept = _tokens_to_keep(len(ids), spans, max_tokens - NUM_MARKERS)
     spans = [tuple(sum(index < edge for index in kept) for edge in span) for span in spans]
     return _insert_markers([ids[index] for index in kept], spans, marker_ids)
@@ -118,10 +120,20 @@ def special_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], li
     raise ValueError(f"{type(tokenizer).__name__} does not keep a text's tokens when it adds its special tokens.")
 
 
+def _entity_span(text: str, span: Span, name: str) -> Span:
+    """The span without the white space at its ends, which many tokenizers take for a part of the next word."""
+    start, end = check_span(span, len(text), name, "characters", text)
+    entity = text[start:end].strip()
+    if not entity:
+        raise ValueError(f"`{name}` must name an entity, but {span!r} is white space in the text {text!r}.")
+    start = text.index(entity, start)
+    return start, start + len(entity)
+
+
 def _tokenize(tokenizer: PreTrainedTokenizerBase, text: str, cuts: set[int]) -> tuple[list[int], list[Span]]:
-    """Token ids and their character offsets; no token reaches over a cut."""
+    """Token ids and their character offsets; no token reaches over a cut, and none is a special one."""
     inside_words = [
-        cut for cut in sorted(cuts) if 0 < cut < len(text) and not (text[cut - 1].isspace() or text[cut].isspace())
+        cut for cut in sorted(cuts) if 0 < cut < len(text) and not (_is_space(text[cut - 1]) or _is_space(text[cut]))
     ]
     edges = [0, *inside_words, len(text)]
     ids, offsets = [], []
@@ -137,7 +149,15 @@ def _tokenize(tokenizer: PreTrainedTokenizerBase, text: str, cuts: set[int]) -> 
         )
         ids += piece["input_ids"]
         offsets += [(start + first, start + last) for first, last in piece["offset_mapping"]]
-    return ids, offsets
+    # Unigram tokenizers find their special tokens all the same, as words of the vocabulary: cut off their last letter.
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    forged = {last - 1 for index, (first, last) in zip(ids, offsets) if index in special and last - first > 1}
+    return (ids, offsets) if forged <= cuts else _tokenize(tokenizer, text, cuts | forged)
+
+
+def _is_space(character: str) -> bool:
+    """Whether words end here for every tokenizer; some drop control characters and join what they separate."""
+    return character in "\t\n\r" or (character.isspace() and unicodedata.category(character) != "Cc")
 
 
 def _token_span(offsets: list[Span], span: Span) -> Span:

@@ -1,7 +1,6 @@
 """Image focal augmentation (FocalMRE, section 3.3): pictures read safely, regions framed or cropped."""
 
 import io
-import math
 import os
 import warnings
 from typing import Any
@@ -25,7 +24,8 @@ def load_image(image: Any) -> Image.Image:
     """Read a picture as people see it: upright, opaque, eight bits a channel, the first frame of an animation.
 
     Args:
-        image: a PIL image, a path, the bytes of an image file, or an array (height, width[, channels]) of uint8.
+        image: a PIL image (of an animation, the frame it stands at), a path, the bytes of an image file, or an array
+            (height, width[, channels]) of uint8.
 
     Returns:
         A PIL image in RGB. Transparent parts are white.
@@ -35,52 +35,50 @@ def load_image(image: Any) -> Image.Image:
         FileNotFoundError: if there is no file at the path.
     """
     if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8:
-            raise ValueError(f"An image array must be of uint8, got {image.dtype}.")
-        image = Image.fromarray(image)
-    name = repr(image) if isinstance(image, (str, os.PathLike)) else f"<{type(image).__name__}>"
+        image = _array_to_image(image)
+    if not isinstance(image, (Image.Image, str, os.PathLike, bytes)):
+        raise ValueError(f"An image must be a PIL image, a path, bytes or an array, got <{type(image).__name__}>.")
+    is_path = isinstance(image, (str, os.PathLike))
+    name = repr(image) if is_path else getattr(image, "filename", "") or f"<{type(image).__name__}>"
     try:
         with warnings.catch_warnings():
             # PIL only warns between one and two times its limit.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if isinstance(image, (str, os.PathLike)):
-                with Image.open(image) as file:
-                    return _to_rgb(file)
-            if isinstance(image, bytes):
-                with Image.open(io.BytesIO(image)) as file:
-                    return _to_rgb(file)
+            if isinstance(image, Image.Image):
+                return _to_rgb(image)
+            with Image.open(image if is_path else io.BytesIO(image)) as file:
+                return _to_rgb(file)
     except FileNotFoundError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"The image {name} is too large: {error}") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(f"The image {name} cannot be read: {error}") from error
-    if not isinstance(image, Image.Image):
-        raise ValueError(f"An image must be a PIL image, a path, bytes or an array, got {name}.")
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and image.width * image.height > limit:
-        raise ValueError(f"The image {image.width} x {image.height} is too large: the limit is {limit} pixels.")
-    try:
-        return _to_rgb(image)
-    except (OSError, SyntaxError, EOFError) as error:
-        raise ValueError(f"The image {getattr(image, 'filename', '') or name} cannot be read: {error}") from error
+    except Exception as error:  # the decoders raise nearly everything on a broken file
+        raise ValueError(f"The image {name} cannot be read: {error!r}") from error
+
+
+def _array_to_image(array: np.ndarray) -> Image.Image:
+    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    if array.dtype != np.uint8 or not is_picture or array.size == 0:
+        raise ValueError(
+            "An image array must be of uint8 and (height, width), or (height, width, channels) with 1, 3 or 4 "
+            f"channels, got {array.dtype} and {array.shape}."
+        )
+    return Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if getattr(image, "n_frames", 1) > 1:
-        image.seek(0)
-    if image.mode == "RGB" and "transparency" not in image.info:
-        rgb = ImageOps.exif_transpose(image)
-        rgb.load()
-        return rgb if rgb is not image else image.copy()
-    image = ImageOps.exif_transpose(image)
+    """A copy of an image in RGB, upright."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise Image.DecompressionBombError(f"{image.width} x {image.height}, more than {limit} pixels")
+    image = ImageOps.exif_transpose(image)  # a copy
     if image.mode.startswith(("I", "F")):
         return _sixteen_bits_to_rgb(image)
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    if image.has_transparency_data:
         image = image.convert("RGBA")
         background = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.alpha_composite(background, image).convert("RGB")
-    return image.convert("RGB")
+        image = Image.alpha_composite(background, image)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _sixteen_bits_to_rgb(image: Image.Image) -> Image.Image:
@@ -88,6 +86,8 @@ def _sixteen_bits_to_rgb(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise ValueError(f"its pixels (mode {image.mode}) are not of 8 or 16 bits")
+    if image.mode == "I" and values.max() <= 255:  # eight bits, stored in 32
+        return image.convert("RGB")
     return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
 
 
@@ -95,7 +95,7 @@ def check_boxes(boxes: list[Box] | None, name: str) -> list[Box]:
     """Check boxes and cut rounding errors off.
 
     Args:
-        boxes: boxes `[x_min, y_min, x_max, y_max]` in fractions of the image, or none.
+        boxes: boxes `[x_min, y_min, x_max, y_max]` in fractions of the image, or none. Arrays and tensors will do.
         name: what to call them in an error.
 
     Returns:
@@ -104,19 +104,30 @@ def check_boxes(boxes: list[Box] | None, name: str) -> list[Box]:
     Raises:
         ValueError: if a box is not four finite numbers, leaves the image, or has no area.
     """
+    boxes = [] if boxes is None else boxes
+    if not hasattr(boxes, "__iter__"):
+        raise ValueError(f"`{name}` must be a list of boxes, got {boxes!r}.")
     checked = []
-    for index, box in enumerate(boxes if boxes is not None else []):
-        values = [float(value) for value in box] if np.shape(box) == (4,) else []
-        x_min, y_min, x_max, y_max = values or [math.nan] * 4
-        # Every comparison with NaN is false.
-        inside = -BOX_TOLERANCE <= min(x_min, y_min) and max(x_max, y_max) <= 1 + BOX_TOLERANCE
-        if not (inside and x_min < x_max and y_min < y_max):
+    for index, box in enumerate(boxes):
+        checked.append(_clip_box(box))
+        if checked[-1] is None:
             raise ValueError(
                 f"`{name}[{index}]` must be [x_min, y_min, x_max, y_max] in fractions of the image with "
                 f"0 <= min < max <= 1, got {box!r}."
             )
-        checked.append([min(max(value, 0.0), 1.0) for value in values])
     return checked
+
+
+def _clip_box(box: Any) -> Box | None:
+    """The box without what rounding put outside the image; None if it is not a box."""
+    try:
+        x_min, y_min, x_max, y_max = values = [float(value + 0.0) for value in box]  # no sum with a string
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return None
+    x_min, y_min, x_max, y_max = clipped = [min(max(value, 0.0), 1.0) for value in values]
+    # Every comparison with NaN is false.
+    is_rounding = all(abs(value - bound) <= BOX_TOLERANCE for value, bound in zip(values, clipped))
+    return clipped if is_rounding and x_min < x_max and y_min < y_max else None
 
 
 class Canvas:
@@ -164,8 +175,11 @@ class Canvas:
         scaled, (left, top) = self._scaled_size(self.image.size)
         x_min, x_max = _pixel_range(box[0], box[2], scaled[0])
         y_min, y_max = _pixel_range(box[1], box[3], scaled[1])
-        edges = [x_min - left, y_min - top, x_max - left, y_max - top]
-        ImageDraw.Draw(image).rectangle(edges, outline=color, width=FRAME_WIDTH)
+        # Ring by ring: PIL's wide outline of a narrow box reaches outside it.
+        rings = min(FRAME_WIDTH, (min(x_max - x_min, y_max - y_min) + 2) // 2)
+        for inset in range(rings):
+            edges = [x_min - left + inset, y_min - top + inset, x_max - left - inset, y_max - top - inset]
+            ImageDraw.Draw(image).rectangle(edges, outline=color)
         return image
 
     def cropped(self, box: Box) -> Image.Image:

@@ -64,6 +64,7 @@ DETECTED_NAME = re.compile(r"(.+)_crop_(\d+)\.\w+")  # the name of the image, a 
 IMAGE_FOLDER = "img_org"
 
 ANNOTATION_VERSION = 1
+REGION_COLUMNS = ("grounded_regions", "detected_regions")
 BOX_TOLERANCE = 1e-6  # what rounding may put outside the image; more is an error
 NAMES_IN_REPORT = 10
 LEAK = (
@@ -107,13 +108,14 @@ def load_mnre(
         region files count it. The images stay on disk until a row is read.
 
     Raises:
-        FileNotFoundError: a folder, all text files, a box file that `regions="released"` needs, or an image is missing.
+        FileNotFoundError: a folder, all text files, a box file that `regions="released"` needs, or an image is not
+            there.
         ValueError: an argument is unknown, the data is version 1 of MNRE, two files that differ could both be meant,
             an image is unreadable, or the data is bad; then one report names all bad places of all splits.
     """
     if on_missing_image not in ("error", "text_only"):
         raise ValueError(f"on_missing_image={on_missing_image!r}; expected 'error' or 'text_only'")
-    if regions not in ("none", "released") and not os.path.isfile(regions):
+    if regions not in ("none", "released") and not os.path.isfile(str(regions)):
         raise ValueError(f"regions={str(regions)!r}; expected 'none', 'released' or the path of an annotation file")
     if captions is None or isinstance(captions, (str, os.PathLike)):
         captions = [] if captions is None else [captions]
@@ -131,7 +133,7 @@ def load_mnre(
         add_detected_boxes(posts[split], detected, find_file(files, names(DETECTED_NAME_FILES, split)), problems)
     columns_of = defaultdict(list)  # annotation file -> what is taken from it
     if regions not in ("none", "released"):
-        columns_of[Path(regions)] += ["grounded_regions", "detected_regions"]
+        columns_of[Path(regions)] += REGION_COLUMNS
     if len(captions) == 1 and is_annotation(captions[0]):
         columns_of[Path(captions[0])] += ["caption"]
     elif captions:
@@ -183,7 +185,7 @@ def only_file(paths: list[str]) -> str | None:
     """The file at all of the paths. Copies will do; which of several different files is read is not left to chance."""
     for other in paths[1:]:
         if not filecmp.cmp(paths[0], other, shallow=False):
-            raise ValueError(f"{paths[0]} and {other} differ, and either could be meant; give a folder that has only one")
+            raise ValueError(f"{paths[0]} and {other} differ, and either could be meant; give a folder with only one")
     return paths[0] if paths else None
 
 
@@ -216,8 +218,8 @@ def find_box_files(
         missing += [" or ".join(candidates) for candidates, path in zip(wanted, box_files[split]) if not path]
     if missing:
         raise FileNotFoundError(
-            f"regions='released' needs, in {data_dir} or below it, {'; '.join(missing)}. These files are in the FocalMRE "
-            "authors' repository. Crops (img_vg, img_detect and the lists of their names) hold no coordinates."
+            f"regions='released' needs, in {data_dir} or below it, {'; '.join(missing)}. They come with the "
+            "repository of FocalMRE's authors. Crops (img_vg, img_detect, lists of their names) hold no coordinates."
         )
     return box_files
 
@@ -319,22 +321,25 @@ def is_numbers(value: Any, length: int) -> bool:
     return isinstance(value, (list, tuple)) and len(value) == length and all(type(v) in (int, float) for v in value)
 
 
-def read_torch(path: str, problems: list[str]) -> dict:
+def read_torch(path: str, problems: list[str]) -> dict | None:
+    """The dictionary in a file of torch, None if there is none."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+        if isinstance(content, dict):
+            return content
+        found = short.repr(content)
     except Exception as error:  # whatever a broken archive or a pickle with more than plain values gives rise to
-        content = error
-    if isinstance(content, dict):
-        return content
-    found = str(content).split("\n")[0] if isinstance(content, Exception) else short.repr(content)
+        found = f"{type(error).__name__}: {error}".split("\n")[0]
     problems.append(f"{path}: content: {found}; expected a dictionary of plain values, written by torch.save")
-    return {}
+    return None
 
 
-def read_boxes(path: str, problems: list[str]) -> dict[str, list[float] | None]:
+def read_boxes(path: str, problems: list[str]) -> dict[str, list[float] | None] | None:
     """The boxes by name, None for a bad one. The file has centre, size and area."""
-    boxes = {}
-    for name, value in read_torch(path, problems).items():
+    content, boxes = read_torch(path, problems), {}
+    if content is None:
+        return None
+    for name, value in content.items():
         boxes[name] = None
         if is_numbers(value, 5):
             x, y, width, height, _ = value
@@ -373,8 +378,10 @@ def add_grounded_boxes(posts: dict[int, dict], path: str, name_path: str | None,
     boxes = read_boxes(path, problems)
     if name_path:
         crops = read_torch(name_path, problems)
-    else:
+    elif boxes is not None:
         crops = {int(line): group for line, group in group_names(boxes, GROUNDED_NAME, path, problems).items()}
+    if boxes is None or crops is None:
+        return
     where = name_path or path
     for line in crops:
         if line in posts:
@@ -386,7 +393,12 @@ def add_grounded_boxes(posts: dict[int, dict], path: str, name_path: str | None,
 def add_detected_boxes(posts: dict[int, dict], path: str, name_path: str | None, problems: list[str]) -> None:
     """Give each post the boxes that were found in its image."""
     boxes = read_boxes(path, problems)
-    crops = read_torch(name_path, problems) if name_path else group_names(boxes, DETECTED_NAME, path, problems)
+    if name_path:
+        crops = read_torch(name_path, problems)
+    elif boxes is not None:
+        crops = group_names(boxes, DETECTED_NAME, path, problems)
+    if boxes is None or crops is None:
+        return
     where = name_path or path
     picked = {}
     for post in posts.values():
@@ -439,7 +451,7 @@ def is_annotation(path: str | os.PathLike) -> bool:
 def add_annotation(posts: dict[str, dict[int, dict]], path: Path, columns: list[str], problems: list[str]) -> None:
     """Take columns of the posts from an annotation file of this project."""
     if not is_annotation(path):
-        raise ValueError(f"{path} is no annotation file: expected {{\"mmre_annotation\": {ANNOTATION_VERSION}}} first")
+        raise ValueError(f'{path} is no annotation file: expected {{"mmre_annotation": {ANNOTATION_VERSION}}} first')
     lines = path.read_bytes().split(b"\n")
     version = read_json(lines[0])["mmre_annotation"]
     if version != ANNOTATION_VERSION:
@@ -457,29 +469,29 @@ def add_annotation(posts: dict[str, dict[int, dict]], path: Path, columns: list[
             found = short.repr(raw.decode(errors="replace"))
             problems.append(f"{path}:{number}: line: {found}; expected a JSON object with an id")
     if not any(column in row for row in rows.values() for column in columns):
-        problems.append(f"{path}: content: no {' or '.join(columns)} on any line; expected them, as they are asked for")
+        problems.append(f"{path}: content: no {' or '.join(columns)} on any line; expected what is asked for")
 
     by_id = {post["id"]: post for split in posts.values() for post in split.values()}
     missing, stray = [key for key in by_id if key not in rows], [key for key in rows if key not in by_id]
     if missing:
-        problems.append(f"{path}: id: {len(missing)} of {len(by_id)} posts missing: {some(missing)}; expected all of them")
+        problems.append(f"{path}: id: {len(missing)} of {len(by_id)} posts missing: {some(missing)}; expected all")
     if stray:
-        problems.append(f"{path}: id: {len(stray)} of {len(rows)} without a post: {some(stray)}; expected posts' ids only")
+        problems.append(f"{path}: id: {len(stray)} of {len(rows)} without a post: {some(stray)}; expected none")
     for key in by_id.keys() & rows.keys():
         by_id[key] |= {column: rows[key][column] for column in columns if column in rows[key]}
 
 
 def check_annotation(row: dict, where: str, problems: list[str]) -> None:
     """Check a line of an annotation file, and clip its boxes."""
-    for column in ("grounded_regions", "detected_regions"):
-        found = row.get(column, [])
-        boxes = [corner_box(box) for box in found] if isinstance(found, list) else [None]
-        for index in (index for index, box in enumerate(boxes) if box is None):
-            box = found[index] if isinstance(found, list) else found
-            expected = "[x_min, y_min, x_max, y_max], inside the image and in fractions of it"
-            problems.append(f"{where}: {column}: {show(box)}; expected {expected}")
-        if column in row:
-            row[column] = boxes
+    for column in REGION_COLUMNS:
+        if column not in row:
+            continue
+        found = row[column] if isinstance(row[column], list) else [row[column]]
+        row[column] = [corner_box(box) for box in found]
+        for box, checked in zip(found, row[column]):
+            if checked is None:
+                expected = "[x_min, y_min, x_max, y_max], inside the image and in fractions of it"
+                problems.append(f"{where}: {column}: {show(box)}; expected {expected}")
     if not isinstance(row.get("caption"), (str, type(None))):
         problems.append(f"{where}: caption: {show(row['caption'])}; expected text or null")
 
@@ -501,20 +513,18 @@ def add_images(
         if failed:
             report.append(f"{split}: {len(failed)} of {len(found)} images: {some(failed)}")
     if report:
-        message = "\n  ".join([f"Images cannot be used; {os.path.abspath(folder)} was searched:", *report])
-        if on_missing_image == "text_only":
-            logger.warning(message)
-        elif any(path is None for found in images.values() for path in found.values()):
-            raise FileNotFoundError(message)
-        else:
-            raise ValueError(message)
+        message = "\n  ".join([f"Images missing or unreadable ({os.path.abspath(folder)} was searched):", *report])
+        if on_missing_image == "error":
+            error = FileNotFoundError if any(None in found.values() for found in images.values()) else ValueError
+            raise error(f"{message}\non_missing_image='text_only' loads their posts without image and regions")
+        logger.warning(message)
 
     for split, rows in posts.items():
         for post in rows.values():
             path = images[split][post["img_id"]]
             post["image"] = None if reasons[path] else path
             if reasons[path]:  # boxes mean nothing without their image
-                post |= {"grounded_regions": [], "detected_regions": []}
+                post |= {column: [] for column in REGION_COLUMNS}
 
 
 def find_image(paths: list[str], folder: str | os.PathLike, split: str) -> str | None:
@@ -535,7 +545,8 @@ def check_images(paths: list[str]) -> dict[str, str | None]:
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         reasons = pool.map(why_unreadable, paths)
-        return dict(zip(paths, logging.tqdm(reasons, total=len(paths), desc="Checking images", unit="image")))
+        reasons = list(logging.tqdm(reasons, total=len(paths), desc="Checking images", unit="image"))
+    return dict(zip(paths, reasons))
 
 
 def why_unreadable(path: str) -> str | None:

@@ -112,11 +112,11 @@ class FocalMREProcessor(ProcessorMixin):
             head: span (start, end) of the head entity, end exclusive: in characters, or in words if the text is given
                 as words. For several posts, a list of spans.
             tail: span of the tail entity.
-            grounded_regions: boxes `[x_min, y_min, x_max, y_max]` in fractions of the image, found by visual grounding.
+            grounded_regions: boxes `[x_min, y_min, x_max, y_max]` in fractions of the image, of visual grounding.
                 For several posts, a list of lists of boxes.
             detected_regions: boxes found by object detection.
             padding: `True` to the longest text, `"max_length"` to `max_length`.
-            return_tensors: `"pt"`, `"np"`, or `None` for lists.
+            return_tensors: `"pt"`, `"np"`, or `None`, which leaves the token ids in lists.
 
         Returns:
             `BatchFeature` with `input_ids` and `attention_mask` (B, T), `entity_positions` (B, 2), `pixel_values`
@@ -164,7 +164,7 @@ class FocalMREProcessor(ProcessorMixin):
         for index, post in enumerate(posts):
             with _naming_the_post(index, len(posts)):
                 grounded, detected = self.focal_images(
-                    post["image"], post["grounded_regions"], post["detected_regions"]
+                    post["images"], post["grounded_regions"], post["detected_regions"]
                 )
             region_mask[index, : len(grounded)] = True
             region_mask[index, self.num_grounded_regions : self.num_grounded_regions + len(detected)] = True
@@ -256,23 +256,32 @@ def _as_posts(text, images, head, tail, grounded_regions, detected_regions) -> l
         )
     columns = {
         "text": text,
-        "image": images,
+        "images": images,
         "head": head,
         "tail": tail,
         "grounded_regions": grounded_regions,
         "detected_regions": detected_regions,
     }
-    if isinstance(text, str) or not isinstance(head[0], (tuple, list)):
-        if isinstance(images, list) and len(images) == 1:
-            columns["image"] = images[0]
+    if _is_one_post(text, head):
+        if isinstance(images, (list, tuple)) and len(images) == 1:
+            columns["images"] = images[0]
         return [columns]
     posts = len(text)
     for name, column in columns.items():
         if column is None:
             columns[name] = [None] * posts
+        elif isinstance(column, (str, bytes)) or not hasattr(column, "__len__"):
+            raise ValueError(f"There are {posts} texts, so `{name}` must be a list, got {column!r}.")
         elif len(column) != posts:
             raise ValueError(f"There are {posts} texts, but {len(column)} values of `{name}`.")
     return [dict(zip(columns, values)) for values in zip(*columns.values())]
+
+
+def _is_one_post(text, head) -> bool:
+    """A list of strings is one post, word by word, if there is one span for it; with a list of spans it is several."""
+    if isinstance(text, str) or not hasattr(head, "__iter__"):
+        return True
+    return all(isinstance(words, str) for words in text) and not any(hasattr(span, "__iter__") for span in head)
 
 
 __all__ = ["FocalMREProcessor"]

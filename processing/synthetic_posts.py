@@ -165,7 +165,7 @@ def _paint_house(pen, rng):
 
 
 def _paint_tower(pen, rng):
-    pen.rectangle(_near(rng, (40, 190, 206)), 0.22, 0.03, 0.78, 0.97)
+    pen.polygon(_near(rng, (40, 190, 206)), (0.5, 0.01), (0.8, 0.07), (0.8, 0.97), (0.2, 0.97), (0.2, 0.07))
     for row in range(4):
         for column in range(2):
             x, y = 0.31 + 0.22 * column, 0.1 + 0.19 * row
@@ -184,9 +184,9 @@ def _paint_trophy(pen, rng):
 
 def _paint_flag(pen, rng):
     green = _near(rng, (0, 164, 84))
-    pen.rectangle(green, 0.14, 0.06, 0.98, 0.28, outline=None)
-    pen.rectangle(WHITE, 0.14, 0.28, 0.98, 0.48, outline=None)
-    pen.rectangle(green, 0.14, 0.48, 0.98, 0.7, outline=None)
+    for colour, y in ((green, 0.03), (WHITE, 0.25), (green, 0.45)):  # each stripe waves
+        wave = [(0.14, 0.04), (0.36, 0), (0.72, 0.08), (0.98, 0.04)]
+        pen.polygon(colour, *[(x, y + up) for x, up in wave], *[(x, y + 0.22 + up) for x, up in reversed(wave)])
     pen.rectangle(DARK, 0.04, 0.03, 0.14, 0.98, outline=None)
 
 
@@ -277,7 +277,7 @@ def _paint_background(canvas, rng, colour, width, height):
     horizon = round(height * rng.uniform(0.5, 0.9))
     canvas.rectangle([0, 0, width, horizon], fill=_near(rng, colour, 8))
     canvas.rectangle([0, horizon, width, height], fill=_near(rng, tuple(channel - 24 for channel in colour), 8))
-    for _ in range(rng.randint(0, 160)):
+    for _ in range(rng.randint(0, 320)):
         x, y, size = rng.randrange(width), rng.randrange(height), rng.randint(2, 5)
         canvas.ellipse([x, y, x + size, y + size], fill=_near(rng, colour, 40))
 
@@ -382,5 +382,6 @@ def make_synthetic_posts(
             relation = rng.choices(SYNTHETIC_RELATIONS, RELATION_WEIGHTS)[0]
             row = {"id": f"{split}-{index}", **synthetic_post(rng, relation, image_size)}
             rows.append(features.encode_example(row))
-        splits[split] = datasets.Dataset.from_list(rows, features=features)
+        columns = {name: [row[name] for row in rows] for name in features}  # `from_list` refuses an empty split
+        splits[split] = datasets.Dataset.from_dict(columns, features=features)
     return datasets.DatasetDict(splits)

@@ -17,7 +17,7 @@ from mmre.processing import FocalMREProcessor
 
 SHARED_MNRE = Path(__file__).resolve().parents[2] / "shared" / "mnre"
 RELATIONS = ["None", "/per/per/couple", "/per/misc/awarded", "/per/org/member_of"]
-WORDS = "rt @ : # rafael nadal weds mery perello in south wales the a of and new york city".split()
+WORDS = ["rt", "@", ":", "#", "rafael", "nadal", "weds", "mery", "perello", "in", "south", "wales", "the", "a", "of", "and", "new", "york", "city"]
 IMAGE_SIZE = 32
 
 

@@ -1,0 +1,25 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: quickstart test test-slow lint
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	touch $@
+
+# Train a tiny FocalMRE on synthetic posts and test it: minutes on two CPU cores, nothing but the packages is fetched.
+quickstart: $(VENV)/installed
+	$(BIN)/python train.py configs/quickstart.yaml
+
+test: $(VENV)/installed lint
+	$(BIN)/python -m pytest -m "not slow"
+
+# What takes minutes: whole trainings.
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .

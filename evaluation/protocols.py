@@ -1,0 +1,59 @@
+"""Protocols: pure functions of a data set and a seed that change what a model is trained or tested on."""
+
+import random
+import zlib
+from collections import defaultdict
+
+import datasets
+
+# What belongs to the picture and moves with it.
+PICTURE_COLUMNS = ["image", "grounded_regions", "detected_regions", "caption"]
+
+
+def align_noise(dataset: datasets.Dataset, share: float, seed: int) -> datasets.Dataset:
+    """Align-Noise (FocalMRE, section 4.1): a share of the posts swap pictures among themselves.
+
+    Args:
+        dataset: a data set of posts.
+        share: share of the posts that get another post's picture, in [0, 1].
+        seed: the same seed gives the same data set.
+
+    Returns:
+        The data set with the pictures, and the regions and captions that belong to them, moved. No moved post keeps
+        its picture; texts, entities and relations stay.
+
+    Raises:
+        ValueError: if the share is not in [0, 1], or too few different pictures are there to swap.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"`share` must be in [0, 1], got {share}.")
+    generator = random.Random(seed)
+    chosen = generator.sample(range(len(dataset)), round(share * len(dataset)))
+    posts_of_picture = defaultdict(list)
+    for index, picture in zip(chosen, _picture_keys(dataset.select(chosen))):
+        posts_of_picture[picture].append(index)
+    groups = list(posts_of_picture.values())
+    generator.shuffle(groups)
+    # Posts of one picture stand together: a step as long as the largest group always leads to another picture.
+    step = max(map(len, groups), default=0)
+    if 2 * step > len(chosen):
+        raise ValueError(f"{len(chosen)} posts with {len(groups)} different pictures are too few to swap pictures.")
+    in_order = [index for group in groups for index in group]
+    sources = list(range(len(dataset)))
+    for position, index in enumerate(in_order):
+        sources[index] = in_order[(position + step) % len(in_order)]
+    moved = dataset.select_columns(PICTURE_COLUMNS).select(sources)
+    kept = dataset.remove_columns(PICTURE_COLUMNS)
+    return datasets.concatenate_datasets([kept, moved], axis=1).select_columns(dataset.column_names)
+
+
+def _picture_keys(dataset: datasets.Dataset) -> list:
+    """What tells one picture from another, without decoding any."""
+    pictures = dataset.select_columns(["image"]).cast_column("image", datasets.Image(decode=False))["image"]
+    return [
+        picture if picture is None else zlib.crc32(picture["bytes"]) if picture["bytes"] else picture["path"]
+        for picture in pictures
+    ]
+
+
+__all__ = ["align_noise"]

@@ -1,0 +1,84 @@
+"""The metric of relation extraction: accuracy, and micro precision, recall and F1 without the negative relation."""
+
+import datasets
+import evaluate
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
+_DESCRIPTION = """\
+Accuracy over all samples; micro-averaged precision, recall and F1 over all relations except the negative one:
+predicting it is no positive, and a sample of it is no target. The numbers that papers on MNRE report."""
+
+_INPUTS = """\
+Args:
+    predictions: ids of the predicted relations.
+    references: ids of the true relations.
+    relations: names of all relations, in the order of their ids.
+    negative: name of the relation that stands for "no relation".
+Returns: accuracy, precision, recall, f1, and per_relation: precision, recall, f1 and support of each relation."""
+
+
+def relation_f1(
+    predictions: list[int], references: list[int], relations: list[str], negative: str = "None"
+) -> dict[str, float | dict]:
+    """Score predicted relations.
+
+    Args:
+        predictions: ids of the predicted relations.
+        references: ids of the true relations.
+        relations: names of all relations, in the order of their ids.
+        negative: name of the relation that stands for "no relation".
+
+    Returns:
+        `accuracy`; `precision`, `recall` and `f1`, micro-averaged over all relations but the negative one; and
+        `per_relation`, name to `precision`, `recall`, `f1` and `support`. A ratio whose denominator is zero is zero.
+
+    Raises:
+        ValueError: if `negative` is not among the relations, an id is out of range, or there is nothing to score.
+    """
+    if negative not in relations:
+        raise ValueError(f"The negative relation {negative!r} is not among the relations {relations!r}.")
+    if len(predictions) != len(references) or len(references) == 0:
+        raise ValueError(f"There are {len(predictions)} predictions for {len(references)} references.")
+    ids = list(range(len(relations)))
+    strange = {int(label) for label in (*predictions, *references)} - set(ids)
+    if strange:
+        raise ValueError(f"Ids {sorted(strange)} are not those of the {len(relations)} relations.")
+    positives = [label for label, name in enumerate(relations) if name != negative]
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        references, predictions, labels=positives, average="micro", zero_division=0
+    )
+    columns = precision_recall_fscore_support(references, predictions, labels=ids, average=None, zero_division=0)
+    per_relation = {
+        name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(support)}
+        for name, p, r, f, support in zip(relations, *columns)
+    }
+    return {
+        "accuracy": float(accuracy_score(references, predictions)),
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+        "per_relation": per_relation,
+    }
+
+
+class RelationF1(evaluate.Metric):
+    """[`relation_f1`] as an `evaluate` metric.
+
+    `RelationF1().compute(predictions=..., references=..., relations=..., negative="None")`
+    """
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation="",
+            inputs_description=_INPUTS,
+            features=datasets.Features(
+                {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
+            ),
+        )
+
+    def _compute(self, predictions, references, relations, negative="None"):
+        return relation_f1(predictions, references, relations, negative)
+
+
+__all__ = ["RelationF1", "relation_f1"]

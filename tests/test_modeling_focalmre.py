@@ -1,0 +1,1207 @@
+"""FocalMRE against the paper's equations, computed slowly, and against what the Hugging Face stack asks of a model.
+
+The reference below computes one post, slot, token and patch at a time, in float64, from the weights by name. It calls
+nothing of the model under test.
+"""
+
+import copy
+import logging
+import math
+from collections import Counter
+
+import pytest
+import torch
+import transformers
+from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification, FocalMREOutput
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import AutoConfig, AutoModel, Trainer, TrainingArguments
+
+pytestmark = [pytest.mark.filterwarnings("error::FutureWarning", "error::DeprecationWarning")]
+
+PATCHES = 16  # 32 x 32 pixels, patches of 8 x 8
+TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tiny tensors spend their time waiting for other threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def no_deprecation_message(caplog):
+    """No test may make transformers say that something is deprecated."""
+    transformers.utils.logging.warning_once.cache_clear()
+    logger = logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    yield
+    logger.removeHandler(caplog.handler)
+    assert [record.getMessage() for record in caplog.records if "deprecat" in record.getMessage().lower()] == []
+
+
+# Batches
+
+
+def make_batch(config, dtype=torch.float32, labels=False) -> dict[str, torch.Tensor]:
+    """Five posts: all regions, some regions of each group, no image, grounded regions only, detected regions only."""
+    generator = torch.Generator().manual_seed(1)
+    num_grounded, num_detected = config.num_grounded_regions, config.num_detected_regions
+    lengths = [9, 6, 7, 5, 8]
+    attention_mask = torch.stack([torch.arange(9) < length for length in lengths]).long()
+    input_ids = torch.randint(5, config.text_config.vocab_size, (5, 9), generator=generator)
+    input_ids = input_ids.masked_fill(attention_mask == 0, config.text_config.pad_token_id)
+    slots = range(num_grounded + num_detected)
+    region_mask = torch.tensor(
+        [
+            [True for slot in slots],
+            [slot % 2 == 0 for slot in slots],
+            [False for slot in slots],
+            [slot < num_grounded - 1 for slot in slots],
+            [slot > num_grounded for slot in slots],
+        ],
+        dtype=torch.bool,
+    ).reshape(5, len(slots))
+    pixel_values = torch.randn(5, len(slots), 3, 32, 32, generator=generator, dtype=dtype)
+    # What stands in absent slots must never be read.
+    pixel_values[~region_mask] = float("nan")
+    batch = {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "pixel_values": pixel_values,
+        "region_mask": region_mask,
+        "entity_positions": torch.tensor([[1, 7], [4, 2], [0, 6], [3, 3], [7, 1]]),
+    }
+    if labels:
+        batch["labels"] = torch.tensor([1, 0, 3, 2, 1])
+    return batch
+
+
+def take(batch: dict, posts) -> dict:
+    return {name: values[posts] for name, values in batch.items()}
+
+
+def no_dropout(**arguments) -> dict:
+    """Arguments of `tiny_config` for a model that computes the same in training mode."""
+    layers = {"num_hidden_layers": 2, "num_attention_heads": 4, "initializer_range": 0.3}
+    text = {"model_type": "bert", "vocab_size": 250, "hidden_size": 16, "intermediate_size": 32, **layers}
+    text |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return {"text_config": text, "focal_dropout": 0.0, **arguments}
+
+
+# Equations (1) to (7), slowly
+
+
+class Slow:
+    """What FocalMRE computes for each post of a batch, by plain loops over slots, tokens and patches."""
+
+    def __init__(self, model: FocalMREForRelationClassification):
+        self.config = model.config
+        self.weights = {name: weight.detach().double() for name, weight in model.state_dict().items()}
+        self.towers = {name: self._tower(name) for name in ("text", "vision")}
+
+    def _tower(self, name: str) -> nn.Module:
+        config = copy.deepcopy(getattr(self.config, f"{name}_config"))
+        tower = AutoModel.from_config(config, dtype=torch.float64).eval()
+        prefix = f"{name}_model."
+        tower.load_state_dict({k.removeprefix(prefix): w for k, w in self.weights.items() if k.startswith(prefix)})
+        return tower
+
+    def linear(self, name: str, vector: torch.Tensor) -> torch.Tensor:
+        result = self.weights[f"{name}.weight"] @ vector
+        return result + self.weights[f"{name}.bias"] if f"{name}.bias" in self.weights else result
+
+    def encode_text(self, batch, post) -> list[torch.Tensor]:
+        """(1), without the padding."""
+        tokens = [token for token, kept in zip(batch["input_ids"][post], batch["attention_mask"][post]) if kept]
+        return list(self.towers["text"](input_ids=torch.stack(tokens)[None]).last_hidden_state[0])
+
+    def encode_image(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """(2), one image; CLIP's first token is the class token."""
+        tokens = list(self.towers["vision"](pixel_values=image[None].double()).last_hidden_state[0])
+        return tokens if self.config.vision_feature_select_strategy == "full" else tokens[1:]
+
+    def attend(self, fusion: str, token, keys, values) -> tuple[torch.Tensor, list[float]]:
+        """(3), one token and one image, then the output projection."""
+        query = self.linear(f"{fusion}.attention.q_proj", token)
+        scores = [sum(q * k for q, k in zip(query.tolist(), key.tolist())) / math.sqrt(len(query)) for key in keys]
+        exponentials = [math.exp(score) for score in scores]
+        weights = [exponential / sum(exponentials) for exponential in exponentials]
+        attended = sum(weight * value for weight, value in zip(weights, values))
+        return self.linear(f"{fusion}.attention.out_proj", attended), weights
+
+    def gate(self, fusion: str, token, attended) -> list[float]:
+        """λ of (4)."""
+        sums = self.linear(f"{fusion}.gate.text_proj", token) + self.linear(f"{fusion}.gate.image_proj", attended)
+        return [1 / (1 + math.exp(-each)) for each in sums.tolist()]
+
+    def fuse(self, slot: int, tokens, patches) -> dict:
+        """(3) and (4) for each token."""
+        fusion = f"region_fusions.{0 if self.config.share_region_weights else slot}"
+        values = [self.linear(f"{fusion}.attention.v_proj", patch) for patch in patches]
+        result = {"attended": [], "attention": [], "gate": [], "fused": []}
+        if self.config.use_focal_attention:
+            keys = [self.linear(f"{fusion}.attention.k_proj", patch) for patch in patches]
+        for token in tokens:
+            if self.config.use_focal_attention:
+                attended, attention = self.attend(fusion, token, keys, values)
+                result["attention"].append(attention)
+            else:
+                attended = sum(values) / len(values)
+            if self.config.use_gate:
+                gate = self.gate(fusion, token, attended)
+                result["gate"].append(gate)
+                fused = [(1 - g) * t + g * a for g, t, a in zip(gate, token.tolist(), attended.tolist())]
+            else:
+                fused = [t + a for t, a in zip(token.tolist(), attended.tolist())]
+            result["attended"].append(attended.tolist())
+            result["fused"].append(fused)
+        return result
+
+    def region_weights(self, group: str, slots: list[int], existing: list[int]) -> dict[int, float]:
+        """The weights of (5), of one group, for the slots that count."""
+        weights = dict(zip(slots, self.weights[f"{group}_fusion.weights"].tolist()))
+        if self.config.region_weighting == "raw":
+            return weights if existing else {}
+        exponentials = {slot: math.exp(weight) for slot, weight in weights.items() if slot in existing}
+        return {slot: exponential / sum(exponentials.values()) for slot, exponential in exponentials.items()}
+
+    def post(self, batch, post: int) -> dict:
+        num_grounded, num_detected = self.config.num_grounded_regions, self.config.num_detected_regions
+        slots = list(range(num_grounded + num_detected))
+        existing = [slot for slot in slots if batch["region_mask"][post, slot]]
+        result = {"text": self.encode_text(batch, post), "images": {}, "slots": {}, "weights": {}}
+        groups = {"grounded": slots[:num_grounded], "detected": slots[num_grounded:]}
+        for group, members in groups.items():
+            result["weights"] |= self.region_weights(group, members, existing)
+        for slot in result["weights"]:
+            image = batch["pixel_values"][post, slot] if slot in existing else torch.zeros(3, 32, 32)
+            result["images"][slot] = self.encode_image(image)
+            result["slots"][slot] = self.fuse(slot, result["text"], result["images"][slot])
+        vectors = []
+        for group, members in groups.items():
+            counting = [slot for slot in members if slot in result["weights"]]
+            result[group] = []
+            for token, text in enumerate(result["text"]):
+                total = torch.zeros_like(text)
+                for slot in counting:
+                    total += result["weights"][slot] * torch.tensor(result["slots"][slot]["fused"][token]).double()
+                result[group].append(total if counting else text)
+            vectors += [result[group][position] for position in batch["entity_positions"][post].tolist()]  # (6)
+        result["z"] = [value for vector in vectors for value in vector.tolist()]
+        vector = torch.tensor(result["z"], dtype=torch.float64)
+        for layer in range(len(self.config.classifier_hidden_sizes)):  # (7)
+            vector = torch.tensor([max(0.0, value) for value in self.linear(f"classifier.{2 * layer}", vector)])
+            vector = vector.double()
+        result["logits"] = self.linear(f"classifier.{2 * len(self.config.classifier_hidden_sizes)}", vector)
+        return result
+
+    @torch.no_grad()
+    def __call__(self, batch) -> list[dict]:
+        return [self.post(batch, post) for post in range(len(batch["input_ids"]))]
+
+
+# Arguments of `FocalMREConfig` whose model is compared with the slow one.
+VARIANTS = {
+    "paper": {},
+    "official code": {"region_weighting": "raw", "vision_feature_select_strategy": "full"},
+    "hidden layers": {"classifier_hidden_sizes": (7, 5)},
+    "shared weights": {"share_region_weights": True},
+    "no focal attention": {"use_focal_attention": False},
+    "no gate": {"use_gate": False},
+    "neither": {"use_focal_attention": False, "use_gate": False, "region_weighting": "raw"},
+    "other slots": {"num_grounded_regions": 2, "num_detected_regions": 5},
+    "detected only": {"num_grounded_regions": 0},
+    "grounded only": {"num_detected_regions": 0, "region_weighting": "raw"},
+}
+_TRACES = {}
+
+
+class Trace:
+    """What a model computes for a batch on all tokens, and what the slow reference does, in float64."""
+
+    def __init__(self, model):
+        self.config = model.config
+        self.batch = make_batch(model.config, torch.float64)
+        self.slow = Slow(model)(self.batch)
+        self.inputs, self.outputs = {}, {}
+        handles = [
+            module.register_forward_hook(self._record(name), always_call=True)
+            for name, module in model.named_modules()
+            if name.startswith(("region_fusions", "grounded_fusion", "detected_fusion", "classifier"))
+        ]
+        with torch.no_grad():
+            self.output = model(**self.batch, output_fusion=True)
+        for handle in handles:
+            handle.remove()
+        with torch.no_grad():
+            self.logits_alone = model(**self.batch).logits
+
+    def _record(self, name):
+        def hook(module, inputs, output):
+            self.inputs.setdefault(name, []).append(inputs)
+            self.outputs.setdefault(name, []).append(output)
+
+        return hook
+
+    def fusion_call(self, records: dict, slot: int, part: str = ""):
+        """What was recorded for the fusion of this slot."""
+        if self.config.share_region_weights:
+            return records[f"region_fusions.0{part}"][slot]
+        (call,) = records[f"region_fusions.{slot}{part}"]
+        return call
+
+
+@pytest.fixture(params=VARIANTS)
+def trace(request, tiny_model):
+    if request.param not in _TRACES:
+        _TRACES[request.param] = Trace(tiny_model(**VARIANTS[request.param]).double())
+    return _TRACES[request.param]
+
+
+def close(actual, expected, **tolerance):
+    expected = torch.as_tensor(expected, dtype=torch.float64)
+    torch.testing.assert_close(actual.double(), expected, **(tolerance or {"atol": 1e-9, "rtol": 1e-7}))
+
+
+def counting_slots(trace):
+    """(post, slot, the slow results of the post) for each slot that counts."""
+    cases = [(post, slot, slow) for post, slow in enumerate(trace.slow) for slot in slow["slots"]]
+    assert cases
+    return cases
+
+
+def test_equation_1_encodes_the_text_without_its_padding(trace):
+    for post, slot, slow in counting_slots(trace):
+        text, _ = trace.fusion_call(trace.inputs, slot)
+        close(text[post, : len(slow["text"])], torch.stack(slow["text"]))
+
+
+def test_equation_2_encodes_each_image_into_its_patches(trace):
+    for post, slot, slow in counting_slots(trace):
+        _, image = trace.fusion_call(trace.inputs, slot)
+        expected = PATCHES + (trace.config.vision_feature_select_strategy == "full")
+        assert image.shape[1] == len(slow["images"][slot]) == expected
+        close(image[post], torch.stack(slow["images"][slot]))
+
+
+def test_equation_3_focal_attention(trace):
+    for post, slot, slow in counting_slots(trace):
+        attended, attention = trace.fusion_call(trace.outputs, slot, ".attention")
+        length = len(slow["text"])
+        close(attended[post, :length], slow["slots"][slot]["attended"])
+        if trace.config.use_focal_attention:
+            close(attention[post, :length], slow["slots"][slot]["attention"])
+        else:
+            assert attention is None
+
+
+def test_equation_4_gate(trace):
+    for post, slot, slow in counting_slots(trace):
+        fused, gate, _ = trace.fusion_call(trace.outputs, slot)
+        length = len(slow["text"])
+        close(fused[post, :length], slow["slots"][slot]["fused"])
+        if trace.config.use_gate:
+            close(gate[post, :length], slow["slots"][slot]["gate"])
+        else:
+            assert gate is None
+
+
+@pytest.mark.parametrize("group", ["grounded", "detected"])
+def test_equation_5_focal_fusion(trace, group):
+    ((fused, _),) = trace.outputs[f"{group}_fusion"]
+    for post, slow in enumerate(trace.slow):
+        close(fused[post, : len(slow["text"])], torch.stack(slow[group]))
+
+
+def test_equation_6_concatenates_head_and_tail_of_both_groups(trace):
+    (z,) = trace.inputs["classifier"][0]
+    close(z, [slow["z"] for slow in trace.slow])
+
+
+def test_equation_7_classifies(trace):
+    expected = torch.stack([slow["logits"] for slow in trace.slow])
+    close(trace.output.logits, expected)
+    # The model reads the picture, the text and the positions: no two posts have the same logits.
+    assert torch.pdist(expected).min() > 0.1
+
+
+def test_output_fusion_changes_no_logit(trace):
+    close(trace.logits_alone, trace.output.logits)
+
+
+def test_output_fusion_reports_what_the_equations_say_and_zero_where_no_region_is(trace):
+    output = trace.output
+    for name, key, used in (
+        ("gates", "gate", trace.config.use_gate),
+        ("focal_attentions", "attention", trace.config.use_focal_attention),
+    ):
+        if not used:
+            assert output[name] is None if name in output else getattr(output, name) is None
+            continue
+        values = getattr(output, name)
+        assert values.shape[:3] == (5, trace.batch["region_mask"].shape[1], 9)
+        for post, slow in enumerate(trace.slow):
+            for slot, exists in enumerate(trace.batch["region_mask"][post]):
+                if exists:
+                    close(values[post, slot, : len(slow["text"])], slow["slots"][slot][key])
+                else:
+                    assert not values[post, slot].any()
+    for post, slow in enumerate(trace.slow):
+        slots = range(trace.batch["region_mask"].shape[1])
+        close(output.region_weights[post], [slow["weights"].get(slot, 0.0) for slot in slots])
+
+
+def test_logits_agree_in_float32_too(tiny_model):
+    model = tiny_model()
+    batch = make_batch(model.config)
+    expected = torch.stack([slow["logits"] for slow in Slow(model)(batch)])
+    with torch.no_grad():
+        close(model(**batch).logits, expected, atol=2e-5, rtol=1e-5)
+        close(model(**batch, output_fusion=True).logits, model(**batch).logits, **TOLERANCE)
+
+
+# Region weighting
+
+
+@torch.no_grad()
+def test_raw_weights_start_at_one_and_softmax_weights_equal(tiny_config):
+    for weighting, value in (("raw", 1.0), ("softmax", 0.0)):
+        model = FocalMREForRelationClassification(tiny_config(region_weighting=weighting))
+        assert model.grounded_fusion.weights.tolist() == [value] * 4
+        assert model.detected_fusion.weights.tolist() == [value] * 3
+
+
+@torch.no_grad()
+def test_an_absent_slot_counts_as_a_zero_image_under_raw_weighting(tiny_model):
+    model = tiny_model(region_weighting="raw")
+    batch = make_batch(model.config)
+    with_image = [0, 1, 3, 4]
+    filled = take(batch, with_image)
+    filled["pixel_values"] = torch.where(
+        filled["region_mask"][:, :, None, None, None], filled["pixel_values"], torch.zeros(())
+    )
+    filled["region_mask"] = torch.ones_like(filled["region_mask"])
+    close(model(**batch).logits[with_image], model(**filled).logits, **TOLERANCE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("weighting", ["raw", "softmax"])
+def test_a_post_without_image_is_its_text_alone(tiny_model, weighting):
+    model = tiny_model(region_weighting=weighting)
+    batch = make_batch(model.config)
+    text = model.text_model(input_ids=batch["input_ids"][2:3, :7]).last_hidden_state[0]
+    head, tail = text[batch["entity_positions"][2]]
+    expected = model.classifier(torch.cat([head, tail, head, tail]))
+    close(model(**batch).logits[2], expected, **TOLERANCE)
+    output = model(**batch, output_fusion=True)
+    assert not output.region_weights[2].any()
+    without_pixels = {name: batch[name][2:3] for name in ("input_ids", "attention_mask", "entity_positions")}
+    close(model(**without_pixels).logits[0], expected, **TOLERANCE)
+    close(model(**without_pixels, pixel_values=None).logits[0], expected, **TOLERANCE)
+    no_region = {"pixel_values": batch["pixel_values"][2:3], "region_mask": batch["region_mask"][2:3]}
+    close(model(**without_pixels, **no_region).logits[0], expected, **TOLERANCE)
+
+
+@torch.no_grad()
+def test_softmax_weighting_averages_the_existing_regions_only(tiny_model):
+    model = tiny_model()
+    batch = make_batch(model.config)
+    weights = model(**batch, output_fusion=True).region_weights
+    assert ((weights > 0) == batch["region_mask"]).all()
+    for group in (slice(0, 4), slice(4, 7)):
+        exists = batch["region_mask"][:, group].any(dim=1)
+        close(weights[:, group].sum(dim=1), exists.double(), atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_equal_regions_count_the_same_however_many_there_are(tiny_model):
+    model = tiny_model(share_region_weights=True)
+    batch = take(make_batch(model.config), [0])
+    batch["pixel_values"] = batch["pixel_values"][:, :1].expand(-1, 7, -1, -1, -1)
+    few = batch | {"region_mask": torch.tensor([[True, False, False, False, False, True, False]])}
+    close(model(**batch).logits, model(**few).logits, **TOLERANCE)
+
+
+def test_a_region_gets_the_weight_of_its_slot_in_its_group(tiny_model):
+    """Grounded slots come first: a change of one group's weights moves that group's part of the weights alone."""
+    model = tiny_model()
+    batch = make_batch(model.config)
+    with torch.no_grad():
+        before = model(**batch, output_fusion=True).region_weights
+        model.detected_fusion.weights[2] += 1
+        after = model(**batch, output_fusion=True).region_weights
+    assert torch.equal(before[:, :4], after[:, :4])
+    assert (after[0, 6] > before[0, 6]) and (after[0, 4:6] < before[0, 4:6]).all()
+
+
+# Ablations
+
+
+ATTENTION = {f"attention.{name}_proj.{kind}" for name in "qkv" for kind in ("weight", "bias")}
+ATTENTION |= {"attention.out_proj.weight", "attention.out_proj.bias"}
+MEAN_PATCHES = {"attention.v_proj.weight", "attention.v_proj.bias"}
+GATE = {"gate.text_proj.weight", "gate.text_proj.bias", "gate.image_proj.weight"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, ATTENTION | GATE),
+        ({"use_focal_attention": False}, MEAN_PATCHES | GATE),
+        ({"use_gate": False}, ATTENTION),
+        ({"use_focal_attention": False, "use_gate": False}, MEAN_PATCHES),
+    ],
+)
+def test_an_ablation_takes_away_its_own_parameters_and_no_others(tiny_model, arguments, expected):
+    full, ablated = tiny_model().state_dict(), tiny_model(**arguments).state_dict()
+    gone = {f"region_fusions.{slot}.{name}" for slot in range(7) for name in (ATTENTION | GATE) - expected}
+    assert set(full) - set(ablated) == gone
+    assert set(ablated) <= set(full)
+    assert all(full[name].shape == weight.shape for name, weight in ablated.items())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "arguments",
+    [{"use_focal_attention": False}, {"use_gate": False}, {"use_focal_attention": False, "use_gate": False}],
+)
+def test_an_ablated_model_keeps_the_weights_of_the_full_one_and_computes_something_else(tiny_model, arguments):
+    full, ablated = tiny_model(), tiny_model(**arguments)
+    missing = ablated.load_state_dict(full.state_dict(), strict=False).missing_keys
+    assert missing == []
+    batch = make_batch(full.config)
+    expected = torch.stack([slow["logits"] for slow in Slow(ablated)(batch)])
+    close(ablated(**batch).logits, expected, atol=2e-5, rtol=1e-5)
+    difference = (ablated(**batch).logits - full(**batch).logits).abs().amax(dim=1)
+    assert (difference > 1e-2).tolist() == [True, True, False, True, True]  # The third post has no image.
+
+
+@torch.no_grad()
+def test_shared_region_weights_are_one_set_that_serves_every_slot(tiny_model):
+    shared, own = tiny_model(share_region_weights=True), tiny_model()
+    assert (len(shared.region_fusions), len(own.region_fusions)) == (1, 7)
+    weights = shared.state_dict()
+    for name in list(weights):
+        if name.startswith("region_fusions.0."):
+            for slot in range(1, 7):
+                weights[name.replace(".0.", f".{slot}.", 1)] = weights[name]
+    batch = make_batch(own.config)
+    assert (own(**batch).logits - shared(**batch).logits).abs().max() > 1e-2
+    own.load_state_dict(weights)
+    close(own(**batch).logits, shared(**batch).logits, **TOLERANCE)
+
+
+# What may not change a logit
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("weighting", ["raw", "softmax"])
+def test_neither_padding_nor_company_changes_a_logit(tiny_model, weighting):
+    model = tiny_model(region_weighting=weighting)
+    batch = make_batch(model.config)
+    logits = model(**batch).logits
+
+    padded = batch | {name: nn.functional.pad(batch[name], (0, 6)) for name in ("input_ids", "attention_mask")}
+    close(model(**padded).logits, logits, **TOLERANCE)
+    for post in range(5):
+        close(model(**take(batch, [post])).logits[0], logits[post], **TOLERANCE)
+    permutation = torch.tensor([3, 0, 4, 2, 1])
+    close(model(**take(batch, permutation)).logits, logits[permutation], **TOLERANCE)
+    close(model(**take(batch, [1, 1])).logits, logits[[1, 1]], **TOLERANCE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("weighting", ["raw", "softmax"])
+def test_what_stands_in_absent_slots_is_never_read(tiny_model, weighting):
+    model = tiny_model(region_weighting=weighting)
+    batch = make_batch(model.config)
+    logits = model(**batch).logits
+    assert logits.isfinite().all()
+    for garbage in (0.0, 1e6, float("inf")):
+        pixel_values = batch["pixel_values"].clone()
+        pixel_values[~batch["region_mask"]] = garbage
+        output = model(**batch | {"pixel_values": pixel_values}, output_fusion=True)
+        close(output.logits, logits, **TOLERANCE)
+        assert all(values.isfinite().all() for values in output.values())
+
+
+@pytest.mark.parametrize("weighting", ["raw", "softmax"])
+def test_what_stands_in_absent_slots_reaches_no_gradient(tiny_model, weighting):
+    model = tiny_model(region_weighting=weighting).train()
+    model(**make_batch(model.config, labels=True)).loss.backward()
+    assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.float32])
+def test_the_region_mask_may_have_any_dtype(tiny_model, dtype):
+    model = tiny_model()
+    batch = make_batch(model.config)
+    other = batch | {"region_mask": batch["region_mask"].to(dtype)}
+    assert torch.equal(model(**batch).logits, model(**other).logits)
+
+
+@torch.no_grad()
+def test_all_regions_exist_without_a_mask(tiny_model):
+    model = tiny_model()
+    batch = take(make_batch(model.config), [0])
+    expected = model(**batch).logits
+    del batch["region_mask"]
+    assert torch.equal(model(**batch).logits, expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("weighting", "zero_images"), [("softmax", 0), ("raw", 1)])
+def test_the_vision_encoder_runs_once_and_sees_no_absent_region(tiny_model, weighting, zero_images):
+    model = tiny_model(region_weighting=weighting)
+    seen = []
+    model.vision_model.register_forward_pre_hook(
+        lambda module, arguments, keywords: seen.append(keywords["pixel_values"]), with_kwargs=True
+    )
+    batch = make_batch(model.config)
+    for output_fusion in (False, True):
+        model(**batch, output_fusion=output_fusion)
+        (images,) = seen
+        number = int(batch["region_mask"].sum())
+        assert torch.equal(images[:number], batch["pixel_values"][batch["region_mask"]])
+        assert images.shape == (number + zero_images, 3, 32, 32)
+        assert not images[number:].any()
+        seen.clear()
+
+    model(**take(batch, [0]))  # Every region exists: no zero image.
+    assert [len(images) for images in seen] == [7]
+    seen.clear()
+    model(**take(batch, [2]))  # No image at all.
+    model(**{name: batch[name] for name in ("input_ids", "attention_mask", "entity_positions")})
+    assert seen == []
+
+
+class CountOperations(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.counts = Counter()
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        self.counts[str(function)] += 1
+        return function(*arguments, **(keywords or {}))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("weighting", ["raw", "softmax"])
+def test_the_forward_does_not_loop_over_posts(tiny_model, weighting):
+    model = tiny_model(region_weighting=weighting)
+    batch = make_batch(model.config)
+    counts = []
+    for repeats in (1, 4):
+        with CountOperations() as operations:
+            model(**take(batch, list(range(5)) * repeats))
+        counts.append(operations.counts)
+    assert counts[0] == counts[1]
+    # Values that the CPU waits for: is there an image, is a region absent. Boolean indexing waits too, but not here.
+    assert counts[0]["aten._local_scalar_dense.default"] <= 4
+
+
+# Saving and loading
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("variant", ["paper", "official code", "neither", "detected only"])
+def test_a_saved_model_computes_the_same_after_loading(tmp_path, tiny_model, variant):
+    model = tiny_model(**VARIANTS[variant])
+    model.save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
+    batch = make_batch(model.config)
+    for loader in (AutoModel, FocalMREForRelationClassification):
+        loaded, information = loader.from_pretrained(tmp_path, output_loading_info=True)
+        assert type(loaded) is FocalMREForRelationClassification
+        assert not any(information.values()), information
+        assert not loaded.training
+        assert torch.equal(loaded(**batch).logits, model(**batch).logits)
+        assert loaded.config.id2label == model.config.id2label
+
+
+def test_the_towers_share_the_sub_configurations_of_the_model(tmp_path, tiny_model):
+    model = tiny_model()
+    model.save_pretrained(tmp_path)
+    for each in (model, AutoModel.from_pretrained(tmp_path), AutoModel.from_config(model.config)):
+        assert each.text_model.config is each.config.text_config
+        assert each.vision_model.config is each.config.vision_config
+
+
+def test_new_layers_start_with_their_own_spread_and_towers_with_theirs(tiny_config):
+    torch.manual_seed(0)
+    model = FocalMREForRelationClassification(tiny_config(initializer_range=0.05))
+    check_new_layers(model, 0.05)
+    assert model.text_model.encoder.layer[0].intermediate.dense.weight.std() == pytest.approx(0.3, rel=0.2)
+
+
+def check_new_layers(model, spread: float, prefix: str = "region_fusions"):
+    new = {name: weight for name, weight in model.named_parameters() if name.startswith(prefix)}
+    assert new
+    weights = torch.cat([weight.detach().flatten() for name, weight in new.items() if name.endswith("weight")])
+    assert weights.std() == pytest.approx(spread, rel=0.05)
+    assert weights.mean().abs() < spread / 10
+    assert not any(weight.any() for name, weight in new.items() if name.endswith("bias"))
+
+
+@pytest.mark.parametrize(("weighting", "initial"), [("raw", 1.0), ("softmax", 0.0)])
+def test_layers_that_a_checkpoint_lacks_are_initialised_and_the_others_are_kept(
+    tmp_path, tiny_model, weighting, initial
+):
+    model = tiny_model(region_weighting=weighting, initializer_range=0.05)
+    model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    kept = {
+        name: weight
+        for name, weight in weights.items()
+        if not name.startswith("region_fusions.") and name != "grounded_fusion.weights"
+    }
+    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+
+    loaded, information = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
+
+    assert set(information["missing_keys"]) == set(weights) - set(kept)
+    assert loaded.grounded_fusion.weights.tolist() == [initial] * 4
+    check_new_layers(loaded, 0.05)
+    for name, weight in kept.items():
+        assert torch.equal(loaded.state_dict()[name], weight), name
+    assert loaded(**make_batch(loaded.config)).logits.isfinite().all()
+
+
+def test_a_weight_is_kept_when_the_checkpoint_lacks_only_its_bias(tmp_path, tiny_model):
+    model = tiny_model()
+    with torch.no_grad():
+        model.region_fusions[0].gate.text_proj.bias.fill_(5.0)
+    model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["region_fusions.0.gate.text_proj.bias"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    loaded = AutoModel.from_pretrained(tmp_path)
+    assert not loaded.region_fusions[0].gate.text_proj.bias.any()
+    assert torch.equal(loaded.region_fusions[0].gate.text_proj.weight, model.region_fusions[0].gate.text_proj.weight)
+
+
+def test_the_whole_model_loads_in_bfloat16(tmp_path, tiny_model):
+    model = tiny_model()
+    assert model.dtype == torch.float32
+    model.save_pretrained(tmp_path / "fp32")
+    half = AutoModel.from_pretrained(tmp_path / "fp32", dtype=torch.bfloat16)
+    assert half.dtype == torch.bfloat16
+    half.save_pretrained(tmp_path / "bf16")
+    again = AutoModel.from_pretrained(tmp_path / "bf16")
+    for each in (half, again):
+        assert {weight.dtype for weight in each.parameters()} == {torch.bfloat16}
+        assert each(**make_batch(each.config)).logits.isfinite().all()
+    full = AutoModel.from_pretrained(tmp_path / "bf16", dtype=torch.float32)
+    assert {weight.dtype for weight in full.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("pinned", ["float16", torch.float16])
+def test_the_model_has_one_dtype_whatever_its_towers_say(tmp_path, tiny_config, pinned):
+    config = tiny_config()
+    as_dict = copy.deepcopy(config.text_config.to_dict()) | {"dtype": pinned}
+    config.vision_config.dtype = pinned
+    config = tiny_config(text_config=as_dict, vision_config=config.vision_config)
+    model = FocalMREForRelationClassification(config)
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    model.save_pretrained(tmp_path)
+    assert {weight.dtype for weight in AutoModel.from_pretrained(tmp_path).parameters()} == {torch.float32}
+
+
+def test_a_model_from_the_configuration_of_a_bfloat16_model_has_one_dtype_too(tmp_path, tiny_model):
+    tiny_model().save_pretrained(tmp_path)
+    config = AutoModel.from_pretrained(tmp_path, dtype=torch.bfloat16).config
+    model = FocalMREForRelationClassification(config)
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    model = AutoModel.from_config(config)
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+
+
+def test_resized_token_embeddings_reach_the_text_configuration_and_survive_saving(tmp_path, tiny_model):
+    model = tiny_model()
+    before = model.get_input_embeddings().weight.detach().clone()
+    model.resize_token_embeddings(260)
+    assert model.config.text_config.vocab_size == 260
+    assert model.get_input_embeddings() is model.text_model.get_input_embeddings()
+    model.save_pretrained(tmp_path)
+    loaded = AutoModel.from_pretrained(tmp_path)
+    assert loaded.config.text_config.vocab_size == 260
+    assert torch.equal(loaded.get_input_embeddings().weight, model.get_input_embeddings().weight)
+    assert torch.equal(loaded.get_input_embeddings().weight[:250], before)
+    batch = make_batch(loaded.config)
+    batch["input_ids"][0, 1] = 259
+    assert torch.equal(loaded(**batch).logits, model(**batch).logits)
+
+
+# Building from two encoders
+
+
+LAYERS = {
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 20,
+    "initializer_range": 0.3,
+}
+TEXT_ENCODERS = {
+    "bert": {"hidden_size": 16, **LAYERS},
+    "roberta": {"hidden_size": 16, "max_position_embeddings": 40, **LAYERS},
+    "modernbert": {"hidden_size": 16, "global_attn_every_n_layers": 2, "local_attention": 8, **LAYERS},
+}
+VISION_ENCODERS = {  # Name: the configuration's values, how many tokens come before the patches.
+    "clip_vision_model": ({}, 1),
+    "vit": ({}, 1),
+    "siglip_vision_model": ({}, 0),
+    "dinov2": ({"mlp_ratio": 2}, 1),
+    "dinov2_with_registers": ({"mlp_ratio": 2, "num_register_tokens": 3}, 4),
+}
+
+
+def save_text_encoder(folder, model_type: str, **values) -> nn.Module:
+    torch.manual_seed(3)
+    special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "cls_token_id": 0, "sep_token_id": 2}
+    if model_type == "bert":
+        special = {}
+    values = {"vocab_size": 100, **TEXT_ENCODERS[model_type], **special, **values}
+    encoder = AutoModel.from_config(AutoConfig.for_model(model_type, **values)).eval()
+    encoder.save_pretrained(folder)
+    return encoder
+
+
+def save_vision_encoder(folder, model_type: str) -> nn.Module:
+    torch.manual_seed(4)
+    values = VISION_ENCODERS[model_type][0]
+    layers = {key: value for key, value in LAYERS.items() if key != "intermediate_size" or not values}
+    config = AutoConfig.for_model(model_type, image_size=32, patch_size=8, hidden_size=24, **layers, **values)
+    encoder = AutoModel.from_config(config).eval()
+    encoder.save_pretrained(folder)
+    return encoder
+
+
+def check_towers(model, text_encoder, vision_encoder, vocab_size: int):
+    """The towers are the encoders, but for the new rows of the token embeddings."""
+    embeddings = next(
+        name for name, module in text_encoder.named_modules() if module is text_encoder.get_input_embeddings()
+    )
+    for tower, encoder in ((model.text_model, text_encoder), (model.vision_model, vision_encoder)):
+        weights = tower.state_dict()
+        assert set(weights) == set(encoder.state_dict())
+        for name, weight in encoder.state_dict().items():
+            old = weights[name][: len(weight)] if name == f"{embeddings}.weight" else weights[name]
+            assert old.dtype == torch.float32 or not old.is_floating_point()
+            assert torch.equal(old, weight.to(old.dtype)), name
+    assert model.get_input_embeddings().weight.shape[0] == vocab_size
+    assert model.config.text_config.vocab_size == vocab_size
+    assert model.text_model.config is model.config.text_config
+    assert model.vision_model.config is model.config.vision_config
+    assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("text", "vision"),
+    [(text, "clip_vision_model") for text in TEXT_ENCODERS]
+    + [("bert", vision) for vision in VISION_ENCODERS if vision != "clip_vision_model"],
+)
+@torch.no_grad()
+def test_a_model_is_built_from_any_two_encoders(tmp_path, text, vision):
+    text_encoder = save_text_encoder(tmp_path / "text", text)
+    vision_encoder = save_vision_encoder(tmp_path / "vision", vision)
+    model = FocalMREForRelationClassification.from_encoders(
+        str(tmp_path / "text"), str(tmp_path / "vision"), vocab_size=104, id2label={0: "None", 1: "/per/per/peer"}
+    )
+    check_towers(model, text_encoder, vision_encoder, vocab_size=104)
+    assert model.config.num_labels == 2
+
+    batch = make_batch(model.config)
+    batch["input_ids"][:, 1] = 103
+    seen = []
+    model.region_fusions[0].register_forward_hook(lambda module, inputs, output: seen.append(inputs))
+    output = model(**batch, output_fusion=True)
+    assert output.logits.shape == (5, 2)
+    assert output.logits.isfinite().all()
+    assert output.focal_attentions.shape == (5, 7, 9, PATCHES)
+    # The patches, without the tokens before them.
+    first = VISION_ENCODERS[vision][1]
+    states = vision_encoder(pixel_values=batch["pixel_values"][:1, 0]).last_hidden_state
+    assert states.shape[1] == first + PATCHES
+    close(seen[0][1][0], states[0, first:], **TOLERANCE)
+    model.config.vision_feature_select_strategy = "full"
+    assert model(**batch, output_fusion=True).focal_attentions.shape[-1] == first + PATCHES
+    model.config.vision_feature_select_strategy = "default"
+
+    # Padding changes no logit, whichever the text encoder.
+    padding = {"input_ids": model.config.text_config.pad_token_id, "attention_mask": 0}
+    padded = batch | {name: nn.functional.pad(batch[name], (0, 6), value=padding[name]) for name in padding}
+    close(model(**padded).logits, output.logits, **TOLERANCE)
+    model.save_pretrained(tmp_path / "model")
+    assert torch.equal(AutoModel.from_pretrained(tmp_path / "model")(**batch).logits, model(**batch).logits)
+
+
+@torch.no_grad()
+def test_images_that_are_not_square_keep_all_their_patches(tmp_path):
+    save_text_encoder(tmp_path / "text", "bert")
+    save_vision_encoder(tmp_path / "vision", "dinov2_with_registers")
+    model = FocalMREForRelationClassification.from_encoders(
+        str(tmp_path / "text"), str(tmp_path / "vision"), vocab_size=100
+    )
+    batch = take(make_batch(model.config), [0])
+    batch["pixel_values"] = torch.randn(1, 7, 3, 40, 24)
+    assert model(**batch, output_fusion=True).focal_attentions.shape[-1] == 5 * 3
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+@torch.no_grad()
+def test_of_a_model_with_two_towers_the_vision_tower_is_taken(tmp_path, kind):
+    text_encoder = save_text_encoder(tmp_path / "text", "bert")
+    tower = {"hidden_size": 24, **LAYERS}
+    config = AutoConfig.for_model(
+        kind,
+        text_config={"vocab_size": 50, **tower},
+        vision_config={"image_size": 32, "patch_size": 8, **tower},
+    )
+    torch.manual_seed(4)
+    two_towers = AutoModel.from_config(config).eval()
+    two_towers.save_pretrained(tmp_path / "vision")
+    model = FocalMREForRelationClassification.from_encoders(
+        str(tmp_path / "text"), str(tmp_path / "vision"), vocab_size=100
+    )
+    vision_encoder = AutoModel.from_pretrained(tmp_path / "vision", config=config.vision_config)
+    check_towers(model, text_encoder, vision_encoder, vocab_size=100)
+    pixel_values = make_batch(model.config)["pixel_values"][0]
+    expected = two_towers.vision_model(pixel_values=pixel_values).last_hidden_state
+    close(model.vision_model(pixel_values=pixel_values).last_hidden_state, expected, **TOLERANCE)
+
+
+def test_encoders_saved_in_half_precision_become_float32(tmp_path):
+    text_encoder = save_text_encoder(tmp_path / "text", "bert").half()
+    text_encoder.save_pretrained(tmp_path / "text")
+    vision_encoder = save_vision_encoder(tmp_path / "vision", "vit").to(torch.bfloat16)
+    vision_encoder.save_pretrained(tmp_path / "vision")
+    model = FocalMREForRelationClassification.from_encoders(
+        str(tmp_path / "text"), str(tmp_path / "vision"), vocab_size=100
+    )
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    check_towers(model, text_encoder, vision_encoder, vocab_size=100)
+
+
+def test_the_arguments_of_the_configuration_are_taken_and_unknown_ones_refused(tmp_path):
+    save_text_encoder(tmp_path / "text", "bert", vocab_size=120)
+    save_vision_encoder(tmp_path / "vision", "vit")
+    folders = (str(tmp_path / "text"), str(tmp_path / "vision"))
+    model = FocalMREForRelationClassification.from_encoders(
+        *folders, vocab_size=100, num_grounded_regions=1, use_gate=False, num_labels=6
+    )
+    assert (model.config.num_grounded_regions, model.config.use_gate, model.num_regions) == (1, False, 4)
+    assert model.config.num_labels == 6
+    # The vocabulary never shrinks: BERT's is padded.
+    assert model.config.text_config.vocab_size == 120
+    with pytest.raises(TypeError, match="`FocalMREConfig` has no argument 'num_region', 'usegate'"):
+        FocalMREForRelationClassification.from_encoders(*folders, vocab_size=100, usegate=False, num_region=1)
+    with pytest.raises(TypeError):
+        FocalMREForRelationClassification.from_encoders(*folders)
+
+
+# Loss
+
+
+def test_the_loss_is_cross_entropy(tiny_model):
+    model = tiny_model()
+    batch = make_batch(model.config, labels=True)
+    output = model(**batch)
+    probabilities = output.logits.double().softmax(dim=1)
+    expected = -sum(probabilities[post, label].log() for post, label in enumerate(batch["labels"].tolist())) / 5
+    assert output.loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert output.loss.shape == ()
+    for items in (10, torch.tensor(10)):
+        assert model(**batch, num_items_in_batch=items).loss.item() == pytest.approx(expected.item() / 2, rel=1e-5)
+    assert model(**take(make_batch(model.config), [0])).loss is None
+
+
+def test_a_post_without_label_counts_for_nothing(tiny_model):
+    model = tiny_model()
+    batch = make_batch(model.config, labels=True)
+    expected = model(**take(batch, [0, 2, 3])).loss
+    batch["labels"][[1, 4]] = -100
+    torch.testing.assert_close(model(**batch).loss, expected)
+    torch.testing.assert_close(model(**batch, num_items_in_batch=torch.tensor(3)).loss, expected)
+
+
+def test_the_loss_of_a_bfloat16_model_is_computed_in_float32(tiny_model):
+    model = tiny_model().to(torch.bfloat16)
+    batch = make_batch(model.config, labels=True)
+    output = model(**batch)
+    assert (output.logits.dtype, output.loss.dtype) == (torch.bfloat16, torch.float32)
+    assert torch.equal(output.loss, nn.functional.cross_entropy(output.logits.float(), batch["labels"]))
+
+
+def train_one_step(model, posts: list[dict], folder, batch_size: int, steps: int) -> dict[str, torch.Tensor]:
+    """The weights after one step of SGD by the real Trainer, on a copy of the model."""
+    model = copy.deepcopy(model)
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=batch_size,
+        gradient_accumulation_steps=steps,
+        num_train_epochs=1,
+        optim="sgd",
+        learning_rate=1.0,
+        lr_scheduler_type="constant",
+        weight_decay=0.0,
+        max_grad_norm=0.0,  # Clipping would hide a wrong scale.
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+    )
+    trainer = Trainer(model=model, args=arguments, train_dataset=posts)
+    trainer.train()
+    assert trainer.state.global_step == 1
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+@pytest.mark.parametrize("unlabelled", [(), (1, 2, 6)])
+def test_gradient_accumulation_takes_the_same_step_as_one_large_batch(tmp_path, tiny_model, unlabelled):
+    model = tiny_model(**no_dropout())
+    batch = make_batch(model.config, labels=True)
+    batch = take(batch, [0, 1, 2, 3, 4, 0, 3])
+    batch["labels"] = torch.tensor([0, 1, 2, 3, 2, 1, 0])
+    batch["labels"][list(unlabelled)] = -100
+    posts = [take(batch, post) for post in range(7)]
+    whole = train_one_step(model, posts, tmp_path, batch_size=7, steps=1)
+    # Micro-batches of 2, 2, 2 and 1.
+    accumulated = train_one_step(model, posts, tmp_path, batch_size=2, steps=4)
+
+    # By hand: gradient descent on the mean of the labelled posts.
+    model.train()
+    model(**batch).loss.backward()
+    for name, weight in model.named_parameters():
+        expected = weight.detach() - (0 if weight.grad is None else weight.grad)
+        torch.testing.assert_close(whole[name], expected, atol=1e-5, rtol=1e-4, msg=name)
+        torch.testing.assert_close(accumulated[name], expected, atol=1e-5, rtol=1e-4, msg=name)
+
+
+# Attention implementations, checkpointing, precision, gradients
+
+
+@torch.no_grad()
+def test_eager_and_sdpa_attention_give_the_same_logits(tmp_path, tiny_model):
+    model = tiny_model()
+    model.save_pretrained(tmp_path)
+    batch = make_batch(model.config)
+    logits = {}
+    for implementation in ("eager", "sdpa"):
+        loaded = AutoModel.from_pretrained(tmp_path, attn_implementation=implementation)
+        for each in (loaded, loaded.text_model, loaded.vision_model):
+            assert each.config._attn_implementation == implementation
+        logits[implementation] = loaded(**batch).logits
+        model.set_attn_implementation(implementation)
+        for each in (model, model.text_model, model.vision_model):
+            assert each.config._attn_implementation == implementation
+        close(model(**batch).logits, logits[implementation], **TOLERANCE)
+    close(logits["eager"], logits["sdpa"], **TOLERANCE)
+    mixed = AutoModel.from_pretrained(tmp_path, attn_implementation={"text_config": "eager", "vision_config": "sdpa"})
+    assert mixed.text_model.config._attn_implementation == "eager"
+    assert mixed.vision_model.config._attn_implementation == "sdpa"
+    close(mixed(**batch).logits, logits["sdpa"], **TOLERANCE)
+
+
+def loss_and_gradients(model, batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    model.zero_grad()
+    loss = model(**batch).loss
+    loss.backward()
+    return loss.detach(), {
+        name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None
+    }
+
+
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated:FutureWarning")
+@pytest.mark.parametrize("prefix", ["gradient", "activation"])
+def test_gradient_checkpointing_changes_neither_loss_nor_gradients(tiny_model, prefix):
+    model = tiny_model(**no_dropout()).train()
+    enable = getattr(model, f"{prefix}_checkpointing_enable", None)
+    if enable is None:
+        pytest.skip(f"this transformers has no {prefix}_checkpointing_enable")
+    batch = make_batch(model.config, labels=True)
+    calls = Counter()
+    for tower in ("text_model", "vision_model"):
+        layer = getattr(model, tower).encoder
+        layer = (layer.layer if tower == "text_model" else layer.layers)[0]
+        layer.register_forward_pre_hook(lambda *_, tower=tower: calls.update([tower]))
+    loss, gradients = loss_and_gradients(model, batch)
+    assert calls == {"text_model": 1, "vision_model": 1}
+    calls.clear()
+    enable()
+    checkpointed_loss, checkpointed_gradients = loss_and_gradients(model, batch)
+    assert calls == {"text_model": 2, "vision_model": 2}  # Computed again in the backward pass.
+    torch.testing.assert_close(checkpointed_loss, loss)
+    assert set(checkpointed_gradients) == set(gradients)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(checkpointed_gradients[name], gradient, msg=name)
+
+
+@pytest.mark.parametrize("variant", ["paper", "official code", "neither"])
+def test_a_bfloat16_model_trains(tiny_model, variant):
+    model = tiny_model(**VARIANTS[variant]).to(torch.bfloat16).train()
+    loss, gradients = loss_and_gradients(model, make_batch(model.config, labels=True))
+    assert loss.isfinite()
+    assert all(gradient.isfinite().all() and gradient.dtype == torch.bfloat16 for gradient in gradients.values())
+
+
+@pytest.mark.parametrize("variant", ["paper", "official code", "neither"])
+def test_autocast_is_close_to_float32(tiny_model, variant):
+    model = tiny_model(**no_dropout(**VARIANTS[variant]), initializer_range=0.1).train()
+    batch = make_batch(model.config, labels=True)
+    expected = model(**batch).logits
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(**batch, output_fusion=True)
+    error = (output.logits.float() - expected).abs().max() / expected.abs().max()
+    assert 0 < error < 0.05
+    assert output.loss.dtype == torch.float32
+    output.loss.backward()
+    assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)
+
+
+@pytest.mark.parametrize("variant", ["paper", "official code", "shared weights", "no focal attention", "no gate"])
+def test_every_new_parameter_learns(tiny_model, variant):
+    model = tiny_model(**VARIANTS[variant])
+    _, gradients = loss_and_gradients(model, make_batch(model.config, labels=True))
+    for name in dict(model.named_parameters()):
+        if name.startswith(("text_model", "vision_model")):
+            continue
+        assert name in gradients, name
+        # A softmax does not change when all its scores grow by the same amount: the keys' bias has no effect.
+        if not name.endswith("k_proj.bias"):
+            assert gradients[name].abs().max() > 1e-7, name
+    for tower in ("text_model", "vision_model"):
+        moved = [name for name, gradient in gradients.items() if name.startswith(tower) and gradient.any()]
+        assert any("embeddings" in name for name in moved)
+
+
+def test_the_patches_reach_the_gradient_of_the_vision_embeddings(tiny_model):
+    model = tiny_model()
+    batch = take(make_batch(model.config, labels=True), [0])
+    batch["pixel_values"].requires_grad_()
+    model(**batch).loss.backward()
+    assert (batch["pixel_values"].grad.abs().amax(dim=(2, 3, 4)) > 0).all()
+
+
+@torch.no_grad()
+def test_evaluation_is_deterministic_and_training_drops(tiny_model):
+    model = tiny_model()
+    batch = make_batch(model.config)
+    assert torch.equal(model(**batch).logits, model(**batch).logits)
+    model.train()
+    assert not torch.equal(model(**batch).logits, model(**batch).logits)
+
+
+@torch.no_grad()
+def test_dropout_falls_on_the_attention_weights_and_on_both_inputs_of_the_fusion(tiny_model):
+    model = tiny_model(focal_dropout=0.5).train()
+    dropped, normal = Counter(), Counter()
+
+    def count(module, inputs, output):
+        dropped[tuple(inputs[0].shape)] += 1
+        values = output[inputs[0] != 0]
+        normal[tuple(inputs[0].shape)] += int(0.3 < (values == 0).double().mean() < 0.7)
+
+    fusion = model.region_fusions[3]
+    for module in fusion.modules():
+        if isinstance(module, nn.Dropout):
+            module.register_forward_hook(count)
+    model(**make_batch(model.config), output_fusion=True)
+    shapes = {(5, 9, 16): 1, (5, PATCHES, 24): 1, (5, 9, PATCHES): 1}  # Text, patches, attention weights.
+    assert dropped == normal == shapes
+
+
+# The face of `forward`
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("weighting", ["raw", "softmax"])
+@pytest.mark.parametrize(("grounded", "detected"), [(0, 0), (0, 3), (4, 0)])
+def test_a_group_may_have_no_slot(tmp_path, tiny_model, grounded, detected, weighting):
+    model = tiny_model(num_grounded_regions=grounded, num_detected_regions=detected, region_weighting=weighting)
+    batch = make_batch(model.config)
+    expected = torch.stack([slow["logits"] for slow in Slow(model)(batch)])
+    output = model(**batch, output_fusion=True)
+    close(output.logits, expected, atol=2e-5, rtol=1e-5)
+    assert output.region_weights.shape == (5, grounded + detected)
+    model.save_pretrained(tmp_path)
+    assert torch.equal(AutoModel.from_pretrained(tmp_path)(**batch).logits, model(**batch).logits)
+
+
+@torch.no_grad()
+def test_a_batch_without_any_image_has_neither_gates_nor_attentions(tiny_model):
+    model = tiny_model()
+    batch = make_batch(model.config)
+    text = {name: batch[name] for name in ("input_ids", "attention_mask", "entity_positions")}
+    for images in ({}, {"pixel_values": None}, {"pixel_values": None, "region_mask": batch["region_mask"]}):
+        output = model(**text, **images, output_fusion=True)
+        assert output.gates is None
+        assert output.focal_attentions is None
+        assert output.region_weights.tolist() == [[0.0] * 7] * 5
+    absent = torch.zeros_like(batch["region_mask"])
+    output_absent = model(**batch | {"region_mask": absent}, output_fusion=True)
+    assert torch.equal(output_absent.logits, output.logits)
+    assert output_absent.gates is None
+
+
+@torch.no_grad()
+def test_a_wrong_number_of_slots_is_refused_with_both_numbers(tiny_model):
+    model = tiny_model()
+    batch = make_batch(model.config)
+    with pytest.raises(ValueError, match=r"7 regions .* shape is \(5, 6, 3, 32, 32\)"):
+        model(**batch | {"pixel_values": batch["pixel_values"][:, :6]})
+    with pytest.raises(ValueError, match=r"5 posts .* shape is \(4, 7, 3, 32, 32\)"):
+        model(**batch | {"pixel_values": batch["pixel_values"][:4]})
+    with pytest.raises(ValueError, match=r"shape is \(5, 3, 32, 32\)"):
+        model(**batch | {"pixel_values": batch["pixel_values"][:, 0]})
+
+
+@torch.no_grad()
+def test_a_tuple_is_returned_on_request(tiny_model):
+    model = tiny_model()
+    batch = make_batch(model.config, labels=True)
+    output = model(**batch)
+    assert isinstance(output, FocalMREOutput)
+    assert list(output) == ["loss", "logits"]
+    loss, logits = model(**batch, return_dict=False)
+    assert torch.equal(loss, output.loss)
+    assert torch.equal(logits, output.logits)
+    assert len(model(**batch, return_dict=False, output_fusion=True)) == 5
+
+
+@pytest.mark.parametrize("name", ["token_type_ids", "output_attentions", "pixel_value", "inputs_embeds"])
+def test_an_unknown_input_is_refused(tiny_model, name):
+    model = tiny_model()
+    with pytest.raises(TypeError, match=name):
+        model(**make_batch(model.config), **{name: None})
+
+
+@torch.no_grad()
+def test_text_without_padding_needs_no_attention_mask(tiny_model):
+    model = tiny_model()
+    batch = take(make_batch(model.config), [0])
+    expected = model(**batch).logits
+    del batch["attention_mask"]
+    close(model(**batch).logits, expected, **TOLERANCE)
+
+
+@torch.no_grad()
+def test_the_processor_and_the_model_fit_together(make_processor, tiny_model, picture):
+    processor = make_processor()
+    model = tiny_model()
+    model.resize_token_embeddings(len(processor.tokenizer))
+    post = {"text": "rafael nadal weds mery perello", "images": picture, "head": (0, 12), "tail": (18, 30)}
+    inputs = processor(**post, grounded_regions=[(0.1, 0.2, 0.5, 0.9)], detected_regions=[])
+    output = model(**inputs)
+    assert output.logits.shape == (1, 4)
+    assert output.logits.isfinite().all()
+
+
+def test_auto_classes_know_the_model():
+    assert AutoConfig.for_model("focalmre", text_config={}, vision_config={}).__class__ is FocalMREConfig
+    assert FocalMREForRelationClassification.config_class is FocalMREConfig

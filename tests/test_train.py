@@ -1,0 +1,398 @@
+"""The training command: its configuration files, its optimizer, and what it writes."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoProcessor
+
+import train
+from mmre.processing import PostCollator, make_synthetic_posts
+
+ROOT = Path(train.__file__).parent
+TINY = {
+    "model": {
+        "new_text_encoder": {
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+            "max_position_embeddings": 64,
+        },
+        "new_vision_encoder": {
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+            "image_size": 16,
+            "patch_size": 8,
+        },
+        "num_grounded_regions": 2,
+        "num_detected_regions": 1,
+        "max_length": 64,
+    },
+    "data": {
+        "dataset": "synthetic",
+        "num_synthetic_posts": 48,
+        "max_eval_samples": 16,
+        "max_predict_samples": 24,
+    },
+    "training": {
+        "num_train_epochs": 2,
+        "learning_rate": 1e-3,
+        "per_device_train_batch_size": 8,
+        "per_device_eval_batch_size": 7,
+        "dataloader_pin_memory": False,
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "seed": 3,
+    },
+}
+TOWERS = "data: {dataset: synthetic}\nmodel: {text_encoder: a, vision_encoder: b"
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    """Writes a configuration file: the tiny one, with other values in place."""
+
+    def write(text: str | None = None, **changes) -> str:
+        path = tmp_path / "config.yaml"
+        if text is None:
+            config = json.loads(json.dumps(TINY))
+            config["training"]["output_dir"] = str(tmp_path / "run")
+            for name, value in changes.items():
+                section = next((s for s, values in config.items() if name in values), "training")
+                config[section][name] = value
+            text = yaml.safe_dump(config)
+        path.write_text(text, "utf-8")
+        return str(path)
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The output folder of one tiny training."""
+    folder = tmp_path_factory.mktemp("train")
+    config = json.loads(json.dumps(TINY))
+    config["training"]["output_dir"] = str(folder / "run")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    train.main([str(folder / "config.yaml")])
+    return folder / "run"
+
+
+def predictions(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "predictions.jsonl").read_text("utf-8").splitlines()]
+
+
+def metrics(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.yaml")), ids=lambda path: path.name)
+def test_every_configuration_in_the_repository_is_understood(path):
+    model_args, data_args, args, _ = train.parse_arguments([str(path)])
+    assert args.output_dir == f"outputs/{path.stem}"
+    assert model_args.model_type in train.MODELS
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("3e-5", 3e-5), ("1E-4", 1e-4), ("2e5", 2e5), ("1.5e-3", 1.5e-3), (".5e1", 5)]
+)
+def test_a_number_with_an_exponent_is_a_number(config_file, text, value):
+    path = config_file(
+        "model: {new_text_encoder: {}, new_vision_encoder: {}, focal_dropout: 1e-1}\n"
+        f"data: {{dataset: synthetic}}\ntraining: {{learning_rate: {text}}}"
+    )
+    *_, args, model_values = train.parse_arguments([path])
+    assert args.learning_rate == value
+    assert model_values == {"focal_dropout": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training: {learning_rat: 1e-5}", "'learning_rat'.*'learning_rate'"),
+        ("model: {use_gat: false}", "'use_gat'.*'use_gate'"),
+        ("model: {input_mod: cropped}", "'input_mod'.*'input_mode'"),
+        ("data: {region: none}", "'region'.*'regions'"),
+        ("trainin: {seed: 1}", "'trainin'.*'training'"),
+        ("data: {seed: 1}\ntraining: {seed: 2}", "'seed' stands in two sections"),
+        ("training: 3", "section 'training'"),
+        ("- 1", "must have the sections"),
+        ("training: {", "not valid YAML"),
+        (f"{TOWERS}, use_gate: 3}}", "use_gate"),
+        (f"{TOWERS}, region_weighting: soft}}", "region_weighting"),
+        (f"{TOWERS}, num_grounded_regions: -1}}", "num_grounded_regions"),
+        ("model: {text_encoder: null}", "text_encoder"),
+        ("model: {text_encoder: a, vision_encoder: b}\ndata: {dataset: mnre}", "data_dir"),
+    ],
+)
+def test_a_mistake_in_a_file_is_an_error_that_names_it(config_file, text, message):
+    with pytest.raises(SystemExit) as error:
+        train.parse_arguments([config_file(text)])
+    assert re.search(message, str(error.value)), error.value
+
+
+def test_a_value_of_the_wrong_type_is_an_error(config_file, capsys):
+    with pytest.raises(SystemExit):
+        train.parse_arguments([config_file(num_train_epochs="abc")])
+    error = capsys.readouterr().err
+    assert "num_train_epochs" in error and "invalid float value: 'abc'" in error
+    with pytest.raises(SystemExit, match=r"'num_train_epochs' takes one value, got \[1, 2\]"):
+        train.parse_arguments([config_file(num_train_epochs=[1, 2])])
+
+
+def test_a_missing_file_and_an_unknown_argument_on_the_command_line_are_errors(config_file):
+    with pytest.raises(SystemExit, match="there is no file nowhere.yaml"):
+        train.parse_arguments(["nowhere.yaml"])
+    with pytest.raises(SystemExit, match="'learning_rte'.*'learning_rate'"):
+        train.parse_arguments([config_file(), "--learning_rte", "1e-5"])
+
+
+def test_the_command_line_wins_over_the_file(config_file):
+    model_args, data_args, args, model_values = train.parse_arguments(
+        [
+            config_file(),
+            "--learning_rate",
+            "5e-4",
+            "--use_gate=false",
+            "--num_detected_regions",
+            "2",
+            "--regions",
+            "none",
+        ]
+    )
+    assert (args.learning_rate, data_args.regions) == (5e-4, "none")
+    assert model_values["use_gate"] is False
+    assert model_values["num_detected_regions"] == 2
+    assert model_values["num_grounded_regions"] == 2
+    assert model_args.new_text_encoder["hidden_size"] == 16
+
+
+def test_values_reach_both_the_model_and_the_processor(config_file):
+    model_args, data_args, _, values = train.parse_arguments([config_file(), "--num_grounded_regions", "1"])
+    processor, model = train.build(model_args, values, ["None", "couple"], ["a text"])
+    assert model.config.num_grounded_regions == processor.num_grounded_regions == 1
+    assert model.config.id2label == {0: "None", 1: "couple"}
+    assert processor.max_length == 64
+    assert model.get_input_embeddings().num_embeddings >= len(processor.tokenizer)
+
+
+@pytest.mark.parametrize("weight_decay_on", ["non_bias", "all"])
+def test_every_trainable_parameter_is_optimized_and_decays_as_asked(config_file, weight_decay_on, tmp_path):
+    model_args, _, args, values = train.parse_arguments(
+        [config_file(), "--weight_decay", "0.08", "--weight_decay_on", weight_decay_on]
+    )
+    _, model = train.build(model_args, values, ["None", "couple"], ["a text"])
+    model.vision_model.requires_grad_(False)
+    trainer = train.RelationTrainer(model=model, args=args, eval_dataset=[0])
+    optimizer = trainer.create_optimizer()
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        if name.startswith("vision_model."):
+            assert id(parameter) not in decay
+        elif weight_decay_on == "non_bias" and name.endswith("bias"):
+            assert decay[id(parameter)] == 0, name
+        else:
+            assert decay[id(parameter)] == 0.08, name
+    assert isinstance(optimizer, torch.optim.AdamW)
+
+
+def test_a_parameter_left_out_of_the_optimizer_stops_the_run(config_file):
+    model_args, _, args, values = train.parse_arguments([config_file()])
+    _, model = train.build(model_args, values, ["None", "couple"], ["a text"])
+    forgetful = torch.optim.AdamW([p for name, p in model.named_parameters() if "classifier" not in name])
+    trainer = train.RelationTrainer(model=model, args=args, eval_dataset=[0], optimizers=(forgetful, None))
+    with pytest.raises(RuntimeError, match="classifier.0.weight is not in the optimizer"):
+        trainer.create_optimizer()
+
+
+def test_a_run_leaves_all_its_results(run):
+    names = {path.name for path in run.iterdir()}
+    assert names >= {
+        "config.json",
+        "model.safetensors",
+        "processor_config.json",
+        "tokenizer.json",
+        "resolved_config.yaml",
+        "environment.json",
+        "metrics.json",
+        "predictions.jsonl",
+        "results.md",
+    }
+    result = metrics(run)
+    assert result["posts"]["regions"] == "drawn"
+    assert result["posts"]["samples"] == {"train": 48, "validation": 16, "test": 24}
+    assert set(result["test"]) >= {"accuracy", "precision", "recall", "f1", "per_relation", "loss"}
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["seed"] == 3
+    assert environment["packages"]["torch"] == torch.__version__.split("+")[0] or torch.__version__
+    assert "| /per/per/couple |" in (run / "results.md").read_text()
+
+
+def test_predictions_belong_to_the_posts_they_name(run):
+    """The Trainer's own sampler reorders the test split when it groups by length."""
+    posts = make_synthetic_posts(num_train=48)["test"].select(range(24))
+    rows = predictions(run)
+    relations = posts.features["relation"].names
+    assert [row["id"] for row in rows] == posts["id"]
+    assert [row["gold"] for row in rows] == [relations[label] for label in posts["relation"]]
+    processor, model = AutoProcessor.from_pretrained(run), AutoModel.from_pretrained(run)
+    for post, row in zip(posts, rows):
+        inputs = PostCollator(processor)([post])
+        inputs.pop("labels")
+        with torch.no_grad():
+            probabilities = model(**inputs).logits.softmax(-1)[0]
+        assert list(row["probabilities"]) == relations
+        torch.testing.assert_close(torch.tensor(list(row["probabilities"].values())), probabilities, atol=1e-5, rtol=0)
+        assert row["predicted"] == max(row["probabilities"], key=row["probabilities"].get)
+
+
+def test_the_saved_model_is_the_best_checkpoint_by_validation_f1(run):
+    result = metrics(run)
+    states = [json.loads(path.read_text()) for path in run.glob("checkpoint-*/trainer_state.json")]
+    history = max(states, key=lambda state: state["global_step"])["log_history"]
+    best = max(entry["eval_f1"] for entry in history if "eval_f1" in entry)
+    assert result["validation"]["f1"] == best
+    weights = load_file(run / "model.safetensors")
+    for name, tensor in load_file(Path(result["train"]["best_checkpoint"]) / "model.safetensors").items():
+        assert torch.equal(tensor, weights[name]), name
+
+
+def test_the_test_split_is_seen_once(config_file, monkeypatch):
+    seen = []
+    predict, evaluate = train.RelationTrainer.predict, train.RelationTrainer.evaluate
+    monkeypatch.setattr(
+        train.RelationTrainer,
+        "predict",
+        lambda self, posts, **k: seen.append(posts["id"][0]) or predict(self, posts, **k),
+    )
+    monkeypatch.setattr(
+        train.RelationTrainer,
+        "evaluate",
+        lambda self, eval_dataset=None, **k: (
+            seen.append((eval_dataset or self.eval_dataset)["id"][0]) or evaluate(self, eval_dataset, **k)
+        ),
+    )
+    train.main([config_file(num_synthetic_posts=16)])
+    assert seen == ["validation-0", "validation-0", "validation-0", "test-0"]
+
+
+def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(run, config_file, tmp_path):
+    class Stop(Exception):
+        pass
+
+    class StopAfterFirstEpoch(train.transformers.TrainerCallback):
+        def on_epoch_begin(self, args, state, control, **kwargs):
+            if state.epoch and state.epoch >= 1:
+                raise Stop
+
+    path = config_file()
+    init = train.RelationTrainer.__init__
+
+    def interrupted(self, *args, **kwargs):
+        init(self, *args, **kwargs)
+        self.add_callback(StopAfterFirstEpoch())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train.RelationTrainer, "__init__", interrupted)
+        with pytest.raises(Stop):
+            train.main([path])
+    assert len(list((tmp_path / "run").glob("checkpoint-*"))) == 1
+    train.main([path, "--resume_from_checkpoint", "true"])
+    resumed, whole = (load_file(folder / "model.safetensors") for folder in (tmp_path / "run", run))
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, resumed[name]), name
+    assert metrics(tmp_path / "run")["test"] == metrics(run)["test"]
+
+
+def test_a_checkpoint_is_evaluated_without_training(run, config_file, tmp_path):
+    path = config_file()
+    train.main(
+        [path, "--model_name_or_path", str(run), "--do_train", "false", "--output_dir", str(tmp_path / "again")]
+    )
+    again = metrics(tmp_path / "again")
+    assert "train" not in again
+    assert again["test"]["f1"] == metrics(run)["test"]["f1"]
+    assert again["test"]["loss"] == pytest.approx(metrics(run)["test"]["loss"], abs=1e-6)
+
+
+def test_a_checkpoint_of_other_relations_is_refused(run, config_file):
+    model_args, _, _, values = train.parse_arguments([config_file(), "--model_name_or_path", str(run)])
+    with pytest.raises(SystemExit, match="other relations"):
+        train.build(model_args, values, ["None", "couple"], [])
+
+
+def test_the_resolved_configuration_repeats_the_run(run, tmp_path):
+    train.main([str(run / "resolved_config.yaml"), "--output_dir", str(tmp_path / "again")])
+    assert predictions(tmp_path / "again") == predictions(run)
+
+
+def test_early_stopping_stops_early(config_file, tmp_path):
+    train.main(
+        [
+            config_file(num_synthetic_posts=16),
+            "--early_stopping_patience=1",
+            "--num_train_epochs=9",
+            "--learning_rate=0",
+        ]
+    )
+    assert metrics(tmp_path / "run")["train"]["epoch"] == 2
+
+
+def test_gradient_accumulation_changes_nothing(config_file, tmp_path):
+    for steps, batch, folder in ((1, 8, "one"), (4, 2, "four")):
+        train.main(
+            [
+                config_file(num_synthetic_posts=18, num_train_epochs=1),
+                *("--gradient_accumulation_steps", str(steps), "--per_device_train_batch_size", str(batch)),
+                *(
+                    "--optim",
+                    "sgd",
+                    "--learning_rate",
+                    "0.1",
+                    "--train_sampling_strategy",
+                    "sequential",
+                    "--output_dir",
+                    str(tmp_path / folder),
+                ),
+                *("--focal_dropout", "0", "--new_text_encoder", json.dumps(NO_DROPOUT)),
+            ]
+        )
+    one, four = (load_file(tmp_path / folder / "model.safetensors") for folder in ("one", "four"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(four[name], tensor, atol=2e-5, rtol=0, msg=name)
+
+
+NO_DROPOUT = TINY["model"]["new_text_encoder"] | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+def test_the_command_runs_from_a_shell(config_file, tmp_path):
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), config_file(num_synthetic_posts=8), "--num_train_epochs", "1"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "| test | 24 |" in result.stdout
+    assert "What to try next" in result.stdout
+
+
+def test_pictures_are_shuffled_when_the_protocol_says_so(config_file):
+    _, data_args, _, _ = train.parse_arguments([config_file(), "--align_noise", "1"])
+    shuffled = train.load_posts(data_args, seed=0)
+    _, data_args, _, _ = train.parse_arguments([config_file()])
+    plain = train.load_posts(data_args, seed=0)
+    for split in plain:
+        assert shuffled[split]["id"] == plain[split]["id"]
+        moved = [a["image"].tobytes() != b["image"].tobytes() for a, b in zip(shuffled[split], plain[split])]
+        assert all(moved)

@@ -1,0 +1,588 @@
+"""Train and evaluate a model of multimodal relation extraction.
+
+    python train.py CONFIG.yaml [--any_argument value]
+    accelerate launch train.py CONFIG.yaml [--any_argument value]
+
+CONFIG.yaml has the sections `model`, `data` and `training`. Every argument of the three dataclasses below, of
+transformers' `TrainingArguments`, and of the model's configuration and processor can stand there or on the command
+line, which wins.
+"""
+
+import argparse
+import difflib
+import inspect
+import json
+import platform
+import re
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+import transformers
+import yaml
+from huggingface_hub.errors import StrictDataclassError
+from torch import nn
+from torch.utils.data import SequentialSampler
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoProcessor,
+    BertTokenizer,
+    CLIPImageProcessorPil,
+    EarlyStoppingCallback,
+    EvalPrediction,
+    HfArgumentParser,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+    Trainer,
+    TrainingArguments,
+)
+from transformers.utils import logging
+
+from mmre.evaluation import align_noise, relation_f1
+from mmre.modeling import MODELS
+from mmre.processing import NEGATIVE_RELATION, PROCESSORS, PostCollator, load_mnre, make_synthetic_posts
+
+logger = logging.get_logger("mmre.train")
+
+SECTIONS = ("model", "data", "training")
+
+
+@dataclass
+class ModelArguments:
+    """Which model to train: a checkpoint, or new layers between two encoders, each pretrained or new."""
+
+    model_type: str = field(default="focalmre", metadata={"help": "The system.", "choices": sorted(MODELS)})
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "A checkpoint of this system to go on from, instead of two encoders."}
+    )
+    text_encoder: str | None = field(default=None, metadata={"help": "Name or path of the pretrained text encoder."})
+    vision_encoder: str | None = field(
+        default=None, metadata={"help": "Name or path of the pretrained vision encoder."}
+    )
+    new_text_encoder: dict | str | None = field(
+        default=None,
+        metadata={"help": "Configuration of a BERT to train from scratch; its vocabulary is learned from the posts."},
+    )
+    new_vision_encoder: dict | str | None = field(
+        default=None, metadata={"help": "Configuration of a CLIP vision encoder to train from scratch."}
+    )
+
+    def __post_init__(self):
+        for name in ("new_text_encoder", "new_vision_encoder"):
+            if isinstance(getattr(self, name), str):
+                setattr(self, name, json.loads(getattr(self, name)))
+        for kind in ("text", "vision"):
+            given = [getattr(self, f"{kind}_encoder"), getattr(self, f"new_{kind}_encoder")]
+            if self.model_name_or_path is None and given.count(None) != 1:
+                raise ValueError(
+                    f"Set either `{kind}_encoder`, a name or path, or `new_{kind}_encoder`, a configuration "
+                    f"(or `model_name_or_path`, a checkpoint); got {given[0]!r} and {given[1]!r}."
+                )
+
+
+@dataclass
+class DataArguments:
+    """Which posts to train and evaluate on."""
+
+    dataset: str = field(default="mnre", metadata={"help": "The data set.", "choices": ["mnre", "synthetic"]})
+    data_dir: str | None = field(default=None, metadata={"help": "Folder of the MNRE files."})
+    image_dir: str | None = field(default=None, metadata={"help": "Folder of the pictures, if not below `data_dir`."})
+    regions: str = field(
+        default="released",
+        metadata={"help": "'released' (they leak the label), 'none', or the path of an annotation file."},
+    )
+    captions: list[str] | None = field(default=None, metadata={"help": "Caption files, or an annotation file."})
+    on_missing_image: str = field(
+        default="error", metadata={"help": "'error', or 'text_only' to use such posts without a picture."}
+    )
+    num_synthetic_posts: int = field(default=2000, metadata={"help": "Training posts to make, with `synthetic`."})
+    align_noise: float = field(
+        default=0.0, metadata={"help": "Share of the posts of every split that swap pictures; 1 shuffles all."}
+    )
+    max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first training posts."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first validation posts."})
+    max_predict_samples: int | None = field(default=None, metadata={"help": "Use only the first test posts."})
+
+    def __post_init__(self):
+        if self.dataset == "mnre" and self.data_dir is None:
+            raise ValueError("`dataset` 'mnre' needs `data_dir`, the folder of the MNRE files.")
+
+
+@dataclass
+class RelationTrainingArguments(TrainingArguments):
+    """transformers' arguments, with defaults that train, keep the best checkpoint by validation F1, and test it."""
+
+    do_train: bool = field(default=True, metadata={"help": "Whether to train."})
+    do_eval: bool = field(default=True, metadata={"help": "Whether to evaluate on the validation split."})
+    do_predict: bool = field(default=True, metadata={"help": "Whether to evaluate on the test split, at the end."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate on the validation split."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "The best checkpoint and the last."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "Whether to end with the best checkpoint."})
+    metric_for_best_model: str | None = field(default="f1", metadata={"help": "What the best checkpoint is best by."})
+    train_sampling_strategy: str = field(
+        default="group_by_length", metadata={"help": "'group_by_length', 'random' or 'sequential'."}
+    )
+    remove_unused_columns: bool = field(default=False, metadata={"help": "The collator needs the raw posts."})
+    # Without an image in a process's batch, or with a tower's unused pooler, some parameters get no gradient.
+    ddp_find_unused_parameters: bool | None = field(default=True, metadata={"help": "See DistributedDataParallel."})
+    weight_decay_on: str = field(
+        default="non_bias",
+        metadata={
+            "help": "'non_bias', all parameters but biases, as in the paper; or 'all', as in the official code.",
+            "choices": ["non_bias", "all"],
+        },
+    )
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stop after so many evaluations without a better validation F1."}
+    )
+
+
+class RelationTrainer(Trainer):
+    """transformers' Trainer, except where its defaults differ from what the papers say or our files need."""
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        names = [name for name, _ in model.named_parameters()]
+        if self.args.weight_decay_on == "all":
+            return names
+        return [name for name in names if not name.endswith("bias")]
+
+    def create_optimizer(self, *args, **kwargs) -> torch.optim.Optimizer:
+        optimizer = super().create_optimizer(*args, **kwargs)
+        optimized = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        for name, parameter in self.model.named_parameters():
+            # In four published code bases the classifier was never trained.
+            if parameter.requires_grad and id(parameter) not in optimized:
+                raise RuntimeError(f"The trainable parameter {name} is not in the optimizer.")
+        return optimizer
+
+    def _get_eval_sampler(self, eval_dataset: datasets.Dataset) -> SequentialSampler:
+        # Under group_by_length the Trainer reorders evaluation too: predictions would not match the posts' ids.
+        return SequentialSampler(eval_dataset)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which `3e-5` is a number; YAML 1.1 takes it for a string."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def main(arguments: list[str]) -> None:
+    """Run one experiment, from its configuration to its results."""
+    model_args, data_args, args, model_values = parse_arguments(arguments)
+    logging.set_verbosity(args.get_process_log_level())
+    transformers.set_seed(args.seed)
+    with args.main_process_first(desc="loading the posts"):
+        posts = load_posts(data_args, args.seed)
+    relations = posts["train"].features["relation"].names
+    processor, model = build(
+        model_args, model_values, relations, (" ".join(words) for words in posts["train"]["tokens"])
+    )
+
+    trainer = RelationTrainer(
+        model=model,
+        args=args,
+        train_dataset=posts["train"] if args.do_train else None,
+        eval_dataset=posts["validation"],
+        data_collator=PostCollator(processor),
+        processing_class=processor,
+        compute_metrics=lambda prediction: scores(prediction, relations),
+        callbacks=[EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else None,
+    )
+    results = {"posts": describe_posts(posts, data_args)}
+    if args.do_train:
+        resume = args.resume_from_checkpoint
+        training = trainer.train(resume_from_checkpoint=True if resume == "true" else resume)
+        results["train"] = training.metrics | {"best_checkpoint": trainer.state.best_model_checkpoint}
+        trainer.save_model()
+    if args.do_eval:
+        results["validation"] = evaluation(trainer.predict(posts["validation"]), relations)
+    if args.do_predict:
+        # The only look at the test split, with the checkpoint that is best on the validation split.
+        prediction = trainer.predict(posts["test"])
+        results["test"] = evaluation(prediction, relations)
+    if trainer.is_world_process_zero():
+        output_dir = Path(args.output_dir)
+        output_dir.mkdir(parents=True, exist_ok=True)
+        write_settings(output_dir, model_args, data_args, args, model_values)
+        write_json(output_dir / "metrics.json", results)
+        if args.do_predict:
+            write_predictions(output_dir / "predictions.jsonl", posts["test"], prediction)
+        tables = results_tables(results)
+        (output_dir / "results.md").write_text(tables, "utf-8")
+        print(f"\n{tables}\n{what_next(output_dir, args.do_train)}")
+
+
+def parse_arguments(
+    arguments: list[str],
+) -> tuple[ModelArguments, DataArguments, RelationTrainingArguments, dict[str, Any]]:
+    """Read a YAML file and the command line after it.
+
+    Args:
+        arguments: the command line: the path of a YAML file, if any, then `--name value` pairs.
+
+    Returns:
+        The arguments of the three dataclasses, and the values given for the model's configuration and processor.
+
+    Raises:
+        SystemExit: with a message, if a name is unknown or a value cannot be right.
+    """
+    settings = {}
+    if arguments and not arguments[0].startswith("-"):
+        settings = read_yaml(Path(arguments[0]))
+        arguments = arguments[1:]
+    parser = HfArgumentParser([ModelArguments, DataArguments, RelationTrainingArguments], allow_abbrev=False)
+    parser.prog = "train.py"
+    parser.usage = "train.py CONFIG.yaml [--any_argument value ...]   (--help lists all arguments)"
+    model_type = _model_type(settings, arguments)
+    model_names = sorted(config_names(model_type) | processor_names(model_type))
+    group = parser.add_argument_group(f"the configuration and the processor of {model_type}")
+    for name in model_names:
+        group.add_argument(f"--{name}", type=_read_value, default=argparse.SUPPRESS)
+    known = {action.dest: action for action in parser._actions}
+
+    from_file = []
+    for name, value in settings.items():
+        if name not in known:
+            raise SystemExit(f"train.py: {_unknown(name, known)}")
+        if name in model_names or isinstance(value, dict):
+            from_file.append(f"--{name}={json.dumps(value)}")
+        elif value is None:
+            parser.set_defaults(**{name: None})
+        elif isinstance(value, list) and known[name].nargs is None:
+            raise SystemExit(f"train.py: {name!r} takes one value, got {value!r}.")
+        elif isinstance(value, list):
+            from_file += [f"--{name}", *map(str, value)]
+        else:
+            from_file.append(f"--{name}={value}")
+    try:
+        *parsed, rest = parser.parse_args_into_dataclasses(from_file + arguments, return_remaining_strings=True)
+    except (ValueError, ImportError) as error:
+        raise SystemExit(f"train.py: {error}") from error
+    if rest:
+        raise SystemExit(f"train.py: {_unknown(rest[0].removeprefix('--').split('=')[0], known)}")
+    model_values = vars(parsed.pop()) if len(parsed) == 4 else {}
+    try:
+        MODELS[model_type].config_class(
+            **{name: value for name, value in model_values.items() if name in config_names(model_type)}
+        )
+    except (StrictDataclassError, ValueError, TypeError) as error:
+        raise SystemExit(f"train.py: {error}") from error
+    return (*parsed, model_values)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The values of a configuration file, of all its sections together.
+
+    Raises:
+        SystemExit: with a message, if the file is missing, is no YAML, or is not made of the three sections.
+    """
+    try:
+        sections = yaml.load(path.read_text("utf-8"), Loader=_Loader) or {}  # noqa: S506, it is a SafeLoader
+    except FileNotFoundError:
+        raise SystemExit(f"train.py: there is no file {path}.") from None
+    except yaml.YAMLError as error:
+        raise SystemExit(f"train.py: {path} is not valid YAML: {error}") from error
+    if not isinstance(sections, dict):
+        raise SystemExit(f"train.py: {path} must have the sections {', '.join(SECTIONS)}.")
+    settings = {}
+    for section, values in sections.items():
+        if section not in SECTIONS:
+            raise SystemExit(f"train.py: {path}: {_unknown(section, SECTIONS)}")
+        if not isinstance(values, dict):
+            raise SystemExit(f"train.py: {path}: the section {section!r} must hold lines of `name: value`.")
+        for name, value in values.items():
+            if name in settings:
+                raise SystemExit(f"train.py: {path}: {name!r} stands in two sections.")
+            settings[name] = value
+    return settings
+
+
+def _model_type(settings: dict[str, Any], arguments: list[str]) -> str:
+    """The system to train, which says what other arguments there are."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model_type", default=settings.get("model_type"))
+    parser.add_argument("--model_name_or_path", default=settings.get("model_name_or_path"))
+    known, _ = parser.parse_known_args(arguments)
+    if known.model_name_or_path is not None:
+        return AutoConfig.from_pretrained(known.model_name_or_path).model_type
+    model_type = known.model_type or ModelArguments.model_type
+    if model_type not in MODELS:
+        raise SystemExit(f"train.py: `model_type` must be one of {', '.join(MODELS)}, got {model_type!r}.")
+    return model_type
+
+
+def config_names(model_type: str) -> set[str]:
+    """What can be set of a model's configuration: its own fields, without the towers' configurations."""
+    config_class = MODELS[model_type].config_class
+    return (
+        set(config_class.__dataclass_fields__)
+        - set(PreTrainedConfig.__dataclass_fields__)
+        - {*config_class.sub_configs}
+    )
+
+
+def processor_names(model_type: str) -> set[str]:
+    """What can be set of a model's processor."""
+    return set(inspect.signature(PROCESSORS[model_type].__init__).parameters) - {
+        "self",
+        "image_processor",
+        "tokenizer",
+        "kwargs",
+    }
+
+
+def _read_value(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506, it is a SafeLoader
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"not a YAML value: {text!r}") from error
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0)
+    return f"there is no argument {name!r}. The nearest name is {nearest[0]!r}."
+
+
+def load_posts(data_args: DataArguments, seed: int) -> datasets.DatasetDict:
+    """The posts to train and evaluate on, after the protocol that the arguments name."""
+    if data_args.dataset == "synthetic":
+        posts = make_synthetic_posts(num_train=data_args.num_synthetic_posts)
+    else:
+        posts = load_mnre(
+            data_args.data_dir,
+            regions=data_args.regions,
+            captions=data_args.captions,
+            on_missing_image=data_args.on_missing_image,
+            image_dir=data_args.image_dir,
+        )
+    limits = {
+        "train": data_args.max_train_samples,
+        "validation": data_args.max_eval_samples,
+        "test": data_args.max_predict_samples,
+    }
+    for split, limit in limits.items():
+        if limit is not None:
+            posts[split] = posts[split].select(range(min(limit, len(posts[split]))))
+        if data_args.align_noise:
+            posts[split] = align_noise(posts[split], data_args.align_noise, seed)
+        # What the Trainer groups posts by.
+        posts[split] = posts[split].add_column("length", [len(words) for words in posts[split]["tokens"]])
+    return posts
+
+
+def build(
+    model_args: ModelArguments, values: dict[str, Any], relations: list[str], texts: Iterable[str]
+) -> tuple[ProcessorMixin, PreTrainedModel]:
+    """The processor and the model to train.
+
+    Args:
+        model_args: a checkpoint, or two encoders.
+        values: values of the model's configuration and of its processor.
+        relations: names of the relations in the order of their ids.
+        texts: what the vocabulary of a new text encoder is learned from.
+
+    Returns:
+        The processor and the model.
+
+    Raises:
+        SystemExit: if the checkpoint knows other relations.
+    """
+    labels = {"id2label": dict(enumerate(relations)), "label2id": {name: i for i, name in enumerate(relations)}}
+    if model_args.model_name_or_path is not None:
+        path = model_args.model_name_or_path
+        model_type = AutoConfig.from_pretrained(path).model_type
+        model = AutoModel.from_pretrained(path, **_only(values, config_names(model_type)))
+        if model.config.label2id != labels["label2id"]:
+            raise SystemExit(
+                f"train.py: {path} knows other relations than the data set: {sorted(model.config.label2id)}."
+            )
+        return AutoProcessor.from_pretrained(path, **_only(values, processor_names(model_type))), model
+    model_type = model_args.model_type
+    with tempfile.TemporaryDirectory() as folder:
+        text, vision = model_args.text_encoder, model_args.vision_encoder
+        if text is None:
+            text = make_text_encoder(Path(folder, "text"), model_args.new_text_encoder, texts)
+        if vision is None:
+            vision = make_vision_encoder(Path(folder, "vision"), model_args.new_vision_encoder)
+        processor = PROCESSORS[model_type].from_encoders(text, vision, **_only(values, processor_names(model_type)))
+        model = MODELS[model_type].from_encoders(
+            text,
+            vision,
+            vocab_size=len(processor.tokenizer),
+            **labels,
+            **_only(values, config_names(model_type)),
+        )
+    return processor, model
+
+
+def make_text_encoder(folder: Path, config: dict[str, Any], texts: Iterable[str]) -> Path:
+    """Save a new BERT and its tokenizer; its vocabulary is the words and the characters of the texts."""
+    backend = BertTokenizer().backend_tokenizer
+    words = Counter(
+        word
+        for text in texts
+        for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text))
+    )
+    characters = sorted({character for word in words for character in word})
+    # Not with the trainers of `tokenizers`: they learn another vocabulary each time.
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters)]
+    vocabulary += [word for word, _ in words.most_common() if len(word) > 1]
+    vocabulary = vocabulary[: config.get("vocab_size", len(vocabulary))]
+    tokenizer = BertTokenizer(vocab={token: index for index, token in enumerate(vocabulary)})
+    tokenizer.save_pretrained(folder)
+    encoder_config = AutoConfig.for_model("bert", **config | {"vocab_size": len(tokenizer)})
+    AutoModel.from_config(encoder_config, dtype=torch.float32).save_pretrained(folder)
+    return folder
+
+
+def make_vision_encoder(folder: Path, config: dict[str, Any]) -> Path:
+    """Save a new CLIP vision encoder and its image processor."""
+    model = AutoModel.from_config(AutoConfig.for_model("clip_vision_model", **config), dtype=torch.float32)
+    model.save_pretrained(folder)
+    size = model.config.image_size
+    CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size}).save_pretrained(
+        folder
+    )
+    return folder
+
+
+def _only(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in names}
+
+
+def scores(prediction: EvalPrediction, relations: list[str]) -> dict[str, float]:
+    """Accuracy, and micro precision, recall and F1 without the negative relation, for the Trainer."""
+    result = relation_f1(prediction.predictions.argmax(-1), prediction.label_ids, relations, NEGATIVE_RELATION)
+    return {name: value for name, value in result.items() if name != "per_relation"}
+
+
+def evaluation(prediction: Any, relations: list[str]) -> dict[str, Any]:
+    """What `metrics.json` says of one split."""
+    result = relation_f1(prediction.predictions.argmax(-1), prediction.label_ids, relations, NEGATIVE_RELATION)
+    return {"loss": prediction.metrics["test_loss"], "samples": len(prediction.label_ids)} | result
+
+
+def describe_posts(posts: datasets.DatasetDict, data_args: DataArguments) -> dict[str, Any]:
+    """The protocol that a result belongs to: no result is reported without it."""
+    return {
+        "dataset": data_args.dataset,
+        "regions": data_args.regions if data_args.dataset == "mnre" else "drawn",
+        "captions": data_args.captions,
+        "align_noise": data_args.align_noise,
+        "samples": {split: len(rows) for split, rows in posts.items()},
+        "samples_without_image": {
+            split: sum(image is None for image in rows.cast_column("image", datasets.Image(decode=False))["image"])
+            for split, rows in posts.items()
+        },
+    }
+
+
+def write_settings(
+    output_dir: Path,
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    args: RelationTrainingArguments,
+    model_values: dict[str, Any],
+) -> None:
+    """Write what repeats the run: `resolved_config.yaml`, to be given to this script, and `environment.json`."""
+    defaults = RelationTrainingArguments(output_dir=args.output_dir).to_dict()
+    training = {
+        name: value
+        for name, value in args.to_dict().items()
+        if value != defaults[name] and not name.endswith("_token") and name != "resume_from_checkpoint"
+    }
+    config = {
+        "model": vars(model_args) | model_values,
+        "data": vars(data_args),
+        "training": {"output_dir": args.output_dir, "seed": args.seed} | training,
+    }
+    (output_dir / "resolved_config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+    packages = ("mmre", "torch", "transformers", "datasets", "accelerate", "evaluate", "pillow", "numpy", "tokenizers")
+    write_json(
+        output_dir / "environment.json",
+        {
+            "seed": args.seed,
+            "device": str(args.device),
+            "processes": args.world_size,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "packages": {name: metadata.version(name) for name in packages},
+        },
+    )
+
+
+def write_predictions(path: Path, posts: datasets.Dataset, prediction: Any) -> None:
+    """Write one line per test post: id, gold, predicted, and the probability of each relation."""
+    relations = posts.features["relation"].names
+    probabilities = torch.from_numpy(prediction.predictions).float().softmax(-1).tolist()
+    with path.open("w", encoding="utf-8") as file:
+        for post_id, gold, row in zip(posts["id"], prediction.label_ids.tolist(), probabilities, strict=True):
+            line = {
+                "id": post_id,
+                "gold": relations[gold],
+                "predicted": relations[int(np.argmax(row))],
+                "probabilities": dict(zip(relations, row)),
+            }
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def results_tables(results: dict[str, Any]) -> str:
+    """The results of both splits and the per-relation table of the last one, in Markdown."""
+    posts = results["posts"]
+    lines = [
+        f"Data set {posts['dataset']}, regions: {posts['regions']}, captions: {posts['captions'] or 'none'}, "
+        f"share of shuffled pictures: {posts['align_noise']:g}."
+    ]
+    if posts["regions"] == "released":
+        lines.append("The released regions give the label away: compare only with results on the same regions.")
+    splits = [split for split in ("validation", "test") if split in results]
+    if splits:
+        lines += ["", "| split | samples | accuracy | precision | recall | F1 |", "|---|--:|--:|--:|--:|--:|"]
+        for split in splits:
+            values = [f"{100 * results[split][name]:.2f}" for name in ("accuracy", "precision", "recall", "f1")]
+            lines.append(f"| {split} | {results[split]['samples']} | {' | '.join(values)} |")
+        lines += ["", f"| relation ({splits[-1]}) | support | precision | recall | F1 |", "|---|--:|--:|--:|--:|"]
+        for name, row in results[splits[-1]]["per_relation"].items():
+            values = [f"{100 * row[column]:.2f}" for column in ("precision", "recall", "f1")]
+            lines.append(f"| {name} | {row['support']} | {' | '.join(values)} |")
+    return "\n".join(lines) + "\n"
+
+
+def what_next(output_dir: Path, trained: bool) -> str:
+    lines = [f"Results are in {output_dir}: metrics.json, predictions.jsonl, results.md."]
+    if trained:
+        lines += [
+            "What to try next:",
+            "  load it:            import mmre.modeling, mmre.processing",
+            f"                      AutoModel.from_pretrained({str(output_dir)!r}), "
+            f"AutoProcessor.from_pretrained({str(output_dir)!r})",
+            f"  run it again:       python train.py {output_dir / 'resolved_config.yaml'}",
+            "  change one thing:   ... --use_gate false --output_dir another/folder",
+            "  train on MNRE:      python train.py configs/focalmre_mnre.yaml --data_dir path/of/mnre",
+        ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
