@@ -2,10 +2,10 @@
 
     mmre-convert best_model.pth ours_rel2id.json OUT [--text_encoder NAME] [--vision_encoder NAME]
 
-The folder OUT then loads with `AutoModel` and `AutoProcessor`; `train.py ... --model_name_or_path OUT --do_train false`
-measures it. What the official code does and the paper does not say is set in the configuration: the class token is a
-patch, region weights are raw, absent regions are zero images, frames are drawn on the full-size picture and its sides
-are cut off.
+The folder OUT then loads with `AutoModel` and `AutoProcessor`, and `train.py` measures it (`--model_name_or_path OUT
+--do_train false`). What the official code does and the paper does not say is set in the configuration: the class token
+is a patch, region weights are raw, absent regions are zero images, frames are drawn on the full-size picture and its
+sides are cut off.
 """
 
 import argparse

@@ -159,6 +159,11 @@ class FocalMREPreTrainedModel(PreTrainedModel):
     # The Trainer passes `num_items_in_batch`, so that the loss is a true mean under gradient accumulation.
     accepts_loss_kwargs = True
 
+    @classmethod
+    def _can_set_attn_implementation(cls) -> bool:
+        # The towers can. transformers guesses from the source, and takes `FocalAttention` for one that cannot.
+        return True
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)

@@ -17,7 +17,7 @@ from mmre.processing import FocalMREProcessor
 
 SHARED_MNRE = Path(__file__).resolve().parents[2] / "shared" / "mnre"
 RELATIONS = ["None", "/per/per/couple", "/per/misc/awarded", "/per/org/member_of"]
-WORDS = ["rt", "@", ":", "#", "rafael", "nadal", "weds", "mery", "perello", "in", "south", "wales", "the", "a", "of", "and", "new", "york", "city"]
+WORDS = "rt @ : # rafael nadal weds mery perello in south wales the a of and new york city"
 IMAGE_SIZE = 32
 
 
@@ -35,7 +35,7 @@ def make_tokenizer():
 
     def make() -> BertTokenizer:
         characters = [chr(code) for code in range(33, 127)]
-        tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *characters, *("##" + c for c in characters)]
+        tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), *characters, *("##" + c for c in characters)]
         return BertTokenizer(vocab={token: index for index, token in enumerate(dict.fromkeys(tokens))})
 
     return make

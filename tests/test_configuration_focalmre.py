@@ -6,8 +6,9 @@ import logging
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification
 from transformers import AutoConfig, AutoModel, BertConfig, CLIPVisionConfig, ResNetConfig, T5Config
+
+from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification
 
 pytestmark = [pytest.mark.filterwarnings("error::FutureWarning", "error::DeprecationWarning")]
 

@@ -8,9 +8,10 @@ from collections import Counter
 import datasets
 import numpy as np
 import pytest
+from PIL import Image, ImageChops
+
 from mmre.processing.posts import NEGATIVE_RELATION, post_features
 from mmre.processing.synthetic_posts import SYNTHETIC_RELATIONS, make_synthetic_posts, synthetic_post
-from PIL import Image, ImageChops
 
 IMAGE_SIZE = (160, 120)
 CHANCE = 1 / len(SYNTHETIC_RELATIONS)
@@ -48,8 +49,11 @@ def test_schema(posts):
 
 
 def test_other_image_sizes():
-    posts = make_synthetic_posts(num_train=3, num_validation=0, num_test=0, image_size=(90, 131))
-    assert [row["image"].size for row in posts["train"]] == [(90, 131)] * 3
+    posts = make_synthetic_posts(num_train=20, num_validation=0, num_test=0, image_size=(90, 131))
+    for row in posts["train"]:
+        assert row["image"].size == (90, 131)
+        for box in row["grounded_regions"]:
+            assert min(box) >= 0 and max(box) <= 1
 
 
 def test_same_seed_gives_the_same_bytes_whatever_the_sizes_of_the_splits(rows):
