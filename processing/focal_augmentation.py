@@ -68,6 +68,8 @@ def _array_to_image(array: np.ndarray) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """A copy of an image in RGB, upright."""
+    if 0 in image.size:
+        raise ValueError("it has no pixels")
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         raise Image.DecompressionBombError(f"{image.width} x {image.height}, more than {limit} pixels")
@@ -175,11 +177,12 @@ class Canvas:
         scaled, (left, top) = self._scaled_size(self.image.size)
         x_min, x_max = _pixel_range(box[0], box[2], scaled[0])
         y_min, y_max = _pixel_range(box[1], box[3], scaled[1])
-        # Ring by ring: PIL's wide outline of a narrow box reaches outside it.
-        rings = min(FRAME_WIDTH, (min(x_max - x_min, y_max - y_min) + 2) // 2)
-        for inset in range(rings):
-            edges = [x_min - left + inset, y_min - top + inset, x_max - left - inset, y_max - top - inset]
-            ImageDraw.Draw(image).rectangle(edges, outline=color)
+        # Not an outline by PIL: those of narrow boxes reach outside them.
+        x_min, y_min, x_max, y_max = x_min - left, y_min - top, x_max - left + 1, y_max - top + 1
+        image.paste(color, (x_min, y_min, x_max, y_max))
+        inside = (x_min + FRAME_WIDTH, y_min + FRAME_WIDTH, x_max - FRAME_WIDTH, y_max - FRAME_WIDTH)
+        if inside[0] < inside[2] and inside[1] < inside[3]:
+            image.paste(self.original().crop(inside), inside)
         return image
 
     def cropped(self, box: Box) -> Image.Image:

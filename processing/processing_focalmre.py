@@ -281,7 +281,8 @@ def _is_one_post(text, head) -> bool:
     """A list of strings is one post, word by word, if there is one span for it; with a list of spans it is several."""
     if isinstance(text, str) or not hasattr(head, "__iter__"):
         return True
-    return all(isinstance(words, str) for words in text) and not any(hasattr(span, "__iter__") for span in head)
+    has_spans = any(hasattr(span, "__iter__") and not isinstance(span, str) for span in head)
+    return all(isinstance(words, str) for words in text) and not has_spans
 
 
 __all__ = ["FocalMREProcessor"]

@@ -144,8 +144,8 @@ def _paint_heart(pen, rng):
 def _paint_ball(pen, rng):
     pen.ellipse(_near(rng, (250, 132, 16)), 0.04, 0.04, 0.96, 0.96, outline=None)
     pen.line(DARK, 0.07, (0.06, 0.5), (0.94, 0.5))
-    pen.line(DARK, 0.07, (0.3, 0.1), (0.3, 0.9))
-    pen.line(DARK, 0.07, (0.7, 0.1), (0.7, 0.9))
+    pen.arc(DARK, 0.07, -0.42, 0.1, 0.36, 0.9, -60, 60)
+    pen.arc(DARK, 0.07, 0.64, 0.1, 1.42, 0.9, 120, 240)
 
 
 def _paint_badge(pen, rng):
@@ -168,7 +168,7 @@ def _paint_tower(pen, rng):
     for row in range(4):
         for column in range(2):
             x, y = 0.31 + 0.22 * column, 0.12 + 0.18 * row
-            pen.ellipse(DARK, x, y, x + 0.16, y + 0.14, outline=None)
+            pen.rectangle(DARK, x, y, x + 0.15, y + 0.1, outline=None)
     pen.rectangle(DARK, 0.42, 0.85, 0.58, 0.97, outline=None)
 
 

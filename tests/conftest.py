@@ -35,7 +35,16 @@ def make_tokenizer():
 
     def make() -> BertTokenizer:
         characters = [chr(code) for code in range(33, 127)]
-        tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), *characters, *("##" + c for c in characters)]
+        tokens = [
+            "[PAD]",
+            "[UNK]",
+            "[CLS]",
+            "[SEP]",
+            "[MASK]",
+            *WORDS.split(),
+            *characters,
+            *("##" + c for c in characters),
+        ]
         return BertTokenizer(vocab={token: index for index, token in enumerate(dict.fromkeys(tokens))})
 
     return make

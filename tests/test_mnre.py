@@ -10,9 +10,10 @@ from collections import Counter
 
 import pytest
 import torch
+from PIL import Image
+
 from mmre.processing.mnre import MNRE_RELATIONS, load_mnre
 from mmre.processing.posts import post_features
-from PIL import Image
 
 TEXTS = {"train": "mnre_train.txt", "validation": "mnre_val .txt", "test": "mnre_test.txt"}
 BOX_PREFIX = {"train": "train", "validation": "dev", "test": "test"}

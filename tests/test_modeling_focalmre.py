@@ -344,7 +344,7 @@ def test_output_fusion_reports_what_the_equations_say_and_zero_where_no_region_i
         ("focal_attentions", "attention", trace.config.use_focal_attention),
     ):
         if not used:
-            assert output[name] is None if name in output else getattr(output, name) is None
+            assert getattr(output, name) is None
             continue
         values = getattr(output, name)
         assert values.shape[:3] == (5, trace.batch["region_mask"].shape[1], 9)
@@ -694,10 +694,12 @@ def test_the_whole_model_loads_in_bfloat16(tmp_path, tiny_model):
     assert model.dtype == torch.float32
     model.save_pretrained(tmp_path / "fp32")
     half = AutoModel.from_pretrained(tmp_path / "fp32", dtype=torch.bfloat16)
-    assert half.dtype == torch.bfloat16
     half.save_pretrained(tmp_path / "bf16")
     again = AutoModel.from_pretrained(tmp_path / "bf16")
-    for each in (half, again):
+    model.to(torch.bfloat16).save_pretrained(tmp_path / "cast")
+    cast = AutoModel.from_pretrained(tmp_path / "cast")
+    for each in (half, again, cast):
+        assert each.dtype == torch.bfloat16
         assert {weight.dtype for weight in each.parameters()} == {torch.bfloat16}
         assert each(**make_batch(each.config)).logits.isfinite().all()
     full = AutoModel.from_pretrained(tmp_path / "bf16", dtype=torch.float32)
