@@ -3,9 +3,14 @@
 from transformers import AutoConfig, AutoModel
 
 from .configuration_focalmre import FocalMREConfig
+from .configuration_tgdi import TGDIConfig
 from .modeling_focalmre import FocalMREForRelationClassification, FocalMREOutput, FocalMREPreTrainedModel
+from .modeling_tgdi import TGDIForRelationClassification, TGDIOutput, TGDIPreTrainedModel
 
-MODELS = {FocalMREConfig.model_type: FocalMREForRelationClassification}
+MODELS = {
+    FocalMREConfig.model_type: FocalMREForRelationClassification,
+    TGDIConfig.model_type: TGDIForRelationClassification,
+}
 
 for _model in MODELS.values():
     AutoConfig.register(_model.config_class.model_type, _model.config_class)
@@ -20,4 +25,8 @@ __all__ = [
     "FocalMREForRelationClassification",
     "FocalMREOutput",
     "FocalMREPreTrainedModel",
+    "TGDIConfig",
+    "TGDIForRelationClassification",
+    "TGDIOutput",
+    "TGDIPreTrainedModel",
 ]

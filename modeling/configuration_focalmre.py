@@ -3,11 +3,12 @@
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+
+from .configuration_relation_extraction import RelationExtractionConfig
 
 
 @strict
-class FocalMREConfig(PreTrainedConfig):
+class FocalMREConfig(RelationExtractionConfig):
     """Configuration of [`FocalMREForRelationClassification`]. The defaults are the paper's system.
 
     Args:
@@ -33,10 +34,7 @@ class FocalMREConfig(PreTrainedConfig):
     """
 
     model_type = "focalmre"
-    sub_configs = {"text_config": AutoConfig, "vision_config": AutoConfig}
 
-    text_config: dict | PreTrainedConfig | None = None
-    vision_config: dict | PreTrainedConfig | None = None
     num_grounded_regions: int = 4
     num_detected_regions: int = 3
     share_region_weights: bool = False
@@ -46,12 +44,6 @@ class FocalMREConfig(PreTrainedConfig):
     vision_feature_select_strategy: Literal["default", "full"] = "default"
     classifier_hidden_sizes: tuple[int, ...] | list[int] = ()
     focal_dropout: float | int = 0.1
-    initializer_range: float | int = 0.02
-
-    def __post_init__(self, **kwargs):
-        self.text_config = _tower_config(self.text_config, "bert")
-        self.vision_config = _tower_config(self.vision_config, "clip_vision_model")
-        super().__post_init__(**kwargs)
 
     def validate_architecture(self):
         for name in ("num_grounded_regions", "num_detected_regions"):
@@ -61,27 +53,6 @@ class FocalMREConfig(PreTrainedConfig):
             raise ValueError(f"`classifier_hidden_sizes` must be positive, got {self.classifier_hidden_sizes}.")
         if not 0 <= self.focal_dropout < 1:
             raise ValueError(f"`focal_dropout` must be in [0, 1), got {self.focal_dropout}.")
-        if self.text_config.is_encoder_decoder:
-            raise ValueError(
-                f"`text_config` must be an encoder alone, but {self.text_config.model_type!r} is an encoder-decoder."
-            )
-        # ConvNeXt and other pyramids have a `patch_size`, but neither one width nor a sequence of patches.
-        for name in ("patch_size", "hidden_size"):
-            if not hasattr(self.vision_config, name):
-                raise ValueError(
-                    f"`vision_config` must be a ViT-like encoder with a `{name}`, but "
-                    f"{self.vision_config.model_type!r} has none."
-                )
-
-
-def _tower_config(values: dict | PreTrainedConfig | None, default_model_type: str) -> PreTrainedConfig:
-    """A tower's configuration as an object."""
-    if values is None:
-        values = {"model_type": default_model_type}
-    if isinstance(values, dict):
-        values = dict(values)
-        values = CONFIG_MAPPING[values.pop("model_type", default_model_type)](**values)
-    return values
 
 
 __all__ = ["FocalMREConfig"]

@@ -4,16 +4,21 @@ Dimensions: B posts, T text tokens, R region slots (grounded ones first), P patc
 d_v the vision encoder's.
 """
 
-import copy
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_focalmre import FocalMREConfig
+from .modeling_relation_extraction import (
+    RelationExtractionPreTrainedModel,
+    gather_tokens,
+    relation_loss,
+    scatter_images,
+    select_patches,
+)
 
 
 @dataclass
@@ -146,23 +151,12 @@ class FocalFusion(nn.Module):
         return torch.where(counts.any(dim=1)[:, None, None], fused, text), weights
 
 
-class FocalMREPreTrainedModel(PreTrainedModel):
+class FocalMREPreTrainedModel(RelationExtractionPreTrainedModel):
     config: FocalMREConfig
     base_model_prefix = "focalmre"
-    input_modalities = ("image", "text")
-    supports_gradient_checkpointing = True
-    # The towers attend with whatever attention they support; focal attention is the same under each.
-    _supports_sdpa = True
+    # Focal attention is the same under each attention that the towers support.
     _supports_flash_attn = True
     _supports_flex_attn = True
-    _supports_attention_backend = True
-    # The Trainer passes `num_items_in_batch`, so that the loss is a true mean under gradient accumulation.
-    accepts_loss_kwargs = True
-
-    @classmethod
-    def _can_set_attn_implementation(cls) -> bool:
-        # The towers can. transformers guesses from the source, and takes `FocalAttention` for one that cannot.
-        return True
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
@@ -191,10 +185,7 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
 
     def __init__(self, config: FocalMREConfig):
         super().__init__(config)
-        # The whole model has one dtype, whatever the towers' configurations say.
-        dtype = torch.get_default_dtype()
-        self.text_model = AutoModel.from_config(config.text_config, dtype=dtype)
-        self.vision_model = AutoModel.from_config(config.vision_config, dtype=dtype)
+        self._build_towers()
         self.num_regions = config.num_grounded_regions + config.num_detected_regions
         self.region_fusions = nn.ModuleList(
             RegionFusion(config) for _ in range(1 if config.share_region_weights else self.num_regions)
@@ -205,51 +196,6 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
             4 * config.text_config.hidden_size, config.classifier_hidden_sizes, config.num_labels
         )
         self.post_init()
-
-    @classmethod
-    def from_encoders(
-        cls, text: str, vision: str, *, vocab_size: int, **config
-    ) -> "FocalMREForRelationClassification":
-        """Build a model from two pretrained encoders; everything between them is new.
-
-        Args:
-            text (`str`): name on the Hub or path of the text encoder.
-            vision (`str`): name or path of the vision encoder; of a model with two towers (CLIP, SigLIP) its vision
-                tower is taken.
-            vocab_size (`int`): `len(processor.tokenizer)`, the vocabulary with the entity markers; the token
-                embeddings grow to it.
-            config: further values of [`FocalMREConfig`], for example `id2label` and `label2id`.
-
-        Returns:
-            The model, in float32 and in evaluation mode.
-
-        Raises:
-            TypeError: if `config` has a name that [`FocalMREConfig`] does not know.
-        """
-        unknown = sorted(set(config) - set(FocalMREConfig.__dataclass_fields__) - {"num_labels"})
-        if unknown:
-            raise TypeError(f"`FocalMREConfig` has no argument {', '.join(map(repr, unknown))}.")
-        text_config = AutoConfig.from_pretrained(text)
-        vision_config = AutoConfig.from_pretrained(vision)
-        vision_config = getattr(vision_config, "vision_config", vision_config)
-        model = cls(FocalMREConfig(text_config=text_config, vision_config=vision_config, **config))
-        for tower, name, tower_config in (
-            (model.text_model, text, text_config),
-            (model.vision_model, vision, vision_config),
-        ):
-            # Copied, for loading writes to the configuration. Weights are copied too, rather than the encoder put in
-            # place, for `tower.config` must stay the model's own sub-configuration.
-            encoder = AutoModel.from_pretrained(name, config=copy.deepcopy(tower_config), dtype=torch.float32)
-            tower.load_state_dict(encoder.state_dict())
-        if vocab_size > model.config.text_config.vocab_size:
-            model.resize_token_embeddings(vocab_size)
-        return model.eval()
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.text_model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module):
-        self.text_model.set_input_embeddings(value)
 
     @can_return_tuple
     def forward(
@@ -288,7 +234,7 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
         text = self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, T, d)
         if not output_fusion:
             # Fusion treats each token on its own and the classifier reads two of them: only these are fused.
-            text = _gather_tokens(text, entity_positions)  # (B, 2, d)
+            text = gather_tokens(text, entity_positions)  # (B, 2, d)
         images, exists = self._encode_regions(pixel_values, region_mask, batch_size=len(input_ids))
 
         gates = attentions = None
@@ -308,17 +254,11 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
             weights = torch.cat([grounded_weights, detected_weights], dim=1)
 
         if output_fusion:
-            grounded = _gather_tokens(grounded, entity_positions)
-            detected = _gather_tokens(detected, entity_positions)
+            grounded = gather_tokens(grounded, entity_positions)
+            detected = gather_tokens(detected, entity_positions)
         # Equation (6): head and tail after grounded regions, then head and tail after detected ones.
         logits = self.classifier(torch.cat([grounded.flatten(1), detected.flatten(1)], dim=1))
-        loss = None
-        if labels is not None:
-            loss = nn.functional.cross_entropy(
-                logits.float(), labels, reduction="mean" if num_items_in_batch is None else "sum"
-            )
-            if num_items_in_batch is not None:
-                loss = loss / num_items_in_batch
+        loss = relation_loss(logits, labels, num_items_in_batch)
         if not output_fusion:
             return FocalMREOutput(loss=loss, logits=logits)
         present = None if exists is None else exists[:, :, None, None]
@@ -343,41 +283,25 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
             Patch features (B, R, P, d_v), zero where a region is absent, and the mask (B, R); None and None if there
             is no region at all.
         """
-        if pixel_values is None:
+        existing, exists = self.existing_images(
+            pixel_values,
+            region_mask,
+            (batch_size, self.num_regions),
+            "`num_grounded_regions` + `num_detected_regions`",
+        )
+        if existing is None:
             return None, None
-        if pixel_values.shape[:2] != (batch_size, self.num_regions):
-            raise ValueError(
-                f"`pixel_values` must have shape (batch, regions, 3, height, width) with {batch_size} posts and "
-                f"{self.num_regions} regions (`num_grounded_regions` + `num_detected_regions`), but its shape is "
-                f"{tuple(pixel_values.shape)}. Give the processor the model's numbers of regions."
-            )
-        exists = pixel_values.new_ones(pixel_values.shape[:2], dtype=torch.bool)
-        if region_mask is not None:
-            exists = region_mask.bool()
-        if not exists.any():
-            return None, None
-        existing = pixel_values[exists].to(self.vision_model.dtype)  # (N, 3, H, W)
         zero_image_counts = self._counts_absent_slots and not exists.all()
         if zero_image_counts:
             # The official code encodes a zero image in every absent slot. They are all alike: one is enough.
             existing = torch.cat([existing, torch.zeros_like(existing[:1])])
-        features = self._select_features(self.vision_model(pixel_values=existing).last_hidden_state, existing)
-        if zero_image_counts:
-            images = features[-1].expand(*exists.shape, *features.shape[1:]).clone()
-            features = features[:-1]
-        else:
-            images = features.new_zeros(*exists.shape, *features.shape[1:])
-        images[exists] = features
-        return images, exists
-
-    def _select_features(self, features: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        """(N, special tokens + P, d_v) -> (N, P, d_v), or all of them with the strategy `"full"`."""
-        if self.config.vision_feature_select_strategy == "full":
-            return features
-        patch_size = self.config.vision_config.patch_size
-        height, width = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
-        num_patches = (images.shape[-2] // height) * (images.shape[-1] // width)
-        return features[:, -num_patches:]
+        features = self.vision_model(pixel_values=existing).last_hidden_state
+        if self.config.vision_feature_select_strategy == "default":
+            features = select_patches(features, existing, self.config.vision_config.patch_size)
+        if not zero_image_counts:
+            return scatter_images(features, exists), exists
+        images = scatter_images(features[:-1], exists)
+        return torch.where(exists[:, :, None, None], images, features[-1]), exists
 
     def _fuse_regions(self, text: torch.Tensor, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """(B, T, d), (B, R, P, d_v) -> fused and gates (B, R, T, d), attentions (B, R, T, P); each slot on its own."""
@@ -386,11 +310,6 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
             fusions = fusions * self.num_regions
         results = [fusion(text, images[:, slot]) for slot, fusion in enumerate(fusions)]
         return tuple(None if part[0] is None else torch.stack(part, dim=1) for part in zip(*results))
-
-
-def _gather_tokens(hidden_states: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """(B, T, d), (B, 2) -> the hidden states at these positions (B, 2, d)."""
-    return hidden_states.gather(1, positions[:, :, None].expand(-1, -1, hidden_states.shape[-1]))
 
 
 def _classifier(input_size: int, hidden_sizes: list[int] | tuple[int, ...], num_labels: int) -> nn.Module:

@@ -123,13 +123,14 @@ def check_boxes(boxes: list[Box] | None, name: str) -> list[Box]:
 def _clip_box(box: Any) -> Box | None:
     """The box without what rounding put outside the image; None if it is not a box."""
     try:
-        x_min, y_min, x_max, y_max = values = [float(value + 0.0) for value in box]  # no sum with a string
+        values = [float(value + 0.0) for value in box]  # there is no sum with a string
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return None
-    x_min, y_min, x_max, y_max = clipped = [min(max(value, 0.0), 1.0) for value in values]
+    clipped = [min(max(value, 0.0), 1.0) for value in values]
     # Every comparison with NaN is false.
     is_rounding = all(abs(value - bound) <= BOX_TOLERANCE for value, bound in zip(values, clipped))
-    return clipped if is_rounding and x_min < x_max and y_min < y_max else None
+    is_box = len(values) == 4 and is_rounding and clipped[0] < clipped[2] and clipped[1] < clipped[3]
+    return clipped if is_box else None
 
 
 class Canvas:
@@ -215,5 +216,7 @@ class Canvas:
 
 def _pixel_range(start: float, end: float, length: int) -> tuple[int, int]:
     """First and last pixel of a range given in fractions of `length` pixels; at least one pixel."""
-    first = min(round(start * length), length - 1)
-    return first, max(first, round(end * length) - 1)
+    first, last = round(start * length), round(end * length) - 1
+    if first > last:
+        first = last = min(int((start + end) / 2 * length), length - 1)
+    return first, last

@@ -6,7 +6,7 @@ import logging
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoModel, BertConfig, CLIPVisionConfig, ResNetConfig, T5Config
+from transformers import AutoConfig, AutoModel, BertConfig, CLIPVisionConfig, PreTrainedConfig, ResNetConfig, T5Config
 
 from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification
 
@@ -58,7 +58,7 @@ def no_deprecation_message(caplog):
 
 
 def own_fields() -> set[str]:
-    return {name for name in FocalMREConfig.__annotations__ if name not in ("model_type", "sub_configs")}
+    return set(FocalMREConfig.__dataclass_fields__) - set(PreTrainedConfig.__dataclass_fields__)
 
 
 def test_the_defaults_are_the_system_of_the_paper():

@@ -384,9 +384,7 @@ def test_links_are_followed_and_hidden_folders_are_not(repository, tmp_path):
 def test_version_1_is_refused(repository, archive):
     write(repository / "mnre_txt" / "mnre_val .txt", [post("c.jpg"), post(7, "none")])
     text = message(ValueError, repository)
-    assert (
-        "mnre_val .txt:2: this is version 1" in text and "cannot be compared" in text and "Version 2" not in text[:9]
-    )
+    assert "mnre_val .txt:2: this is version 1" in text and "cannot be compared" in text and "Version 2" not in text[:9]
     write(repository / "mnre_txt" / "mnre_val .txt", [post("c.jpg", "/per/misc/creat")])
     assert "version 1" in message(ValueError, repository)
     write(archive / "ours_rel2id.json", b'{"none": 0, "/per/per/parent": 1}')
@@ -651,9 +649,7 @@ def test_images_without_caption(repository, tmp_path):
 
 def test_two_captions_of_one_image(repository, tmp_path):
     rows = [
-        {"img_id": name, "text": text}
-        for text in ("A hill", "A lake")
-        for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
+        {"img_id": name, "text": text} for text in ("A hill", "A lake") for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
     ]
     write(tmp_path / "captions.txt", rows)
     text = message(ValueError, repository, captions=tmp_path / "captions.txt")

@@ -732,7 +732,6 @@ def test_resized_token_embeddings_reach_the_text_configuration_and_survive_savin
     before = model.get_input_embeddings().weight.detach().clone()
     model.resize_token_embeddings(260)
     assert model.config.text_config.vocab_size == 260
-    assert model.get_input_embeddings() is model.text_model.get_input_embeddings()
     model.save_pretrained(tmp_path)
     loaded = AutoModel.from_pretrained(tmp_path)
     assert loaded.config.text_config.vocab_size == 260
@@ -741,6 +740,14 @@ def test_resized_token_embeddings_reach_the_text_configuration_and_survive_savin
     batch = make_batch(loaded.config)
     batch["input_ids"][0, 1] = 259
     assert torch.equal(loaded(**batch).logits, model(**batch).logits)
+
+
+def test_the_token_embeddings_of_the_model_are_those_of_its_text_tower(tiny_model):
+    model = tiny_model()
+    assert model.get_input_embeddings() is model.text_model.get_input_embeddings()
+    embeddings = nn.Embedding(250, 16)
+    model.set_input_embeddings(embeddings)
+    assert model.text_model.get_input_embeddings() is embeddings
 
 
 # Building from two encoders
@@ -844,6 +851,7 @@ def test_a_model_is_built_from_any_two_encoders(tmp_path, text, vision):
     close(model(**padded).logits, output.logits, **TOLERANCE)
     model.save_pretrained(tmp_path / "model")
     assert torch.equal(AutoModel.from_pretrained(tmp_path / "model")(**batch).logits, model(**batch).logits)
+    assert model.to(torch.bfloat16)(**batch).logits.isfinite().all()  # Its pixels are float32 still.
 
 
 @torch.no_grad()
@@ -1165,7 +1173,7 @@ def test_a_batch_without_any_image_has_neither_gates_nor_attentions(tiny_model):
 def test_a_wrong_number_of_slots_is_refused_with_both_numbers(tiny_model):
     model = tiny_model()
     batch = make_batch(model.config)
-    with pytest.raises(ValueError, match=r"7 regions .* shape is \(5, 6, 3, 32, 32\)"):
+    with pytest.raises(ValueError, match=r"7 slots .* shape is \(5, 6, 3, 32, 32\)"):
         model(**batch | {"pixel_values": batch["pixel_values"][:, :6]})
     with pytest.raises(ValueError, match=r"5 posts .* shape is \(4, 7, 3, 32, 32\)"):
         model(**batch | {"pixel_values": batch["pixel_values"][:4]})

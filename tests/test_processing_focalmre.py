@@ -130,9 +130,7 @@ def test_entity_positions_point_at_the_opening_markers(make_processor):
     assert set(inputs) == {"input_ids", "attention_mask", "entity_positions", "pixel_values", "region_mask"}
 
 
-@pytest.mark.parametrize(
-    "text", [TEXT, "a #nadal  weds&amp;mery 🎾 [E1] </s> [SEP]", "rafael e\u0301 nadal\u00a0mery"]
-)
+@pytest.mark.parametrize("text", [TEXT, "a #nadal  weds&amp;mery 🎾 [E1] </s> [SEP]", "rafael e\u0301 nadal\u00a0mery"])
 def test_words_and_characters_give_the_same_ids(make_processor, text):
     processor = make_processor()
     words = text.split(" ")

@@ -315,9 +315,7 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(run, config_f
 
 def test_a_checkpoint_is_evaluated_without_training(run, config_file, tmp_path):
     path = config_file()
-    train.main(
-        [path, "--model_name_or_path", str(run), "--do_train", "false", "--output_dir", str(tmp_path / "again")]
-    )
+    train.main([path, "--model_name_or_path", str(run), "--do_train", "false", "--output_dir", str(tmp_path / "again")])
     again = metrics(tmp_path / "again")
     assert "train" not in again
     assert again["test"]["f1"] == metrics(run)["test"]["f1"]
