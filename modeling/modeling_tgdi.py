@@ -169,9 +169,9 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
             embedding_size = self.text_model.get_input_embeddings().embedding_dim
             if embedding_size != config.text_config.hidden_size:
                 raise ValueError(
-                    f"The text encoder {type(self.text_model).__name__} embeds tokens in {embedding_size} dimensions, but "
-                    f"its hidden states have {config.text_config.hidden_size}: Text-Oriented Interaction cannot give it "
-                    "hidden states to read."
+                    f"The text encoder {type(self.text_model).__name__} reads embeddings of size {embedding_size}, so "
+                    "Text-Oriented Interaction cannot give it hidden states, whose size is "
+                    f"{config.text_config.hidden_size}."
                 )
             if config.toi_encoder == "separate":
                 self.toi_model = AutoModel.from_config(config.text_config, dtype=torch.get_default_dtype())

@@ -316,11 +316,12 @@ def keep_slowly(length: int, head: tuple[int, int], tail: tuple[int, int], limit
 @settings(PROPERTY, max_examples=300)
 @given(data=st.data())
 def test_truncation_cuts_the_far_ends_first_and_no_marker(make_tokenizer, data):
-    length = data.draw(st.integers(1, len(DISTINCT)))
-    limit = data.draw(st.integers(2, 70))
-    edges = data.draw(st.lists(st.integers(0, length), min_size=2, max_size=4, unique=True).map(sorted))
-    spans = st.sampled_from(list(itertools.combinations(edges, 2)))
-    head, tail = data.draw(spans), data.draw(spans)
+    length = data.draw(st.integers(3, len(DISTINCT)))
+    limit = data.draw(st.integers(2, length + 2))
+    edges = data.draw(st.lists(st.integers(0, length), min_size=4, max_size=4, unique=True).map(sorted))
+    apart = st.permutations([(edges[0], edges[1]), (edges[2], edges[3])])
+    anyhow = st.lists(st.sampled_from(list(itertools.combinations(edges, 2))), min_size=2, max_size=2)
+    head, tail = data.draw(apart | anyhow)
     tokenizer = make_tokenizer()
     marker_ids = add_markers(tokenizer, DEFAULT_MARKERS)
     words = DISTINCT[:length]
