@@ -195,6 +195,9 @@ def main(arguments: list[str]) -> None:
         model_args, model_values, relations, (" ".join(words) for words in posts["train"]["tokens"])
     )
 
+    if "caption" in inspect.signature(processor.__call__).parameters and not any(posts["train"]["caption"]):
+        logger.warning(f"{type(model).__name__} reads captions, but the posts have none: it works without.")
+
     trainer = RelationTrainer(
         model=model,
         args=args,

@@ -6,8 +6,10 @@ from collections import defaultdict
 
 import datasets
 
-# What belongs to the picture and moves with it.
-PICTURE_COLUMNS = ["image", "grounded_regions", "detected_regions", "caption"]
+from mmre.processing import PICTURE_COLUMNS
+
+# The picture and what belongs to it, which moves with it.
+MOVED_COLUMNS = ["image", *PICTURE_COLUMNS]
 
 
 def align_noise(dataset: datasets.Dataset, share: float, seed: int) -> datasets.Dataset:
@@ -42,8 +44,8 @@ def align_noise(dataset: datasets.Dataset, share: float, seed: int) -> datasets.
     sources = list(range(len(dataset)))
     for position, index in enumerate(in_order):
         sources[index] = in_order[(position + step) % len(in_order)]
-    moved = dataset.select_columns(PICTURE_COLUMNS).select(sources)
-    kept = dataset.remove_columns(PICTURE_COLUMNS)
+    moved = dataset.select_columns(MOVED_COLUMNS).select(sources)
+    kept = dataset.remove_columns(MOVED_COLUMNS)
     return datasets.concatenate_datasets([kept, moved], axis=1).select_columns(dataset.column_names)
 
 

@@ -20,7 +20,7 @@ from .modeling_relation_extraction import (
     scatter_images,
     select_patches,
 )
-from .prefix_attention import PREFIX_ATTENTIONS, Prefix, check_layers, encode_with_prefix
+from .prefix_attention import Prefix, check_layers, encode_with_prefix, prefix_attention
 
 
 @dataclass
@@ -154,12 +154,14 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
         config (`TGDIConfig`): the model's configuration.
 
     Raises:
-        ValueError: if the text encoder's layers cannot be given a prefix.
+        ValueError: if the text encoder's layers cannot be given a prefix, or it reads no hidden states.
     """
 
     def __init__(self, config: TGDIConfig):
+        text_config = config.text_config
+        asked = text_config._attn_implementation or config._attn_implementation or "sdpa"
+        text_config._attn_implementation = prefix_attention(asked)
         super().__init__(config)
-        self._use_prefix_attention()
         self._build_towers()
         check_layers(self.text_model)
         if config.use_cross_modal_interaction:
@@ -190,20 +192,14 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
             weights = text_encoder.state_dict()
             self.toi_model.load_state_dict({name: weights[name] for name in self.toi_model.state_dict()})
 
-    def set_attn_implementation(self, *args, **kwargs) -> None:
+    def set_attn_implementation(self, attn_implementation: str | dict, *args, **kwargs) -> None:
         """Set the attention of both towers, "sdpa" or "eager"; the text encoder's keeps reading the prefix."""
-        super().set_attn_implementation(*args, **kwargs)
-        self._use_prefix_attention()
-
-    def _use_prefix_attention(self) -> None:
-        asked = self.config.text_config._attn_implementation or self.config._attn_implementation or "sdpa"
-        if asked not in PREFIX_ATTENTIONS.values():
-            if asked not in PREFIX_ATTENTIONS:
-                raise ValueError(
-                    f"The text encoder of TGDI attends over a prefix with 'sdpa' or 'eager', not with {asked!r}: "
-                    "attn_implementation='sdpa', or {'text_config': 'sdpa', 'vision_config': ...} for each tower."
-                )
-            self.config.text_config._attn_implementation = PREFIX_ATTENTIONS[asked]
+        if not isinstance(attn_implementation, dict):
+            attn_implementation = dict.fromkeys(("", *self.config.sub_configs), attn_implementation)
+        if "text_config" in attn_implementation:
+            text = prefix_attention(attn_implementation["text_config"])
+            attn_implementation = {**attn_implementation, "text_config": text}
+        super().set_attn_implementation(attn_implementation, *args, **kwargs)
 
     @can_return_tuple
     def forward(
@@ -249,8 +245,8 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
             torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
         )
         text_mask = attention_mask if text_mask is None else text_mask.bool()
-        text_length = int(text_mask.sum(dim=1).max())
-        text_ids, text_mask = input_ids[:, :text_length], text_mask[:, :text_length]  # T is the start of T_e
+        text_length = int(text_mask.any(dim=0).nonzero().max()) + 1  # T is the start of T_e
+        text_ids, text_mask = input_ids[:, :text_length], text_mask[:, :text_length]
         if not self.config.use_caption:
             input_ids, attention_mask = text_ids, text_mask
 
@@ -304,7 +300,11 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
         return torch.stack([select_patches(level, images, patch_size) for level in levels], dim=1), exists
 
     def _interact_across_modalities(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, levels: torch.Tensor | None, exists: torch.Tensor
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        levels: torch.Tensor | None,
+        exists: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Cross-Modal Interaction, equations (4) to (6): f1 (B, T_e, d), and the hierarchy gates (B, I, K, c)."""
         if levels is None or not self.config.use_cross_modal_interaction:

@@ -68,8 +68,9 @@ def prefix_eager_attention(
     return (weights @ value).transpose(1, 2).contiguous(), weights
 
 
-# By what a user may ask for. The names are global in transformers: ours alone.
-PREFIX_ATTENTIONS = {"sdpa": "mmre_prefix_sdpa", "eager": "mmre_prefix_eager"}
+# By what a user may ask for. The names are global in transformers: ours alone; and without "sdpa" in them, for which
+# transformers would refuse an encoder in its own words before `check_layers` can.
+PREFIX_ATTENTIONS = {"sdpa": "mmre_prefix", "eager": "mmre_prefix_eager"}
 
 AttentionInterface.register(PREFIX_ATTENTIONS["sdpa"], prefix_sdpa_attention)
 AttentionInterface.register(PREFIX_ATTENTIONS["eager"], prefix_eager_attention)
@@ -78,18 +79,40 @@ AttentionMaskInterface.register(PREFIX_ATTENTIONS["sdpa"], sdpa_mask)
 AttentionMaskInterface.register(PREFIX_ATTENTIONS["eager"], eager_mask)
 
 
+def prefix_attention(name: str) -> str:
+    """The attention over a prefix for "sdpa" or "eager"; itself, if it is one already.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name in PREFIX_ATTENTIONS.values():
+        return name
+    if name not in PREFIX_ATTENTIONS:
+        raise ValueError(
+            f"The text encoder of TGDI attends over a prefix with 'sdpa' or 'eager', not with {name!r}: "
+            "attn_implementation='sdpa', or {'text_config': 'sdpa', 'vision_config': ...} for each tower."
+        )
+    return PREFIX_ATTENTIONS[name]
+
+
 def check_layers(encoder: PreTrainedModel) -> None:
     """Refuse an encoder whose layers cannot be given a prefix each.
 
     Raises:
-        ValueError: if its attention is not transformers' interface, or does not know which layer it is in.
+        ValueError: if its attention is not transformers' interface, does not know which layer it is in, is causal, or
+            has fewer key heads than query heads.
     """
-    layers = {module.layer_idx for module in encoder.modules() if isinstance(getattr(module, "layer_idx", None), int)}
-    if layers != set(range(encoder.config.num_hidden_layers)):
+    attentions = [module for module in encoder.modules() if isinstance(getattr(module, "layer_idx", None), int)]
+    if (
+        not encoder._supports_attention_backend
+        or {module.layer_idx for module in attentions} != set(range(encoder.config.num_hidden_layers))
+        or any(getattr(module, "is_causal", False) for module in attentions)
+        or any(getattr(module, "num_key_value_groups", 1) > 1 for module in attentions)
+    ):
         raise ValueError(
-            f"The text encoder {type(encoder).__name__} cannot take a visual prefix: its attention layers do not go "
-            "through transformers' attention interface with a `layer_idx` each. BERT, RoBERTa, ELECTRA and ModernBERT "
-            "can."
+            f"The text encoder {type(encoder).__name__} cannot take a visual prefix: its attention layers must go "
+            "through transformers' attention interface with a `layer_idx` each, see the text on both sides, and have a "
+            "key head for each query head. BERT, RoBERTa, ELECTRA and ModernBERT do."
         )
 
 

@@ -3,12 +3,13 @@
 from transformers import AutoProcessor
 
 from .mnre import load_mnre
-from .posts import NEGATIVE_RELATION, PostCollator, post_features
+from .posts import NEGATIVE_RELATION, PICTURE_COLUMNS, PostCollator, post_features
 from .processing_focalmre import FocalMREProcessor
+from .processing_tgdi import TGDIProcessor
 from .synthetic_posts import make_synthetic_posts
 
 # By model type. Processors do not know the configuration classes: `AutoProcessor` finds them by their names.
-PROCESSORS = {"focalmre": FocalMREProcessor}
+PROCESSORS = {"focalmre": FocalMREProcessor, "tgdi": TGDIProcessor}
 
 for _model_type, _processor in PROCESSORS.items():
     AutoProcessor.register(_model_type, _processor)
@@ -16,9 +17,11 @@ for _model_type, _processor in PROCESSORS.items():
 
 __all__ = [
     "NEGATIVE_RELATION",
+    "PICTURE_COLUMNS",
     "PROCESSORS",
     "FocalMREProcessor",
     "PostCollator",
+    "TGDIProcessor",
     "load_mnre",
     "make_synthetic_posts",
     "post_features",

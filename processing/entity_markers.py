@@ -103,7 +103,7 @@ def encode_marked_text(
         ValueError: if a span is not within the text or has nothing but white space in it.
     """
     entities = [_entity_span(text, span, name) for span, name in ((head, "head"), (tail, "tail"))]
-    ids, offsets = _tokenize(tokenizer, text, cuts={edge for entity in entities for edge in entity})
+    ids, offsets = encode_plain_text(tokenizer, text, cuts={edge for entity in entities for edge in entity})
     spans = [_token_span(offsets, entity) for entity in entities]
     kept = _tokens_to_keep(len(ids), spans, max_tokens - NUM_MARKERS)
     spans = [tuple(sum(index < edge for index in kept) for edge in span) for span in spans]
@@ -130,7 +130,9 @@ def _entity_span(text: str, span: Span, name: str) -> Span:
     return start, start + len(entity)
 
 
-def _tokenize(tokenizer: PreTrainedTokenizerBase, text: str, cuts: set[int]) -> tuple[list[int], list[Span]]:
+def encode_plain_text(
+    tokenizer: PreTrainedTokenizerBase, text: str, cuts: set[int] = frozenset()
+) -> tuple[list[int], list[Span]]:
     """Token ids and their character offsets; no token reaches over a cut, and none is a special one."""
     inside_words = [
         cut for cut in sorted(cuts) if 0 < cut < len(text) and not (_is_space(text[cut - 1]) or _is_space(text[cut]))
@@ -152,7 +154,7 @@ def _tokenize(tokenizer: PreTrainedTokenizerBase, text: str, cuts: set[int]) -> 
     # Unigram tokenizers find their special tokens all the same, as words of the vocabulary: cut off their last letter.
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
     forged = {last - 1 for index, (first, last) in zip(ids, offsets) if index in special and last - first > 1}
-    return (ids, offsets) if forged <= cuts else _tokenize(tokenizer, text, cuts | forged)
+    return (ids, offsets) if forged <= cuts else encode_plain_text(tokenizer, text, cuts | forged)
 
 
 def _is_space(character: str) -> bool:

@@ -111,7 +111,7 @@ def check_boxes(boxes: list[Box] | None, name: str) -> list[Box]:
         raise ValueError(f"`{name}` must be a list of boxes, got {boxes!r}.")
     checked = []
     for index, box in enumerate(boxes):
-        checked.append(_clip_box(box))
+        checked.append(clip_box(box))
         if checked[-1] is None:
             raise ValueError(
                 f"`{name}[{index}]` must be [x_min, y_min, x_max, y_max] in fractions of the image with "
@@ -120,7 +120,7 @@ def check_boxes(boxes: list[Box] | None, name: str) -> list[Box]:
     return checked
 
 
-def _clip_box(box: Any) -> Box | None:
+def clip_box(box: Any) -> Box | None:
     """The box without what rounding put outside the image; None if it is not a box."""
     try:
         values = [float(value + 0.0) for value in box]  # there is no sum with a string

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from transformers.utils import logging
 
+from .focal_augmentation import clip_box
 from .posts import NEGATIVE_RELATION, post_features
 
 logger = logging.get_logger(__name__)
@@ -65,7 +66,6 @@ IMAGE_FOLDER = "img_org"
 
 ANNOTATION_VERSION = 1
 REGION_COLUMNS = ("grounded_regions", "detected_regions")
-BOX_TOLERANCE = 1e-6  # what rounding may put outside the image; more is an error
 NAMES_IN_REPORT = 10
 LEAK = (
     "The released regions of MNRE give the label away: the grounding queries held the entity types of the gold "
@@ -308,15 +308,6 @@ def read_post(row: dict, where: str, problems: list[str]) -> dict:
     return post
 
 
-def corner_box(box: Any) -> list[float] | None:
-    """A box [x_min, y_min, x_max, y_max] without what rounding put outside the image; None if it is not a box."""
-    if not is_numbers(box, 4):
-        return None
-    clipped = [min(max(float(value), 0.0), 1.0) for value in box]
-    rounding = all(abs(value - bound) <= BOX_TOLERANCE for value, bound in zip(box, clipped))  # false for NaN
-    return clipped if rounding and clipped[0] < clipped[2] and clipped[1] < clipped[3] else None
-
-
 def is_numbers(value: Any, length: int) -> bool:
     return isinstance(value, (list, tuple)) and len(value) == length and all(type(v) in (int, float) for v in value)
 
@@ -343,7 +334,7 @@ def read_boxes(path: str, problems: list[str]) -> dict[str, list[float] | None] 
         boxes[name] = None
         if is_numbers(value, 5):
             x, y, width, height, _ = value
-            boxes[name] = corner_box([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
+            boxes[name] = clip_box([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
         if boxes[name] is None:
             expected = "(x, y, width, height, area), centred at x, y, inside the image and in fractions of it"
             problems.append(f"{path}:{name}: box: {show(value)}; expected {expected}")
@@ -487,7 +478,7 @@ def check_annotation(row: dict, where: str, problems: list[str]) -> None:
         if column not in row:
             continue
         found = row[column] if isinstance(row[column], list) else [row[column]]
-        row[column] = [corner_box(box) for box in found]
+        row[column] = [clip_box(box) for box in found]
         for box, checked in zip(found, row[column]):
             if checked is None:
                 expected = "[x_min, y_min, x_max, y_max], inside the image and in fractions of it"

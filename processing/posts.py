@@ -1,11 +1,15 @@
 """The schema of a data set of posts, and the collator that turns its rows into a batch."""
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
 import datasets
 
 NEGATIVE_RELATION = "None"
+
+# What says something of the picture beside the picture.
+PICTURE_COLUMNS = ("grounded_regions", "detected_regions", "caption")
 
 
 def post_features(relations: list[str]) -> datasets.Features:
@@ -42,10 +46,14 @@ class PostCollator:
     """Turn rows of a data set of posts into model inputs, padded to the batch's longest text.
 
     Args:
-        processor: a processor of this package; it gets the row's text, image, spans and boxes.
+        processor: a processor of this package; it gets the row's text, image and spans, and those of its boxes and its
+            caption that the processor takes.
     """
 
     processor: Any
+
+    def __post_init__(self):
+        self._arguments = inspect.signature(self.processor.__call__).parameters
 
     def __call__(self, rows: list[dict]) -> dict:
         spans = {name: [(row[name]["start"], row[name]["end"]) for row in rows] for name in ("head", "tail")}
@@ -53,8 +61,7 @@ class PostCollator:
             text=[row["tokens"] for row in rows],
             images=[row["image"] for row in rows],
             **spans,
-            grounded_regions=[row["grounded_regions"] for row in rows],
-            detected_regions=[row["detected_regions"] for row in rows],
+            **{name: [row[name] for row in rows] for name in PICTURE_COLUMNS if name in self._arguments},
             return_tensors="pt",
         )
         batch["labels"] = batch["input_ids"].new_tensor([row["relation"] for row in rows])
