@@ -229,7 +229,7 @@ def main(arguments: list[str]) -> None:
             write_predictions(output_dir / "predictions.jsonl", posts["test"], prediction)
         tables = results_tables(results)
         (output_dir / "results.md").write_text(tables, "utf-8")
-        print(f"\n{tables}\n{what_next(output_dir, args.do_train)}")
+        print(f"\n{tables}\n{what_next(output_dir, model.config.model_type) if args.do_train else ''}")
 
 
 def parse_arguments(
@@ -487,7 +487,7 @@ def describe_posts(posts: datasets.DatasetDict, data_args: DataArguments) -> dic
     return {
         "dataset": data_args.dataset,
         "regions": data_args.regions if data_args.dataset == "mnre" else "drawn",
-        "captions": data_args.captions,
+        "captions": data_args.captions if data_args.dataset == "mnre" else "drawn",
         "align_noise": data_args.align_noise,
         "samples": {split: len(rows) for split, rows in posts.items()},
         "samples_without_image": {
@@ -572,19 +572,20 @@ def results_tables(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def what_next(output_dir: Path, trained: bool) -> str:
-    lines = [f"Results are in {output_dir}: metrics.json, predictions.jsonl, results.md."]
-    if trained:
-        lines += [
+def what_next(output_dir: Path, model_type: str) -> str:
+    """What a user may want to do after a training."""
+    return "\n".join(
+        [
+            f"Results are in {output_dir}: metrics.json, predictions.jsonl, results.md.",
             "What to try next:",
             "  load it:            import mmre.modeling, mmre.processing",
-            f"                      AutoModel.from_pretrained({str(output_dir)!r}), "
-            f"AutoProcessor.from_pretrained({str(output_dir)!r})",
+            f"                      model = AutoModel.from_pretrained({str(output_dir)!r})",
+            f"                      processor = AutoProcessor.from_pretrained({str(output_dir)!r})",
             f"  run it again:       python train.py {output_dir / 'resolved_config.yaml'}",
-            "  change one thing:   ... --use_gate false --output_dir another/folder",
-            "  train on MNRE:      python train.py configs/focalmre_mnre.yaml --data_dir path/of/mnre",
+            "  change one thing:   ... --seed 1 --output_dir another/folder",
+            f"  train on MNRE:      python train.py configs/{model_type}_mnre.yaml --data_dir path/of/mnre",
         ]
-    return "\n".join(lines)
+    )
 
 
 if __name__ == "__main__":

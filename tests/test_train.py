@@ -385,6 +385,37 @@ def test_the_command_runs_from_a_shell(config_file, tmp_path):
     assert "What to try next" in result.stdout
 
 
+def test_tgdi_is_trained_by_the_same_command(tmp_path):
+    config = json.loads(json.dumps(TINY))
+    for name in ("num_grounded_regions", "num_detected_regions"):
+        del config["model"][name]
+    config["model"] |= {"model_type": "tgdi", "num_object_images": 1}
+    config["data"]["num_synthetic_posts"] = 16
+    config["training"]["output_dir"] = str(tmp_path / "run")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    train.main([str(tmp_path / "config.yaml")])
+    assert metrics(tmp_path / "run")["posts"]["captions"] == "drawn"
+    processor, model = AutoProcessor.from_pretrained(tmp_path / "run"), AutoModel.from_pretrained(tmp_path / "run")
+    assert type(model).__name__ == "TGDIForRelationClassification"
+    assert model.config.num_object_images == processor.num_object_images == 1
+    post = make_synthetic_posts(num_train=16)["test"][5]
+    inputs = PostCollator(processor)([post])
+    with torch.no_grad():
+        probabilities = model(**inputs).logits.softmax(-1)[0]
+    row = predictions(tmp_path / "run")[5]
+    torch.testing.assert_close(torch.tensor(list(row["probabilities"].values())), probabilities, atol=1e-5, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["quickstart", "tgdi_quickstart"])
+def test_the_quickstart_looks_at_the_picture(name, tmp_path):
+    for shuffled in (0, 1):
+        folder = tmp_path / str(shuffled)
+        train.main([str(ROOT / f"configs/{name}.yaml"), "--align_noise", str(shuffled), "--output_dir", str(folder)])
+    assert metrics(tmp_path / "0")["test"]["f1"] >= 0.85
+    assert metrics(tmp_path / "1")["test"]["f1"] < 0.5
+
+
 def test_pictures_are_shuffled_when_the_protocol_says_so(config_file):
     _, data_args, _, _ = train.parse_arguments([config_file(), "--align_noise", "1"])
     shuffled = train.load_posts(data_args, seed=0)
