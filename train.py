@@ -188,8 +188,11 @@ def main(arguments: list[str]) -> None:
     model_args, data_args, args, model_values = parse_arguments(arguments)
     logging.set_verbosity(args.get_process_log_level())
     transformers.set_seed(args.seed)
-    with args.main_process_first(desc="loading the posts"):
-        posts = load_posts(data_args, args.seed)
+    try:
+        with args.main_process_first(desc="loading the posts"):
+            posts = load_posts(data_args, args.seed)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"train.py: {error}") from error
     relations = posts["train"].features["relation"].names
     processor, model = build(
         model_args, model_values, relations, (" ".join(words) for words in posts["train"]["tokens"])
@@ -364,7 +367,12 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
 
 def load_posts(data_args: DataArguments, seed: int) -> datasets.DatasetDict:
-    """The posts to train and evaluate on, after the protocol that the arguments name."""
+    """The posts to train and evaluate on, after the protocol that the arguments name.
+
+    Raises:
+        FileNotFoundError: if files, a split or images are missing.
+        ValueError: if the data is bad.
+    """
     if data_args.dataset == "synthetic":
         posts = make_synthetic_posts(num_train=data_args.num_synthetic_posts)
     else:
@@ -375,6 +383,9 @@ def load_posts(data_args: DataArguments, seed: int) -> datasets.DatasetDict:
             on_missing_image=data_args.on_missing_image,
             image_dir=data_args.image_dir,
         )
+    missing = {"train", "validation", "test"} - set(posts)
+    if missing:
+        raise FileNotFoundError(f"{data_args.data_dir} has no text file for: {', '.join(sorted(missing))}.")
     limits = {
         "train": data_args.max_train_samples,
         "validation": data_args.max_eval_samples,

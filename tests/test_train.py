@@ -156,6 +156,18 @@ def test_a_missing_file_and_an_unknown_argument_on_the_command_line_are_errors(c
         train.parse_arguments([config_file(), "--learning_rte", "1e-5"])
 
 
+def test_data_that_cannot_be_loaded_is_an_error_without_a_traceback(config_file, tmp_path):
+    nowhere = ["--dataset", "mnre", "--data_dir", str(tmp_path / "nowhere")]
+    with pytest.raises(SystemExit, match="train.py: .*nowhere"):
+        train.main([config_file(), *nowhere])
+    line = {"token": ["a", "b"], "h": {"name": "a", "pos": [0, 1]}, "t": {"name": "b", "pos": [1, 2]}}
+    line |= {"img_id": "a.jpg", "relation": "None"}
+    (tmp_path / "mnre_train.txt").write_text(f"{line}\n", "utf-8")
+    only_train = ["--dataset", "mnre", "--data_dir", str(tmp_path), "--on_missing_image", "text_only"]
+    with pytest.raises(SystemExit, match="no text file for: test, validation"):
+        train.main([config_file(), *only_train, "--regions", "none"])
+
+
 def test_the_command_line_wins_over_the_file(config_file):
     model_args, data_args, args, model_values = train.parse_arguments(
         [
