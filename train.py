@@ -9,16 +9,18 @@ line, which wins.
 """
 
 import argparse
+import dataclasses
 import difflib
 import inspect
 import json
 import platform
 import re
+import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ import numpy as np
 import torch
 import transformers
 import yaml
+from accelerate import PartialState
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from torch.utils.data import SequentialSampler
@@ -46,6 +49,7 @@ from transformers import (
     Trainer,
     TrainingArguments,
 )
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import logging
 
 from mmre.evaluation import align_noise, relation_f1
@@ -55,6 +59,7 @@ from mmre.processing import NEGATIVE_RELATION, PROCESSORS, PostCollator, load_mn
 logger = logging.get_logger("mmre.train")
 
 SECTIONS = ("model", "data", "training")
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 @dataclass
@@ -147,6 +152,32 @@ class RelationTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "Stop after so many evaluations without a better validation F1."}
     )
 
+    def __post_init__(self):
+        do_eval = self.do_eval
+        super().__post_init__()
+        if not self.do_train:
+            self.do_eval = do_eval  # transformers sets it wherever evaluation has a strategy
+
+
+class EpochLengthGroupedSampler(LengthGroupedSampler):
+    """Groups posts by length in an order that the seed and the epoch alone decide.
+
+    The Trainer's own draws from the global generator: resumed within an epoch it would go on in another order.
+    """
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int):
+        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the Trainer at the start of each epoch."""
+        self.epoch = epoch
+
+    def __iter__(self):
+        self.generator.manual_seed(self.seed + self.epoch)
+        return super().__iter__()
+
 
 class RelationTrainer(Trainer):
     """transformers' Trainer, except where its defaults differ from what the papers say or our files need."""
@@ -166,13 +197,27 @@ class RelationTrainer(Trainer):
                 raise RuntimeError(f"The trainable parameter {name} is not in the optimizer.")
         return optimizer
 
+    def _get_train_sampler(self, train_dataset: datasets.Dataset | None = None) -> torch.utils.data.Sampler:
+        sampler = super()._get_train_sampler(train_dataset)
+        if not isinstance(sampler, LengthGroupedSampler):
+            return sampler
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return EpochLengthGroupedSampler(sampler.batch_size, lengths=sampler.lengths, seed=seed)
+
     def _get_eval_sampler(self, eval_dataset: datasets.Dataset) -> SequentialSampler:
         # Under group_by_length the Trainer reorders evaluation too: predictions would not match the posts' ids.
         return SequentialSampler(eval_dataset)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which `3e-5` is a number; YAML 1.1 takes it for a string."""
+    """YAML in which `3e-5` is a number; YAML 1.1 takes it for a string. A name that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        names = Counter(self.construct_object(key, deep=True) for key, _ in node.value)
+        twice = [name for name, count in names.items() if count > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -188,24 +233,31 @@ def main(arguments: list[str]) -> None:
     model_args, data_args, args, model_values = parse_arguments(arguments)
     logging.set_verbosity(args.get_process_log_level())
     transformers.set_seed(args.seed)
+    output_dir = Path(args.output_dir)
+    settings = resolved_settings(model_args, data_args, args, model_values)
+    checkpoint = find_checkpoint(output_dir, args, settings)
     try:
         with args.main_process_first(desc="loading the posts"):
-            posts = load_posts(data_args, args.seed)
-    except (FileNotFoundError, ValueError) as error:
+            posts = load_posts(data_args, args)
+        relations = next(iter(posts.values())).features["relation"].names
+        with args.main_process_first(desc="building the model"):
+            processor, model = build(model_args, model_values, relations, posts, output_dir / "new_encoders")
+    except (OSError, ValueError) as error:
         raise SystemExit(f"train.py: {error}") from error
-    relations = posts["train"].features["relation"].names
-    processor, model = build(
-        model_args, model_values, relations, (" ".join(words) for words in posts["train"]["tokens"])
-    )
+    PartialState().wait_for_everyone()
+    if PartialState().is_main_process:
+        shutil.rmtree(output_dir / "new_encoders", ignore_errors=True)
+        write_settings(output_dir, settings, args)
 
-    if "caption" in inspect.signature(processor.__call__).parameters and not any(posts["train"]["caption"]):
+    takes_captions = "caption" in inspect.signature(processor.__call__).parameters
+    if takes_captions and not any(caption for rows in posts.values() for caption in rows["caption"]):
         logger.warning(f"{type(model).__name__} reads captions, but the posts have none: it works without.")
 
     trainer = RelationTrainer(
         model=model,
         args=args,
-        train_dataset=posts["train"] if args.do_train else None,
-        eval_dataset=posts["validation"],
+        train_dataset=posts.get("train"),
+        eval_dataset=posts.get("validation"),
         data_collator=PostCollator(processor),
         processing_class=processor,
         compute_metrics=lambda prediction: scores(prediction, relations),
@@ -213,8 +265,7 @@ def main(arguments: list[str]) -> None:
     )
     results = {"posts": describe_posts(posts, data_args)}
     if args.do_train:
-        resume = args.resume_from_checkpoint
-        training = trainer.train(resume_from_checkpoint=True if resume == "true" else resume)
+        training = trainer.train(resume_from_checkpoint=checkpoint)
         results["train"] = training.metrics | {"best_checkpoint": trainer.state.best_model_checkpoint}
         trainer.save_model()
     if args.do_eval:
@@ -224,9 +275,6 @@ def main(arguments: list[str]) -> None:
         prediction = trainer.predict(posts["test"])
         results["test"] = evaluation(prediction, relations)
     if trainer.is_world_process_zero():
-        output_dir = Path(args.output_dir)
-        output_dir.mkdir(parents=True, exist_ok=True)
-        write_settings(output_dir, model_args, data_args, args, model_values)
         write_json(output_dir / "metrics.json", results)
         if args.do_predict:
             write_predictions(output_dir / "predictions.jsonl", posts["test"], prediction)
@@ -285,8 +333,11 @@ def parse_arguments(
         raise SystemExit(f"train.py: {_unknown(rest[0].removeprefix('--').split('=')[0], known)}")
     model_values = vars(parsed.pop()) if len(parsed) == 4 else {}
     try:
-        MODELS[model_type].config_class(
-            **{name: value for name, value in model_values.items() if name in config_names(model_type)}
+        # Tried here, before any data is loaded.
+        MODELS[model_type].config_class(**_only(model_values, config_names(model_type)))
+        any_tokenizer = BertTokenizer(vocab={token: index for index, token in enumerate([*SPECIAL_TOKENS, "a"])})
+        PROCESSORS[model_type](
+            CLIPImageProcessorPil(), any_tokenizer, **_only(model_values, processor_names(model_type))
         )
     except (StrictDataclassError, ValueError, TypeError) as error:
         raise SystemExit(f"train.py: {error}") from error
@@ -303,6 +354,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         sections = yaml.load(path.read_text("utf-8"), Loader=_Loader) or {}  # noqa: S506, it is a SafeLoader
     except FileNotFoundError:
         raise SystemExit(f"train.py: there is no file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SystemExit(f"train.py: {path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise SystemExit(f"train.py: {path} is not valid YAML: {error}") from error
     if not isinstance(sections, dict):
@@ -366,8 +419,8 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     return f"there is no argument {name!r}. The nearest name is {nearest[0]!r}."
 
 
-def load_posts(data_args: DataArguments, seed: int) -> datasets.DatasetDict:
-    """The posts to train and evaluate on, after the protocol that the arguments name.
+def load_posts(data_args: DataArguments, args: RelationTrainingArguments) -> datasets.DatasetDict:
+    """The posts of the splits that the run uses, after the protocol that the arguments name.
 
     Raises:
         FileNotFoundError: if files, a split or images are missing.
@@ -383,26 +436,34 @@ def load_posts(data_args: DataArguments, seed: int) -> datasets.DatasetDict:
             on_missing_image=data_args.on_missing_image,
             image_dir=data_args.image_dir,
         )
-    missing = {"train", "validation", "test"} - set(posts)
+    used = {"train": args.do_train, "validation": args.do_train or args.do_eval, "test": args.do_predict}
+    missing = [split for split in used if used[split] and split not in posts]
     if missing:
-        raise FileNotFoundError(f"{data_args.data_dir} has no text file for: {', '.join(sorted(missing))}.")
+        raise FileNotFoundError(f"{data_args.data_dir} has no text file for: {', '.join(missing)}.")
     limits = {
         "train": data_args.max_train_samples,
         "validation": data_args.max_eval_samples,
         "test": data_args.max_predict_samples,
     }
-    for split, limit in limits.items():
-        if limit is not None:
-            posts[split] = posts[split].select(range(min(limit, len(posts[split]))))
+    for split in list(posts):
+        if not used[split]:
+            del posts[split]
+            continue
+        if limits[split] is not None:
+            posts[split] = posts[split].select(range(min(limits[split], len(posts[split]))))
         if data_args.align_noise:
-            posts[split] = align_noise(posts[split], data_args.align_noise, seed)
+            posts[split] = align_noise(posts[split], data_args.align_noise, args.seed)
         # What the Trainer groups posts by.
         posts[split] = posts[split].add_column("length", [len(words) for words in posts[split]["tokens"]])
     return posts
 
 
 def build(
-    model_args: ModelArguments, values: dict[str, Any], relations: list[str], texts: Iterable[str]
+    model_args: ModelArguments,
+    values: dict[str, Any],
+    relations: list[str],
+    posts: datasets.DatasetDict,
+    folder: Path,
 ) -> tuple[ProcessorMixin, PreTrainedModel]:
     """The processor and the model to train.
 
@@ -410,40 +471,52 @@ def build(
         model_args: a checkpoint, or two encoders.
         values: values of the model's configuration and of its processor.
         relations: names of the relations in the order of their ids.
-        texts: what the vocabulary of a new text encoder is learned from.
+        posts: the data set; the vocabulary of a new text encoder is that of its training posts.
+        folder: where new encoders are written, for all processes.
 
     Returns:
         The processor and the model.
 
     Raises:
-        SystemExit: if the checkpoint knows other relations.
+        ValueError: if the values are not the checkpoint's, it knows other relations, or texts can be too long.
+        OSError: if an encoder or the checkpoint cannot be found.
     """
     labels = {"id2label": dict(enumerate(relations)), "label2id": {name: i for i, name in enumerate(relations)}}
-    if model_args.model_name_or_path is not None:
-        path = model_args.model_name_or_path
-        model_type = AutoConfig.from_pretrained(path).model_type
-        model = AutoModel.from_pretrained(path, **_only(values, config_names(model_type)))
+    path = model_args.model_name_or_path
+    if path is not None:
+        processor = AutoProcessor.from_pretrained(path)
+        model = AutoModel.from_pretrained(path)
+        for name, value in values.items():
+            for saved in (model.config, processor):
+                if hasattr(saved, name) and _plain(getattr(saved, name)) != _plain(value):
+                    raise ValueError(
+                        f"`{name}` is {value!r} here, but the checkpoint {path} was trained with "
+                        f"{getattr(saved, name)!r}: leave it out, or give the checkpoint's own configuration."
+                    )
         if model.config.label2id != labels["label2id"]:
-            raise SystemExit(
-                f"train.py: {path} knows other relations than the data set: {sorted(model.config.label2id)}."
-            )
-        return AutoProcessor.from_pretrained(path, **_only(values, processor_names(model_type))), model
-    model_type = model_args.model_type
-    with tempfile.TemporaryDirectory() as folder:
-        text, vision = model_args.text_encoder, model_args.vision_encoder
+            raise ValueError(f"{path} knows other relations than the data set: {sorted(model.config.label2id)}.")
+    else:
+        model_type, text, vision = model_args.model_type, model_args.text_encoder, model_args.vision_encoder
         if text is None:
-            text = make_text_encoder(Path(folder, "text"), model_args.new_text_encoder, texts)
+            texts = (" ".join(words) for words in posts["train"]["tokens"])
+            text = make_text_encoder(folder / "text", model_args.new_text_encoder, texts)
         if vision is None:
-            vision = make_vision_encoder(Path(folder, "vision"), model_args.new_vision_encoder)
+            vision = make_vision_encoder(folder / "vision", model_args.new_vision_encoder)
         processor = PROCESSORS[model_type].from_encoders(text, vision, **_only(values, processor_names(model_type)))
         model = MODELS[model_type].from_encoders(
-            text,
-            vision,
-            vocab_size=len(processor.tokenizer),
-            **labels,
-            **_only(values, config_names(model_type)),
+            text, vision, vocab_size=len(processor.tokenizer), **labels, **_only(values, config_names(model_type))
+        )
+    positions = getattr(model.config.text_config, "max_position_embeddings", processor.max_length)
+    if processor.max_length > min(positions, processor.tokenizer.model_max_length):
+        raise ValueError(
+            f"`max_length` is {processor.max_length}, but the text encoder reads at most "
+            f"{min(positions, processor.tokenizer.model_max_length)} tokens."
         )
     return processor, model
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def make_text_encoder(folder: Path, config: dict[str, Any], texts: Iterable[str]) -> Path:
@@ -456,7 +529,7 @@ def make_text_encoder(folder: Path, config: dict[str, Any], texts: Iterable[str]
     )
     characters = sorted({character for word in words for character in word})
     # Not with the trainers of `tokenizers`: they learn another vocabulary each time.
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters)]
+    vocabulary = [*SPECIAL_TOKENS, *characters, *(f"##{c}" for c in characters)]
     vocabulary += [word for word, _ in words.most_common() if len(word) > 1]
     vocabulary = vocabulary[: config.get("vocab_size", len(vocabulary))]
     tokenizer = BertTokenizer(vocab={token: index for index, token in enumerate(vocabulary)})
@@ -508,26 +581,66 @@ def describe_posts(posts: datasets.DatasetDict, data_args: DataArguments) -> dic
     }
 
 
-def write_settings(
-    output_dir: Path,
-    model_args: ModelArguments,
-    data_args: DataArguments,
-    args: RelationTrainingArguments,
-    model_values: dict[str, Any],
-) -> None:
-    """Write what repeats the run: `resolved_config.yaml`, to be given to this script, and `environment.json`."""
-    defaults = RelationTrainingArguments(output_dir=args.output_dir).to_dict()
-    training = {
-        name: value
-        for name, value in args.to_dict().items()
-        if value != defaults[name] and not name.endswith("_token") and name != "resume_from_checkpoint"
-    }
-    config = {
-        "model": vars(model_args) | model_values,
-        "data": vars(data_args),
-        "training": {"output_dir": args.output_dir, "seed": args.seed} | training,
-    }
-    (output_dir / "resolved_config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+def find_checkpoint(output_dir: Path, args: RelationTrainingArguments, settings: dict[str, Any]) -> str | None:
+    """The checkpoint to go on from; none to start anew.
+
+    Raises:
+        SystemExit: if there is none to go on from, it belongs to another run, or a new run would mix with an old one.
+    """
+    asked = args.resume_from_checkpoint
+    asked = None if asked is None or str(asked).lower() in ("false", "") else str(asked)
+    # A checkpoint that was stopped while it was written has no state yet.
+    whole = [path for path in output_dir.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    if asked is None:
+        if whole and args.do_train:
+            raise SystemExit(
+                f"train.py: {output_dir} holds the checkpoints of an earlier run: go on with it by "
+                "--resume_from_checkpoint true, or set another --output_dir."
+            )
+        return None
+    if asked.lower() != "true":
+        return asked
+    if not whole:
+        raise SystemExit(f"train.py: there is no checkpoint in {output_dir} to go on from.")
+    before = yaml.safe_load((output_dir / "resolved_config.yaml").read_text("utf-8"))
+    now = yaml.safe_load(yaml.safe_dump(settings))
+    for section in SECTIONS:
+        for name in sorted({*before[section], *now[section]}):
+            if before[section].get(name) != now[section].get(name):
+                raise SystemExit(
+                    f"train.py: the run in {output_dir} has {name}: {before[section].get(name)!r}, not "
+                    f"{now[section].get(name)!r}: repeat its arguments, or set another --output_dir."
+                )
+    return str(max(whole, key=lambda path: int(path.name.split("-")[1])))
+
+
+def resolved_settings(
+    model_args: ModelArguments, data_args: DataArguments, args: RelationTrainingArguments, model_values: dict[str, Any]
+) -> dict[str, Any]:
+    """What repeats the run: all values of `model` and `data`, and those of `training` that are not the defaults."""
+    training = {"output_dir": args.output_dir, "seed": args.seed}
+    values = args.to_dict()
+    for argument in dataclasses.fields(args):
+        name, default = argument.name, argument.default
+        if not argument.init or name.endswith("_token") or name == "resume_from_checkpoint":
+            continue
+        if argument.default_factory is not dataclasses.MISSING:
+            default = argument.default_factory()
+        default = default.value if isinstance(default, Enum) else default
+        value = values[name]
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        # Empty values are what transformers puts in where nothing is the default.
+        empty = not default or default == "none"
+        if value != default and not (value in (False, []) and empty) and not isinstance(value, dict):
+            training[name] = value
+    return {"model": vars(model_args) | model_values, "data": vars(data_args), "training": training}
+
+
+def write_settings(output_dir: Path, settings: dict[str, Any], args: RelationTrainingArguments) -> None:
+    """Write `resolved_config.yaml`, to be given to this script again, and `environment.json`."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    (output_dir / "resolved_config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), "utf-8")
     packages = ("mmre", "torch", "transformers", "datasets", "accelerate", "evaluate", "pillow", "numpy", "tokenizers")
     write_json(
         output_dir / "environment.json",

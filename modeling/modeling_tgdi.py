@@ -63,11 +63,12 @@ class HierarchicalVisualFeatures(nn.Module):
         self.convolution = nn.Conv1d(size, size, kernel_size=1)
         self.gate = nn.Linear(size, self.num_layers * self.num_levels)  # W_l of all layers
 
-    def forward(self, levels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, c, P, d_v) -> Ṽ_l of every text layer (N, K, L, d), gates (N, K, c)."""
-        pooled = self.pool(levels.flatten(0, 1).transpose(1, 2)).transpose(1, 2)  # (N c, L, d_v)
-        features = self.convolution(self.mlp(pooled).transpose(1, 2)).transpose(1, 2)  # (N c, L, d), equation (1)
-        features = features.unflatten(0, (len(levels), self.num_levels))  # (N, c, L, d)
+    def forward(self, levels: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """For each level (N, P, d_v) -> Ṽ_l of every text layer (N, K, L, d), gates (N, K, c)."""
+        pooled = torch.stack([self.pool(level.transpose(1, 2)) for level in levels], dim=1)  # (N, c, d_v, L)
+        hidden = self.mlp(pooled.flatten(0, 1).transpose(1, 2))  # (N c, L, d)
+        features = self.convolution(hidden.transpose(1, 2)).transpose(1, 2)  # equation (1)
+        features = features.unflatten(0, (-1, self.num_levels))  # (N, c, L, d)
         mean = features.mean(dim=(1, 2))  # over the levels, each pooled: (N, d)
         scores = nn.functional.leaky_relu(self.gate(mean))  # equation (2)
         gates = scores.unflatten(1, (self.num_layers, self.num_levels)).softmax(dim=-1)  # (N, K, c), equation (3)
@@ -283,8 +284,8 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
 
     def _encode_images(
         self, pixel_values: torch.Tensor | None, image_mask: torch.Tensor | None, batch_size: int
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """All levels of the images that exist, encoded in one call: patches (N, c, P, d_v), and the mask (B, I)."""
+    ) -> tuple[list[torch.Tensor] | None, torch.Tensor | None]:
+        """The images that exist, encoded in one call: patches of each level (N, P, d_v), and the mask (B, I)."""
         if not (self.config.use_cross_modal_interaction or hasattr(self, "matching_gate")):
             return None, None
         images, exists = self.existing_images(
@@ -297,13 +298,13 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
             return None, None
         levels = self.vision_model(pixel_values=images, output_hidden_states=True).hidden_states
         patch_size = self.config.vision_config.patch_size
-        return torch.stack([select_patches(level, images, patch_size) for level in levels], dim=1), exists
+        return [select_patches(level, images, patch_size) for level in levels], exists
 
     def _interact_across_modalities(
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
-        levels: torch.Tensor | None,
+        levels: list[torch.Tensor] | None,
         exists: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Cross-Modal Interaction, equations (4) to (6): f1 (B, T_e, d), and the hierarchy gates (B, I, K, c)."""
@@ -317,14 +318,18 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
         return fused, scatter_images(gates, exists)
 
     def _match(
-        self, levels: torch.Tensor | None, exists: torch.Tensor | None, text: torch.Tensor, text_mask: torch.Tensor
+        self,
+        levels: list[torch.Tensor] | None,
+        exists: torch.Tensor | None,
+        text: torch.Tensor,
+        text_mask: torch.Tensor,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """The matching gate m (B, d) and its scores A (B, I, P, T)."""
         if not hasattr(self, "matching_gate"):
             return None, None
         if levels is None:
             return text.new_ones(len(text), text.shape[-1]), None
-        gate, scores = self.matching_gate(scatter_images(levels[:, -1], exists), exists, text, text_mask)
+        gate, scores = self.matching_gate(scatter_images(levels[-1], exists), exists, text, text_mask)
         return gate, scores * exists[:, :, None, None]
 
 

@@ -2,7 +2,8 @@
 
 The prefix enters through attention functions registered with transformers, so that no encoder is rewritten: keyword
 arguments of an encoder's `forward` reach its attention function. No cache is involved: positions of the text start at
-zero whatever the prefix's length, and gradient checkpointing changes nothing.
+zero whatever the prefix's length, and gradient checkpointing changes nothing (the default kind, not the reentrant one,
+through which no prefix can learn).
 
 Dimensions: B posts, T text tokens, L prefix tokens, d the text encoder's hidden size.
 """

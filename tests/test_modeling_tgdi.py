@@ -1,0 +1,1731 @@
+"""TGDI against the paper's equations, computed slowly, and against what the Hugging Face stack asks of a model.
+
+The reference below computes one post, image, token and head at a time, in float64, from the weights by name. It calls
+nothing of the model under test; of transformers only the vision encoder.
+"""
+
+import copy
+import json
+import logging
+import math
+from collections import Counter
+
+import pytest
+import torch
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import AutoConfig, AutoModel, PreTrainedConfig
+
+from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification, TGDIConfig, TGDIForRelationClassification
+from mmre.modeling.modeling_tgdi import TGDIOutput
+
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "error::FutureWarning",
+        "error::DeprecationWarning",
+        "ignore:`torch.jit.script`:DeprecationWarning",  # DeBERTa's, in transformers 5.17.
+    )
+]
+
+PATCHES = 16  # 32 x 32 pixels, patches of 8 x 8
+TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
+LABELS = {
+    name: index for index, name in enumerate(["None", "/per/per/couple", "/per/misc/awarded", "/per/org/member_of"])
+}
+LAYERS = {"num_attention_heads": 4, "intermediate_size": 20, "initializer_range": 0.3}
+TEXT = {"vocab_size": 250, "hidden_size": 16, "num_hidden_layers": 3, **LAYERS}
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+SPECIAL = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "cls_token_id": 0, "sep_token_id": 2}
+TEXT_ENCODERS = {
+    "bert": {**TEXT, **NO_DROPOUT, "max_position_embeddings": 24},
+    "roberta": {**TEXT, **NO_DROPOUT, "max_position_embeddings": 26, **SPECIAL},
+    "electra": {**TEXT, **NO_DROPOUT, "max_position_embeddings": 24, "embedding_size": 16},
+    # One layer sees all tokens, two see two tokens on each side.
+    "modernbert": {**TEXT, **SPECIAL, "global_attn_every_n_layers": 3, "local_attention": 4},
+}
+VISION = {"image_size": 32, "patch_size": 8, "hidden_size": 24, "num_hidden_layers": 2, **LAYERS}
+VISION_ENCODERS = {  # Name: the configuration's values, how many tokens come before the patches.
+    "clip_vision_model": (VISION, 1),
+    "vit": (VISION | NO_DROPOUT, 1),
+    "siglip_vision_model": (VISION, 0),
+    "dinov2": ({name: value for name, value in VISION.items() if name != "intermediate_size"} | {"mlp_ratio": 2}, 1),
+}
+TOWERS = ["text_model", "vision_model"]
+PREFIXES = ["visual_prefixes", "fusion_prefixes"]
+NEW_LAYERS = [*PREFIXES, "visual_features", "text_attention", "matching_gate", "classifier"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tiny tensors spend their time waiting for other threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def no_deprecation_message(caplog):
+    """No test may make transformers say that something is deprecated."""
+    transformers.utils.logging.warning_once.cache_clear()
+    logger = logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    yield
+    logger.removeHandler(caplog.handler)
+    assert [record.getMessage() for record in caplog.records if "deprecat" in record.getMessage().lower()] == []
+
+
+# Models and batches
+
+
+def make_config(text: str = "bert", **arguments) -> TGDIConfig:
+    """A configuration of two towers with different depths and widths, whose values differ from one another."""
+    arguments.setdefault("text_config", {"model_type": text, **TEXT_ENCODERS[text]})
+    arguments.setdefault("vision_config", {"model_type": "clip_vision_model", **VISION})
+    arguments = {"visual_projection_size": 11, "initializer_range": 0.3, "dropout": 0.0, **arguments}
+    return TGDIConfig(id2label={index: name for name, index in LABELS.items()}, label2id=dict(LABELS), **arguments)
+
+
+def make_model(text: str = "bert", **arguments) -> TGDIForRelationClassification:
+    """A model in evaluation mode, the same for the same arguments, no weight of which is zero or one."""
+    torch.manual_seed(0)
+    model = TGDIForRelationClassification(make_config(text, **arguments)).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() == 1:
+                weight += 0.2 * torch.randn_like(weight)
+    return model
+
+
+def make_batch(config, dtype=torch.float32, labels=False) -> dict[str, torch.Tensor]:
+    """Five posts: all images, some, none and no caption either, the whole image alone, crops alone."""
+    generator = torch.Generator().manual_seed(1)
+    text_lengths, lengths = torch.tensor([[6], [4], [7], [5], [3]]), torch.tensor([[10], [9], [7], [8], [10]])
+    attention_mask = (torch.arange(10) < lengths).long()
+    input_ids = torch.randint(5, config.text_config.vocab_size, (5, 10), generator=generator)
+    input_ids = input_ids.masked_fill(attention_mask == 0, config.text_config.pad_token_id)
+    slots = range(1 + config.num_object_images)
+    image_mask = torch.tensor(
+        [
+            [True for slot in slots],
+            [slot % 2 == 0 for slot in slots],
+            [False for slot in slots],
+            [slot == 0 for slot in slots],
+            [slot in (1, 3) for slot in slots],
+        ]
+    )
+    pixel_values = torch.randn(5, len(slots), 3, 32, 32, generator=generator, dtype=dtype)
+    # What stands in absent slots must never be read.
+    pixel_values[~image_mask] = float("nan")
+    batch = {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "text_mask": torch.arange(10) < text_lengths,
+        "pixel_values": pixel_values,
+        "image_mask": image_mask,
+        "entity_positions": torch.tensor([[1, 4], [2, 1], [0, 6], [3, 3], [2, 0]]),
+    }
+    if labels:
+        batch["labels"] = torch.tensor([1, 0, 3, 2, 1])
+    return batch
+
+
+def take(batch: dict, posts) -> dict:
+    return {name: values[posts] for name, values in batch.items()}
+
+
+def without(batch: dict, *names: str) -> dict:
+    return {name: values for name, values in batch.items() if name not in names}
+
+
+def close(actual, expected, **tolerance):
+    expected = torch.as_tensor(expected, dtype=torch.float64)
+    torch.testing.assert_close(actual.double(), expected, **(tolerance or {"atol": 1e-9, "rtol": 1e-7}))
+
+
+def record_text_states(model) -> list[torch.Tensor]:
+    """A list to which each run of the text encoder adds its last hidden states."""
+    states = []
+    model.text_model.register_forward_hook(lambda module, inputs, output: states.append(output.last_hidden_state))
+    return states
+
+
+# Equations (1) to (15), slowly
+
+
+def softmax(scores: list[float]) -> list[float]:
+    exponentials = [math.exp(score - max(scores)) for score in scores]
+    return [exponential / sum(exponentials) for exponential in exponentials]
+
+
+def weighted_sum(weights: list[float], vectors: list[torch.Tensor]) -> torch.Tensor:
+    return sum(weight * vector for weight, vector in zip(weights, vectors))
+
+
+def gelu(vector: torch.Tensor) -> torch.Tensor:
+    return torch.stack([x * (1 + math.erf(x / math.sqrt(2))) / 2 for x in vector])
+
+
+def turn(vector: torch.Tensor, position: int, theta: float) -> torch.Tensor:
+    """Rotary position embedding of one head's query or key: dimension i turns with dimension i + size / 2."""
+    half = len(vector) // 2
+    turned = vector.clone()
+    for i in range(half):
+        angle = position * theta ** (-i / half)
+        turned[i] = vector[i] * math.cos(angle) - vector[half + i] * math.sin(angle)
+        turned[half + i] = vector[half + i] * math.cos(angle) + vector[i] * math.sin(angle)
+    return turned
+
+
+class Slow:
+    """What TGDI computes for each post of a batch, by plain loops over images, levels, layers, heads and tokens."""
+
+    def __init__(self, model: TGDIForRelationClassification):
+        self.config = model.config
+        self.text = model.config.text_config
+        self.size = self.text.hidden_size
+        self.weights = {name: weight.detach().double() for name, weight in model.state_dict().items()}
+        self.vision = AutoModel.from_config(copy.deepcopy(model.config.vision_config), dtype=torch.float64).eval()
+        vision = {name.removeprefix("vision_model."): weight for name, weight in self.weights.items()}
+        self.vision.load_state_dict({name: vision[name] for name in self.vision.state_dict()})
+        self.levels = []
+        for module in (self.vision.pre_layrnorm, *self.vision.encoder.layers):
+            module.register_forward_hook(lambda module, inputs, output: self.levels.append(output))
+
+    def linear(self, name: str, vector: torch.Tensor) -> torch.Tensor:
+        result = self.weights[f"{name}.weight"] @ vector
+        return result + self.weights[f"{name}.bias"] if f"{name}.bias" in self.weights else result
+
+    def norm(self, name: str, vector: torch.Tensor) -> torch.Tensor:
+        epsilon = getattr(self.text, "layer_norm_eps", None) or self.text.norm_eps
+        centred = vector - vector.mean()
+        result = centred / math.sqrt((centred**2).mean() + epsilon) * self.weights[f"{name}.weight"]
+        return result + self.weights[f"{name}.bias"] if f"{name}.bias" in self.weights else result
+
+    # The text encoder, with a prefix in each layer
+
+    def attend(self, queries, keys, values, prefix, window: int | None) -> list[torch.Tensor]:
+        """(6) and (13): [prefix; own tokens], for each head."""
+        heads = self.text.num_attention_heads
+        size = self.size // heads
+        prefix_keys, prefix_values = prefix
+        result = []
+        for i, query in enumerate(queries):
+            seen = [j for j in range(len(keys)) if window is None or abs(i - j) <= window]
+            all_keys = prefix_keys + [keys[j] for j in seen]
+            all_values = prefix_values + [values[j] for j in seen]
+            parts = []
+            for head in range(heads):
+                part = slice(head * size, (head + 1) * size)
+                scores = [(query[part] @ key[part]).item() / math.sqrt(size) for key in all_keys]
+                parts.append(weighted_sum(softmax(scores), [value[part] for value in all_values]))
+            result.append(torch.cat(parts))
+        return result
+
+    def bert_layer(self, name: str, states, prefix) -> list[torch.Tensor]:
+        queries, keys, values = (
+            [self.linear(f"{name}.attention.self.{part}", state) for state in states]
+            for part in ("query", "key", "value")
+        )
+        attended = self.attend(queries, keys, values, prefix, window=None)
+        result = []
+        for state, each in zip(states, attended):
+            state = self.norm(
+                f"{name}.attention.output.LayerNorm", state + self.linear(f"{name}.attention.output.dense", each)
+            )
+            hidden = gelu(self.linear(f"{name}.intermediate.dense", state))
+            result.append(self.norm(f"{name}.output.LayerNorm", state + self.linear(f"{name}.output.dense", hidden)))
+        return result
+
+    def modernbert_layer(self, name: str, index: int, states, prefix) -> list[torch.Tensor]:
+        sees_all = index % self.text.global_attn_every_n_layers == 0
+        window, theta = (None, 160_000.0) if sees_all else (self.text.local_attention // 2, 10_000.0)
+        size = self.size // self.text.num_attention_heads
+        normed = states if index == 0 else [self.norm(f"{name}.attn_norm", state) for state in states]
+        queries, keys, values = zip(*(self.linear(f"{name}.attn.Wqkv", state).chunk(3) for state in normed))
+        queries, keys = (
+            [torch.cat([turn(part, i, theta) for part in vector.split(size)]) for i, vector in enumerate(vectors)]
+            for vectors in (queries, keys)
+        )
+        attended = self.attend(queries, keys, values, prefix, window)
+        result = []
+        for state, each in zip(states, attended):
+            state = state + self.linear(f"{name}.attn.Wo", each)
+            hidden, gate = self.linear(f"{name}.mlp.Wi", self.norm(f"{name}.mlp_norm", state)).chunk(2)
+            result.append(state + self.linear(f"{name}.mlp.Wo", gelu(hidden) * gate))
+        return result
+
+    def encode(self, tower: str, embeddings, prefixes=None) -> list[list[torch.Tensor]]:
+        """The states after each layer, then the encoder's last hidden states."""
+        prefixes = prefixes or [([], [])] * self.text.num_hidden_layers
+        name = f"{tower}.embeddings"
+        if self.text.model_type == "modernbert":
+            states = [self.norm(f"{name}.norm", embedding) for embedding in embeddings]
+        else:
+            first = self.text.pad_token_id + 1 if self.text.model_type == "roberta" else 0
+            positions = self.weights[f"{name}.position_embeddings.weight"]
+            segment = self.weights[f"{name}.token_type_embeddings.weight"][0]
+            states = [
+                self.norm(f"{name}.LayerNorm", embedding + positions[first + i] + segment)
+                for i, embedding in enumerate(embeddings)
+            ]
+        result = []
+        for index, prefix in enumerate(prefixes):
+            if self.text.model_type == "modernbert":
+                states = self.modernbert_layer(f"{tower}.layers.{index}", index, states, prefix)
+            else:
+                states = self.bert_layer(f"{tower}.encoder.layer.{index}", states, prefix)
+            result.append(states)
+        if self.text.model_type == "modernbert":
+            states = [self.norm(f"{tower}.final_norm", state) for state in states]
+        return [*result, states]
+
+    def embed(self, ids: list[int]) -> list[torch.Tensor]:
+        name = "tok_embeddings" if self.text.model_type == "modernbert" else "word_embeddings"
+        return [self.weights[f"text_model.embeddings.{name}.weight"][token] for token in ids]
+
+    def prefix(self, name: str, states) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """(5): the keys and the values that a layer sees before its own."""
+        projected = [self.linear(name, state) for state in states]
+        return [each[: self.size] for each in projected], [each[self.size :] for each in projected]
+
+    # The images
+
+    def encode_image(self, image: torch.Tensor) -> list[list[torch.Tensor]]:
+        """The patches of each level; CLIP's first token is the class token."""
+        self.levels.clear()
+        self.vision(pixel_values=image[None].double())
+        return [list(level[0][1:]) for level in self.levels]
+
+    def visual_features(self, levels) -> dict:
+        """(1) to (3), one image."""
+        length = self.config.visual_prompt_length
+        features = []
+        for patches in levels:
+            features.append([])
+            for token in range(length):
+                pooled = patches[token * PATCHES // length : -(-(token + 1) * PATCHES // length)]
+                hidden = self.linear("visual_features.mlp.0", sum(pooled) / len(pooled)).tanh()
+                projected = self.linear("visual_features.mlp.2", hidden)
+                kernel = self.weights["visual_features.convolution.weight"][:, :, 0]
+                features[-1].append(kernel @ projected + self.weights["visual_features.convolution.bias"])
+        tokens = [token for feature in features for token in feature]
+        scores = self.linear("visual_features.gate", sum(tokens) / len(tokens)).tolist()
+        scores = [score if score > 0 else 0.01 * score for score in scores]
+        gates, visual = [], []
+        for layer in range(self.text.num_hidden_layers):
+            gates.append(softmax(scores[layer * len(levels) : (layer + 1) * len(levels)]))
+            visual.append([weighted_sum(gates[-1], [feature[i] for feature in features]) for i in range(length)])
+        return {"features": features, "gates": gates, "visual": visual}
+
+    # The text and the images
+
+    def self_attention(self, states) -> list[torch.Tensor]:
+        """(7)."""
+        queries, keys, values = (
+            [self.linear(f"text_attention.{part}_proj", state) for state in states] for part in "qkv"
+        )
+        return [
+            weighted_sum(softmax([(query @ key).item() / math.sqrt(self.size) for key in keys]), values)
+            for query in queries
+        ]
+
+    def match(self, images, text) -> dict:
+        """(8) to (10)."""
+        scale = math.sqrt(self.size) if self.config.scale_matching_scores else 1.0
+        scores, compared = [], []
+        for patches in images:
+            scores.append([])
+            for patch in patches:
+                vision = self.linear("matching_gate.image_proj", patch)
+                scores[-1].append(softmax([(vision @ token).item() / scale for token in text]))
+                context = weighted_sum(scores[-1][-1], text)
+                compared.append(torch.cat([vision, context, vision * context]))
+        hidden = self.linear("matching_gate.mlp.0", sum(compared) / len(compared)).clamp(min=0)
+        gate = self.linear("matching_gate.mlp.2", hidden)
+        gate = [1 / (1 + math.exp(-each)) for each in gate.tolist()]
+        return {"scores": scores, "gate": torch.tensor(gate, dtype=torch.float64)}
+
+    def post(self, batch, post: int) -> dict:
+        config = self.config
+        ids = [token for token, kept in zip(batch["input_ids"][post].tolist(), batch["attention_mask"][post]) if kept]
+        text_ids = ids[: int(batch["text_mask"][post].sum())]
+        slots = [slot for slot, exists in enumerate(batch["image_mask"][post].tolist()) if exists]
+        levels = [self.encode_image(batch["pixel_values"][post, slot]) for slot in slots]
+        result = {"slots": slots, "levels": levels, "visual": [], "alpha": None}
+
+        if config.use_cross_modal_interaction:
+            result["visual"] = [self.visual_features(each) for each in levels]
+            result["alpha"] = [
+                self.prefix(
+                    f"visual_prefixes.layers.{layer}",
+                    [token for image in result["visual"] for token in image["visual"][layer]],
+                )
+                for layer in range(self.text.num_hidden_layers)
+            ]
+        fusion_ids = ids if config.use_caption else text_ids
+        result["f1"] = self.encode("text_model", self.embed(fusion_ids), result["alpha"])  # (4) to (6)
+        fused = result["f1"][-1]
+
+        if config.use_text_oriented_interaction:
+            result["H"] = self.encode("text_model", self.embed(text_ids))
+            result["H_s"] = self.self_attention(result["H"][-1])
+            gate = torch.ones(self.size, dtype=torch.float64)
+            if config.use_matching_gate and slots:
+                result |= self.match([each[-1] for each in levels], result["H_s"])
+                gate = result["gate"]
+            result["gate"] = gate
+            result["f2"] = [gate * token for token in fused]  # (11)
+            result["beta"] = [
+                self.prefix(f"fusion_prefixes.layers.{layer}", result["f2"])
+                for layer in range(self.text.num_hidden_layers)
+            ]
+            tower = "toi_model" if config.toi_encoder == "separate" else "text_model"
+            result["f3"] = self.encode(tower, result["H_s"], result["beta"])  # (12) and (13)
+
+        vectors = []
+        for position in batch["entity_positions"][post].tolist():
+            if not config.use_text_oriented_interaction:
+                vectors.append(fused[position])
+            elif not config.use_result_fusion:
+                vectors.append(result["f3"][-1][position])
+            else:
+                weight = config.fusion_weight
+                vectors.append(weight * result["f3"][-1][position] + (1 - weight) * fused[position])  # (14)
+        result["R"] = torch.cat(vectors)
+        result["logits"] = self.linear("classifier", result["R"])  # (15)
+        return result
+
+    @torch.no_grad()
+    def __call__(self, batch) -> list[dict]:
+        return [self.post(batch, post) for post in range(len(batch["input_ids"]))]
+
+
+# Arguments of `make_model` whose model is compared with the slow one.
+VARIANTS = {
+    "paper": {},
+    "other values": {
+        "num_object_images": 1,
+        "visual_prompt_length": 3,
+        "scale_matching_scores": True,
+        "fusion_weight": 0.2,
+    },
+    "no object images": {"num_object_images": 0, "visual_prompt_length": 2},
+    "separate": {"toi_encoder": "separate"},
+    "roberta": {"text": "roberta", "num_object_images": 1},
+    "electra": {"text": "electra", "num_object_images": 1},
+    "modernbert": {"text": "modernbert", "visual_prompt_length": 2},
+    "separate modernbert": {"text": "modernbert", "toi_encoder": "separate", "num_object_images": 1},
+    "no caption": {"use_caption": False},
+    "no matching gate": {"use_matching_gate": False},
+    "no cross-modal interaction": {"use_cross_modal_interaction": False},
+    "no text-oriented interaction": {"use_text_oriented_interaction": False},
+    "no result fusion": {"use_result_fusion": False},
+    "text alone": {"use_caption": False, "use_matching_gate": False, "use_cross_modal_interaction": False},
+}
+_TRACES = {}
+
+
+class Trace:
+    """What a model computes for a batch on all tokens, and what the slow reference does, in float64."""
+
+    def __init__(self, model):
+        self.config = model.config
+        self.batch = make_batch(model.config, torch.float64)
+        self.slow = Slow(model)(self.batch)
+        # transformers turns by angles in float32.
+        self.tolerance = TOLERANCE if model.config.text_config.model_type == "modernbert" else {}
+        self.inputs, self.outputs = {}, {}
+        handles = [
+            module.register_forward_hook(self._record(name))
+            for name, module in model.named_modules()
+            if not name.startswith("vision_model")
+        ]
+        with torch.no_grad():
+            self.output = model(**self.batch, output_fusion=True)
+        for handle in handles:
+            handle.remove()
+        with torch.no_grad():
+            self.logits_alone = model(**self.batch).logits
+            # transformers' eager attention of the vision encoder takes its softmax in float32.
+            model.set_attn_implementation({"text_config": "eager"})
+            self.eager_logits = model(**self.batch).logits
+
+    def _record(self, name):
+        def hook(module, inputs, output):
+            self.inputs.setdefault(name, []).append(inputs)
+            self.outputs.setdefault(name, []).append(output)
+
+        return hook
+
+    def close(self, actual, expected):
+        close(actual, torch.stack(expected) if isinstance(expected, list) else expected, **self.tolerance)
+
+    def layers(self, tower: str, call: int) -> list[torch.Tensor]:
+        """The states after each layer, then the last hidden states, in the encoder's `call`-th run."""
+        layers = "layers" if self.config.text_config.model_type == "modernbert" else "encoder.layer"
+        names = [f"{tower}.{layers}.{index}" for index in range(self.config.text_config.num_hidden_layers)]
+        states = [self.outputs[name][call] for name in names]
+        states = [state[0] if isinstance(state, tuple) else state for state in states]
+        return [*states, self.outputs[tower][call].last_hidden_state]
+
+    def check_layers(self, tower: str, call: int, key: str):
+        for states, *expected in zip(self.layers(tower, call), *(slow[key] for slow in self.slow), strict=True):
+            for post, tokens in enumerate(expected):
+                self.close(states[post, : len(tokens)], tokens)
+
+    def images(self) -> list[tuple[int, int, int]]:
+        """Number among the existing ones, post and place among the post's images of each image."""
+        places = [(post, place) for post, slow in enumerate(self.slow) for place in range(len(slow["slots"]))]
+        return [(number, post, place) for number, (post, place) in enumerate(places)]
+
+
+def has_matching_gate(config) -> bool:
+    return config.use_text_oriented_interaction and config.use_matching_gate
+
+
+@pytest.fixture(params=VARIANTS)
+def trace(request) -> Trace:
+    if request.param not in _TRACES:
+        _TRACES[request.param] = Trace(make_model(**VARIANTS[request.param]).double())
+    return _TRACES[request.param]
+
+
+def test_equation_1_features_of_each_level(trace):
+    if not trace.config.use_cross_modal_interaction:
+        assert not any(name.startswith("visual_features") for name in trace.outputs)
+        return
+    (features,) = trace.outputs["visual_features.convolution"]
+    features = features.transpose(1, 2).unflatten(0, (-1, 3))  # (N, c, L, d)
+    assert features.shape == (len(trace.images()), 3, trace.config.visual_prompt_length, 16)
+    for number, post, place in trace.images():
+        for level, expected in enumerate(trace.slow[post]["visual"][place]["features"]):
+            trace.close(features[number, level], expected)
+
+
+def test_equations_2_and_3_gate_the_levels_for_each_text_layer(trace):
+    if trace.config.use_cross_modal_interaction:
+        ((visual, gates),) = trace.outputs["visual_features"]
+        assert gates.shape == (len(trace.images()), 3, 3)
+        for number, post, place in trace.images():
+            expected = trace.slow[post]["visual"][place]
+            close(gates[number], expected["gates"])
+            for layer in range(3):
+                trace.close(visual[number, layer], expected["visual"][layer])
+
+
+def check_prefix(trace, name: str, key: str, first: list[list[int]]):
+    """The recorded keys and values of each layer at the positions `first` of each post."""
+    (prefix,) = trace.outputs[name]
+    assert len(prefix.keys_values) == 3
+    for post, (slow, places) in enumerate(zip(trace.slow, first)):
+        assert prefix.mask[post].nonzero().flatten().tolist() == places
+        if places:
+            for layer, (keys, values) in enumerate(slow[key]):
+                trace.close(prefix.keys_values[layer][post, places, :16], keys)
+                trace.close(prefix.keys_values[layer][post, places, 16:], values)
+
+
+def test_equation_5_visual_prefixes_of_each_layer(trace):
+    if trace.config.use_cross_modal_interaction:
+        length = trace.config.visual_prompt_length
+        places = [[slot * length + i for slot in slow["slots"] for i in range(length)] for slow in trace.slow]
+        check_prefix(trace, "visual_prefixes", "alpha", places)
+    else:
+        assert "visual_prefixes" not in trace.outputs
+
+
+def test_equations_4_and_6_attend_over_the_visual_prefix_in_each_layer(trace):
+    trace.check_layers("text_model", 0, "f1")
+
+
+def test_the_text_alone_is_encoded_without_a_prefix(trace):
+    if trace.config.use_text_oriented_interaction:
+        trace.check_layers("text_model", 1, "H")
+    else:
+        assert len(trace.outputs["text_model"]) == 1
+
+
+def test_equation_7_self_attention_of_the_text(trace):
+    if trace.config.use_text_oriented_interaction:
+        (text,) = trace.outputs["text_attention"]
+        assert text.shape == (5, 7, 16)
+        for post, slow in enumerate(trace.slow):
+            trace.close(text[post, : len(slow["H_s"])], slow["H_s"])
+
+
+def test_equations_8_to_10_matching_gate(trace):
+    if not has_matching_gate(trace.config):
+        assert "matching_gate" not in trace.outputs
+        return
+    ((gate, scores),) = trace.outputs["matching_gate"]
+    for post, slow in enumerate(trace.slow):
+        trace.close(gate[post], slow["gate"])
+        for place, slot in enumerate(slow["slots"]):
+            expected = torch.tensor(slow["scores"][place], dtype=torch.float64)
+            trace.close(scores[post, slot, :, : expected.shape[1]], expected)
+            assert not scores[post, slot, :, expected.shape[1] :].any()
+
+
+def test_equations_11_and_12_put_the_gated_fusion_before_the_text(trace):
+    if trace.config.use_text_oriented_interaction:
+        ((gated, mask),) = trace.inputs["fusion_prefixes"]
+        assert len(gated) == 3
+        for post, slow in enumerate(trace.slow):
+            for each in gated:
+                trace.close(each[post, : len(slow["f2"])], slow["f2"])
+        check_prefix(trace, "fusion_prefixes", "beta", [list(range(len(slow["f2"]))) for slow in trace.slow])
+
+
+def test_equation_13_encodes_the_text_again_over_the_fused_prefix(trace):
+    if trace.config.use_text_oriented_interaction:
+        if trace.config.toi_encoder == "separate":
+            assert len(trace.outputs["text_model"]) == 2
+            trace.check_layers("toi_model", 0, "f3")
+        else:
+            assert len(trace.outputs["text_model"]) == 3
+            trace.check_layers("text_model", 2, "f3")
+
+
+def test_equation_14_fuses_both_results_at_head_and_tail(trace):
+    ((result,),) = trace.inputs["classifier"]
+    assert result.shape == (5, 32)
+    trace.close(result, [slow["R"] for slow in trace.slow])
+
+
+def test_equation_15_classifies(trace):
+    expected = torch.stack([slow["logits"] for slow in trace.slow])
+    trace.close(trace.output.logits, expected)
+    # The model reads the post: no two of them have the same logits.
+    assert torch.pdist(expected).min() > 0.1
+
+
+def test_neither_output_fusion_nor_eager_attention_changes_a_logit(trace):
+    close(trace.logits_alone, trace.output.logits)
+    close(trace.eager_logits, trace.output.logits)
+
+
+def test_output_fusion_reports_what_the_equations_say_and_zero_where_no_image_is(trace):
+    output, slots = trace.output, 1 + trace.config.num_object_images
+    if trace.config.use_cross_modal_interaction:
+        assert output.hierarchy_gates.shape == (5, slots, 3, 3)
+    else:
+        assert output.hierarchy_gates is None
+    if has_matching_gate(trace.config):
+        assert output.matching_scores.shape == (5, slots, PATCHES, 7)
+        trace.close(output.matching_gate, [slow["gate"] for slow in trace.slow])
+        assert output.matching_gate[2].tolist() == [1.0] * 16
+    else:
+        assert output.matching_scores is None
+        assert output.matching_gate is None
+    for post, slow in enumerate(trace.slow):
+        for slot in range(slots):
+            gates = [[0.0] * 3] * 3
+            scores = torch.zeros(PATCHES, 7, dtype=torch.float64)
+            if slot in slow["slots"]:
+                place = slow["slots"].index(slot)
+                if output.hierarchy_gates is not None:
+                    gates = slow["visual"][place]["gates"]
+                if output.matching_scores is not None:
+                    expected = torch.tensor(slow["scores"][place], dtype=torch.float64)
+                    scores[:, : expected.shape[1]] = expected
+            if output.hierarchy_gates is not None:
+                close(output.hierarchy_gates[post, slot], gates)
+            if output.matching_scores is not None:
+                trace.close(output.matching_scores[post, slot], scores)
+
+
+@pytest.mark.parametrize("text", TEXT_ENCODERS)
+def test_logits_agree_in_float32_too(text):
+    model = make_model(text)
+    batch = make_batch(model.config)
+    expected = torch.stack([slow["logits"] for slow in Slow(model)(batch)])
+    with torch.no_grad():
+        close(model(**batch).logits, expected, atol=5e-5, rtol=1e-4)
+        model.set_attn_implementation("eager")
+        close(model(**batch).logits, expected, atol=5e-5, rtol=1e-4)
+
+
+# The prefix
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("text", TEXT_ENCODERS)
+def test_without_a_prefix_the_text_encoder_gives_exactly_its_plain_output(text, implementation):
+    model = make_model(text)
+    model.set_attn_implementation(implementation)
+    config = copy.deepcopy(model.config.text_config)
+    plain = AutoModel.from_config(config, attn_implementation=implementation, dtype=torch.float32).eval()
+    assert plain.config._attn_implementation == implementation
+    plain.load_state_dict(model.text_model.state_dict())
+    batch = make_batch(model.config)
+    padded = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    whole = {"input_ids": batch["input_ids"][[0, 4]]}
+    embeddings = {"inputs_embeds": torch.randn(5, 10, 16), "attention_mask": batch["attention_mask"]}
+    for inputs in (padded, whole, whole | {"attention_mask": torch.ones(2, 10)}, embeddings):
+        expected = plain(**inputs).last_hidden_state
+        assert torch.equal(model.text_model(**inputs).last_hidden_state, expected)
+        assert torch.equal(model.text_model(**inputs, prefix=None).last_hidden_state, expected)
+
+    states = record_text_states(model)
+    model(**without(batch, "pixel_values", "image_mask"))
+    assert torch.equal(states[0], plain(**padded).last_hidden_state)
+    text_alone = {"input_ids": batch["input_ids"][:, :7], "attention_mask": batch["text_mask"][:, :7]}
+    assert torch.equal(states[1], plain(**text_alone).last_hidden_state)
+    assert (states[2] - states[1]).abs().max() > 0.1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("text", ["bert", "roberta"])
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_positions_of_the_text_start_at_zero_whatever_the_length_of_the_prefix(text, length):
+    model = make_model(text, visual_prompt_length=length)
+    first = 0 if text == "bert" else 2
+    positions = []
+    model.text_model.embeddings.position_embeddings.register_forward_hook(
+        lambda module, inputs, output: positions.append(inputs[0])
+    )
+    model(**take(make_batch(model.config), [0]))
+    assert [each.unique().tolist() for each in positions] == [
+        list(range(first, first + 10)),  # text and caption
+        list(range(first, first + 6)),
+        list(range(first, first + 6)),
+    ]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("text", TEXT_ENCODERS)
+def test_a_text_may_be_as_long_as_the_position_table(text):
+    model = make_model(text, visual_prompt_length=5).double()
+    batch = take(make_batch(model.config, torch.float64), [0])
+    generator = torch.Generator().manual_seed(2)
+    batch["input_ids"] = torch.randint(5, 250, (1, 24), generator=generator)
+    batch |= {name: torch.ones(1, 24, dtype=torch.bool) for name in ("attention_mask", "text_mask")}
+    batch["entity_positions"] = torch.tensor([[23, 20]])
+    close(model(**batch).logits[0], Slow(model)(batch)[0]["logits"], **TOLERANCE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_absent_images_are_as_if_they_had_never_been(implementation):
+    model = make_model()
+    model.set_attn_implementation(implementation)
+    weights = model.state_dict()
+    batch = make_batch(model.config)
+    logits = model(**batch).logits
+    for post, slots in ((0, [0, 1, 2, 3]), (1, [0, 2]), (3, [0]), (4, [1, 3])):
+        smaller = make_model(num_object_images=len(slots) - 1)
+        smaller.load_state_dict(weights)
+        alone = without(take(batch, [post]), "image_mask")
+        alone["pixel_values"] = alone["pixel_values"][:, slots]
+        close(smaller(**alone).logits[0], logits[post], **TOLERANCE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_what_stands_in_absent_slots_is_never_read(implementation):
+    model = make_model()
+    model.set_attn_implementation(implementation)
+    batch = make_batch(model.config)
+    expected = model(**batch, output_fusion=True)
+    assert all(values.isfinite().all() for values in expected.values())
+    for garbage in (0.0, 1e6, float("inf")):
+        pixel_values = batch["pixel_values"].clone()
+        pixel_values[~batch["image_mask"]] = garbage
+        output = model(**batch | {"pixel_values": pixel_values}, output_fusion=True)
+        for name, values in expected.items():
+            assert torch.equal(output[name], values), name
+
+
+@pytest.mark.parametrize("text", ["bert", "modernbert"])
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_what_stands_in_absent_slots_reaches_no_gradient(text, implementation):
+    model = make_model(text).train()
+    model.set_attn_implementation(implementation)
+    model(**make_batch(model.config, labels=True)).loss.backward()
+    assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("text", TEXT_ENCODERS)
+def test_padding_is_never_attended(text, implementation):
+    model = make_model(text)
+    model.set_attn_implementation(implementation)
+    batch = make_batch(model.config)
+    expected = model(**batch, output_fusion=True)
+    other = batch | {"input_ids": batch["input_ids"].where(batch["attention_mask"] == 1, torch.tensor(17))}
+    if text != "roberta":  # RoBERTa counts positions by the padding.
+        close(model(**other).logits, expected.logits, **TOLERANCE)
+    # Much padding: with ModernBERT, some padding sees nothing but padding, and of one post no prefix either.
+    padding = {"input_ids": model.config.text_config.pad_token_id, "attention_mask": 0, "text_mask": False}
+    padded = batch | {name: nn.functional.pad(batch[name], (0, 6), value=padding[name]) for name in padding}
+    output = model(**padded, output_fusion=True)
+    for name, values in expected.items():
+        close(output[name], values, **TOLERANCE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("text", TEXT_ENCODERS)
+def test_the_caption_reaches_the_fusion_and_never_the_text_alone(text):
+    model = make_model(text)
+    states = record_text_states(model)
+    batch = make_batch(model.config)
+    caption = batch["attention_mask"].bool() & ~batch["text_mask"]
+    other = batch | {"input_ids": batch["input_ids"].masked_fill(caption, 200)}
+    logits, other_logits = model(**batch).logits, model(**other).logits
+    fused, text_states, _, other_fused, other_text_states, _ = states
+    kept = batch["text_mask"][:, :7]
+    assert torch.equal(other_text_states[kept], text_states[kept])
+    with_caption = caption.any(dim=1)
+    assert with_caption.tolist() == [True, True, False, True, True]
+    for post in range(5):
+        changed = (other_fused - fused)[post, : int(kept[post].sum())].abs().max()
+        assert (changed > 1e-2) == (post != 2)
+    assert ((other_logits - logits).abs().amax(dim=1) > 1e-2).equal(with_caption)
+
+
+@torch.no_grad()
+def test_without_a_text_mask_all_tokens_are_text():
+    model = make_model()
+    batch = make_batch(model.config)
+    expected = model(**batch | {"text_mask": batch["attention_mask"]}).logits
+    assert torch.equal(model(**without(batch, "text_mask")).logits, expected)
+    assert (model(**batch).logits - expected).abs().max() > 1e-2
+    whole = take(batch, [0, 4])
+    expected = model(**without(whole, "text_mask")).logits
+    close(model(**without(whole, "text_mask", "attention_mask")).logits, expected, **TOLERANCE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("use_caption", [True, False])
+def test_a_text_with_padding_before_it_is_not_cut(use_caption):
+    model = make_model(use_caption=use_caption)
+    model.text_model.embeddings.position_embeddings.weight.zero_()  # The padding moves the text.
+    batch = make_batch(model.config)
+    moved = batch | {name: batch[name].clone() for name in ("input_ids", "attention_mask", "text_mask")}
+    moved["entity_positions"] = batch["entity_positions"].clone()
+    for post, length in enumerate(batch["attention_mask"].sum(dim=1).tolist()):
+        for name in ("input_ids", "attention_mask", "text_mask"):
+            moved[name][post] = batch[name][post].roll(10 - length)
+        moved["entity_positions"][post] += 10 - length
+    assert not moved["attention_mask"][2, :3].any()
+    close(model(**moved).logits, model(**batch).logits, **TOLERANCE)
+
+
+def loss_and_gradients(model, batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    model.zero_grad()
+    loss = model(**batch).loss
+    loss.backward()
+    return loss.detach(), {
+        name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None
+    }
+
+
+def enable_checkpointing(model):
+    """Under the name that this version of transformers does not call deprecated."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable()
+
+
+@pytest.mark.parametrize("posts", [[0, 1, 2, 3, 4], [0, 0], [0]], ids=["padded", "not padded", "one post"])
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"text": "modernbert"}, {"toi_encoder": "separate"}],
+    ids=["bert", "modernbert", "separate"],
+)
+def test_neither_eager_attention_nor_checkpointing_changes_loss_or_gradients(arguments, posts):
+    model = make_model(**arguments).train()
+    batch = take(make_batch(model.config, labels=True), posts)
+    if len(posts) < 5:
+        batch = {**batch, "attention_mask": batch["attention_mask"] * 0 + 1, "text_mask": batch["text_mask"] | True}
+    calls = Counter()
+    for tower in ("text_model", "toi_model"):
+        for index, layer in enumerate(attention_layers(getattr(model, tower, None))):
+            layer.register_forward_pre_hook(lambda *_, key=(tower, index): calls.update([key]))
+    loss, gradients = loss_and_gradients(model, batch)
+    assert gradients["visual_features.gate.weight"].any()
+    assert all(gradients[f"{name}.layers.{i}.weight"].any() for name in PREFIXES for i in range(3))
+    once = dict(calls)
+    assert sum(once.values()) == 9
+    for checkpointing, implementation in ((False, "eager"), (True, "eager"), (True, "sdpa")):
+        model.set_attn_implementation(implementation)
+        if checkpointing:
+            enable_checkpointing(model)
+        calls.clear()
+        other_loss, other_gradients = loss_and_gradients(model, batch)
+        # Checkpointed layers are computed again in the backward pass.
+        assert calls == {key: number * (2 if checkpointing else 1) for key, number in once.items()}
+        torch.testing.assert_close(other_loss, loss)
+        assert set(other_gradients) == set(gradients)
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(other_gradients[name], gradient, atol=2e-5, rtol=1e-4, msg=name)
+
+
+def attention_layers(encoder) -> list[nn.Module]:
+    modules = [] if encoder is None else encoder.modules()
+    return [module for module in modules if type(module).__name__ in ("BertSelfAttention", "ModernBertAttention")]
+
+
+def attentions(model) -> tuple[str, str, str]:
+    """Those of the model and its towers."""
+    assert model.text_model.config is model.config.text_config
+    return tuple(
+        config._attn_implementation for config in (model.config, model.text_model.config, model.vision_model.config)
+    )
+
+
+PREFIX_SDPA, PREFIX_EAGER = "mmre_prefix", "mmre_prefix_eager"
+ATTENTIONS = [
+    ("sdpa", ("sdpa", PREFIX_SDPA, "sdpa")),
+    ("eager", ("eager", PREFIX_EAGER, "eager")),
+    ({"text_config": "eager"}, ("sdpa", PREFIX_EAGER, "sdpa")),
+    ({"vision_config": "eager"}, ("sdpa", PREFIX_SDPA, "eager")),
+    ({"text_config": "sdpa", "vision_config": "eager"}, ("sdpa", PREFIX_SDPA, "eager")),
+    ({"": "eager", "text_config": "sdpa", "vision_config": "eager"}, ("eager", PREFIX_SDPA, "eager")),
+]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("asked", "expected"), ATTENTIONS, ids=str)
+def test_the_attention_can_be_chosen_and_keeps_reading_the_prefix(tmp_path, asked, expected):
+    model = make_model()
+    assert attentions(model) == ("sdpa", PREFIX_SDPA, "sdpa")
+    batch = make_batch(model.config)
+    logits = model(**batch).logits
+    model.save_pretrained(tmp_path)
+    model.set_attn_implementation(asked)
+    loaded = AutoModel.from_pretrained(tmp_path, attn_implementation=asked)
+    built = AutoModel.from_config(AutoConfig.from_pretrained(tmp_path), attn_implementation=asked).eval()
+    built.load_state_dict(model.state_dict())
+    for each in (model, loaded, built):
+        assert attentions(each) == expected
+        close(each(**batch).logits, logits, **TOLERANCE)
+        # Asked for what it has, or for what it had.
+        each.set_attn_implementation(asked)
+        assert attentions(each) == expected
+        each.set_attn_implementation("sdpa")
+        assert attentions(each) == ("sdpa", PREFIX_SDPA, "sdpa")
+        assert torch.equal(each(**batch).logits, logits)
+
+
+@pytest.mark.parametrize("toi_encoder", ["shared", "separate"])
+def test_the_choice_of_attention_is_not_written_down(tmp_path, toi_encoder):
+    model = make_model(toi_encoder=toi_encoder)
+    for implementation in ("sdpa", "eager"):
+        model.set_attn_implementation(implementation)
+        model.save_pretrained(tmp_path)
+        text = (tmp_path / "config.json").read_text()
+        for name in ("attn_implementation", "mmre_prefix", "eager", "sdpa"):
+            assert name not in text
+            assert name not in json.dumps(model.config.to_dict())
+        assert attentions(AutoModel.from_pretrained(tmp_path)) == ("sdpa", PREFIX_SDPA, "sdpa")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "asked",
+    ["flex_attention", "flash_attention_2", "nonsense", {"text_config": "flex_attention"}, {"text_config": None}],
+    ids=str,
+)
+def test_an_attention_that_cannot_read_the_prefix_is_refused_and_nothing_changes(tmp_path, asked):
+    model = make_model()
+    model.save_pretrained(tmp_path)
+    message = "The text encoder of TGDI attends over a prefix with 'sdpa' or 'eager', not with "
+    batch = make_batch(model.config)
+    logits = model(**batch).logits
+    with pytest.raises(ValueError, match=message):
+        model.set_attn_implementation(asked)
+    assert attentions(model) == ("sdpa", PREFIX_SDPA, "sdpa")
+    assert torch.equal(model(**batch).logits, logits)
+    if asked != {"text_config": None}:
+        with pytest.raises(ValueError, match=message):
+            AutoModel.from_pretrained(tmp_path, attn_implementation=asked)
+
+
+def change_text_encoder(model):
+    model.text_model.set_attn_implementation("eager")
+
+
+def change_toi_encoder(model):
+    model.toi_model.set_attn_implementation("sdpa")
+
+
+def change_configuration(model):
+    model.config._attn_implementation = "sdpa"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("arguments", "change"),
+    [
+        ({}, change_text_encoder),
+        ({"toi_encoder": "separate"}, change_toi_encoder),
+        ({"use_text_oriented_interaction": False}, change_text_encoder),
+        ({"use_cross_modal_interaction": False}, change_text_encoder),
+        ({}, change_configuration),
+    ],
+)
+def test_attention_changed_behind_the_model_raises_instead_of_dropping_the_prefix(arguments, change):
+    model = make_model(**arguments)
+    batch = make_batch(model.config)
+    logits = model(**batch).logits
+    change(model)
+    with pytest.raises(RuntimeError, match=r"Layers \[0, 1, 2\] of the text encoder did not read the visual prefix"):
+        model(**batch)
+    model.set_attn_implementation("sdpa")
+    assert torch.equal(model(**batch).logits, logits)
+
+
+def test_a_configuration_may_serve_two_models():
+    config = make_config()
+    first = TGDIForRelationClassification(config)
+    first.set_attn_implementation("eager")
+    second = TGDIForRelationClassification(config)
+    assert attentions(second)[1] == PREFIX_EAGER
+    # A model of another kind may share the text configuration: without a prefix the attention is the plain one.
+    other = FocalMREForRelationClassification(
+        FocalMREConfig(text_config=config.text_config, vision_config=config.vision_config)
+    ).eval()
+    other.text_model.load_state_dict(first.text_model.state_dict())
+    ids = torch.arange(5, 15)[None]
+    with torch.no_grad():
+        expected = first.eval().text_model(input_ids=ids).last_hidden_state
+        close(other.text_model(input_ids=ids).last_hidden_state, expected, **TOLERANCE)
+
+
+# Ablations
+
+
+@pytest.mark.parametrize(
+    ("arguments", "gone"),
+    [
+        ({}, []),
+        ({"use_caption": False}, []),
+        ({"use_matching_gate": False}, ["matching_gate"]),
+        ({"use_cross_modal_interaction": False}, ["visual_features", "visual_prefixes"]),
+        ({"use_text_oriented_interaction": False}, ["text_attention", "matching_gate", "fusion_prefixes"]),
+        (
+            {"use_text_oriented_interaction": False, "toi_encoder": "separate"},
+            ["text_attention", "matching_gate", "fusion_prefixes"],
+        ),
+        ({"use_result_fusion": False}, []),
+        ({"fusion_weight": 0.2, "scale_matching_scores": True, "num_object_images": 1, "dropout": 0.5}, []),
+    ],
+    ids=str,
+)
+def test_an_ablation_takes_away_its_own_parameters_and_no_others(arguments, gone):
+    full, ablated = make_model(), make_model(**arguments)
+    expected = {
+        name: weight.shape for name, weight in full.state_dict().items() if name.split(".", maxsplit=1)[0] not in gone
+    }
+    assert {name: weight.shape for name, weight in ablated.state_dict().items()} == expected
+    assert {name for name, _ in full.named_children()} == {*TOWERS, *NEW_LAYERS, "dropout"}
+
+
+def test_the_new_parameters_are_those_of_the_equations():
+    shapes = {name: tuple(weight.shape) for name, weight in make_model().state_dict().items()}
+    assert {name: shape for name, shape in shapes.items() if name.split(".")[0] not in TOWERS} == {
+        "visual_features.mlp.0.weight": (11, 24),
+        "visual_features.mlp.0.bias": (11,),
+        "visual_features.mlp.2.weight": (16, 11),
+        "visual_features.mlp.2.bias": (16,),
+        "visual_features.convolution.weight": (16, 16, 1),
+        "visual_features.convolution.bias": (16,),
+        "visual_features.gate.weight": (9, 16),
+        "visual_features.gate.bias": (9,),
+        **{f"{name}.layers.{layer}.weight": (32, 16) for name in PREFIXES for layer in range(3)},
+        **{f"text_attention.{part}_proj.weight": (16, 16) for part in "qkv"},
+        "matching_gate.image_proj.weight": (16, 24),
+        "matching_gate.image_proj.bias": (16,),
+        "matching_gate.mlp.0.weight": (16, 48),
+        "matching_gate.mlp.0.bias": (16,),
+        "matching_gate.mlp.2.weight": (16, 16),
+        "matching_gate.mlp.2.bias": (16,),
+        "classifier.weight": (4, 32),
+        "classifier.bias": (4,),
+    }
+
+
+ABLATIONS = {
+    "use_caption": [True, True, False, True, True],
+    "use_matching_gate": [True, True, False, True, True],
+    "use_cross_modal_interaction": [True, True, False, True, True],
+    "use_text_oriented_interaction": [True] * 5,
+    "use_result_fusion": [True] * 5,
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("switch", ABLATIONS)
+def test_an_ablated_model_keeps_the_weights_of_the_full_one_and_computes_something_else(switch):
+    """The third post has neither image nor caption: what concerns them changes nothing for it."""
+    full, ablated = make_model(), make_model(**{switch: False})
+    assert ablated.load_state_dict(full.state_dict(), strict=False).missing_keys == []
+    batch = make_batch(full.config)
+    difference = (ablated(**batch).logits - full(**batch).logits).abs().amax(dim=1)
+    assert (difference > 1e-3).tolist() == ABLATIONS[switch]
+    assert difference[~torch.tensor(ABLATIONS[switch])].sum() < 1e-5
+
+
+@torch.no_grad()
+def test_without_captions_the_caption_is_never_read():
+    model = make_model(use_caption=False)
+    states = record_text_states(model)
+    batch = make_batch(model.config)
+    logits = model(**batch).logits
+    assert [each.shape[1] for each in states] == [7, 7, 7]
+    caption = ~batch["text_mask"]
+    for input_ids in (batch["input_ids"].masked_fill(caption, 200), batch["input_ids"].masked_fill(caption, 0)):
+        assert torch.equal(model(**batch | {"input_ids": input_ids}).logits, logits)
+    text = batch | {name: batch[name][:, :7] for name in ("input_ids", "attention_mask", "text_mask")}
+    text["attention_mask"] = text["text_mask"]
+    assert torch.equal(model(**text).logits, logits)
+    close(make_model()(**text).logits, logits, **TOLERANCE)
+
+
+@torch.no_grad()
+def test_the_fusion_weight_goes_from_the_first_result_to_the_refined_one():
+    model = make_model()
+    batch = make_batch(model.config)
+    halfway = model(**batch).logits
+    ends = []
+    for weight, switch in ((0, "use_text_oriented_interaction"), (1, "use_result_fusion")):
+        model.config.fusion_weight = weight
+        ablated = make_model(**{switch: False})
+        ablated.load_state_dict(model.state_dict(), strict=False)
+        ends.append(model(**batch).logits)
+        close(ends[-1], ablated(**batch).logits, **TOLERANCE)
+    assert (ends[0] - ends[1]).abs().amax(dim=1).min() > 0.1
+    close(halfway, (ends[0] + ends[1]) / 2, **TOLERANCE)
+
+
+def copy_to_toi(model) -> None:
+    weights = model.text_model.state_dict()
+    model.toi_model.load_state_dict({name: weights[name] for name in model.toi_model.state_dict()})
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("text", TEXT_ENCODERS)
+def test_a_separate_encoder_with_the_same_weights_is_the_shared_one(tmp_path, text):
+    shared, separate = make_model(text), make_model(text, toi_encoder="separate")
+    new = {name: weight for name, weight in separate.state_dict().items() if name.startswith("toi_model.")}
+    assert {name for name in separate.state_dict() if name not in new} == set(shared.state_dict())
+    embeddings = [name for name, module in shared.named_modules() if module is shared.get_input_embeddings()]
+    without_embeddings = {name for name in shared.state_dict() if not name.startswith(embeddings[0])}
+    assert set(new) == {
+        name.replace("text_model.", "toi_model.") for name in without_embeddings if name.startswith("text_model.")
+    }
+    missing = separate.load_state_dict(shared.state_dict(), strict=False).missing_keys
+    assert set(missing) == set(new)
+    batch = make_batch(shared.config)
+    assert (separate(**batch).logits - shared(**batch).logits).abs().max() > 1e-2
+    copy_to_toi(separate)
+    assert torch.equal(separate(**batch).logits, shared(**batch).logits)
+
+    # Its embeddings do not grow with the vocabulary: it has none.
+    for each in (separate, shared):
+        torch.manual_seed(0)
+        each.resize_token_embeddings(260)
+    separate.save_pretrained(tmp_path)
+    loaded, information = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(information.values()), information
+    assert loaded.toi_model.config is loaded.text_model.config is loaded.config.text_config
+    batch["input_ids"][:, 1] = 259
+    assert torch.equal(loaded(**batch).logits, separate(**batch).logits)
+    assert torch.equal(loaded(**batch).logits, shared(**batch).logits)
+    # Weights of its own: the text alone and the fusion stay the same when they change.
+    before = record_text_states(loaded)
+    loaded(**batch)
+    for name, weight in loaded.named_parameters():
+        if name.startswith("toi_model."):
+            weight.mul_(1.5)
+    assert (loaded(**batch).logits - separate(**batch).logits).abs().max() > 1e-2
+    assert len(before) == 4
+    assert torch.equal(before[0], before[2])
+    assert torch.equal(before[1], before[3])
+
+
+def test_a_separate_encoder_starts_with_weights_when_the_checkpoint_has_none(tmp_path):
+    make_model("modernbert").save_pretrained(tmp_path)
+    loaded, information = AutoModel.from_pretrained(tmp_path, toi_encoder="separate", output_loading_info=True)
+    assert set(information["missing_keys"]) == {name for name in loaded.state_dict() if name.startswith("toi_model.")}
+    assert loaded(**make_batch(loaded.config)).logits.isfinite().all()
+    weight = loaded.toi_model.layers[0].attn.Wqkv.weight.detach()
+    assert weight.std() == pytest.approx(0.3, rel=0.2)
+
+
+# What may not change a logit
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_company_in_a_batch_changes_no_logit(variant):
+    model = make_model(**VARIANTS[variant])
+    batch = make_batch(model.config)
+    logits = model(**batch).logits
+    for post in range(5):
+        close(model(**take(batch, [post])).logits[0], logits[post], **TOLERANCE)
+        # Without its padding.
+        alone = take(batch, [post])
+        length = int(alone["attention_mask"].sum())
+        alone |= {name: alone[name][:, :length] for name in ("input_ids", "attention_mask", "text_mask")}
+        close(model(**alone).logits[0], logits[post], **TOLERANCE)
+    permutation = torch.tensor([3, 0, 4, 2, 1])
+    close(model(**take(batch, permutation)).logits, logits[permutation], **TOLERANCE)
+    close(model(**take(batch, [1, 1])).logits, logits[[1, 1]], **TOLERANCE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("variant", ["paper", "other values", "modernbert", "no text-oriented interaction"])
+def test_a_post_without_image_is_the_same_alone_in_company_and_without_pixels(variant):
+    model = make_model(**VARIANTS[variant])
+    batch = make_batch(model.config)
+    expected = model(**batch).logits[2]
+    alone = take(batch, [2])
+    text = without(alone, "pixel_values", "image_mask")
+    mask = {"image_mask": alone["image_mask"]}
+    for inputs in (alone, text, text | {"pixel_values": None}, text | {"pixel_values": None} | mask, text | mask):
+        close(model(**inputs).logits[0], expected, **TOLERANCE)
+
+
+@torch.no_grad()
+def test_a_batch_without_any_image_has_a_gate_of_one_and_nothing_else_to_report():
+    model = make_model()
+    batch = make_batch(model.config)
+    text = without(batch, "pixel_values", "image_mask")
+    expected = model(**text).logits
+    absent = batch | {"image_mask": torch.zeros_like(batch["image_mask"])}
+    for inputs in (text, text | {"pixel_values": None}, absent):
+        output = model(**inputs, output_fusion=True)
+        assert torch.equal(output.logits, expected)
+        assert output.hierarchy_gates is None
+        assert output.matching_scores is None
+        assert output.matching_gate.shape == (5, 16)
+        assert (output.matching_gate == 1).all()
+    no_gate = make_model(use_matching_gate=False)
+    no_gate.load_state_dict(model.state_dict(), strict=False)
+    assert torch.equal(no_gate(**text).logits, expected)
+    assert no_gate(**text, output_fusion=True).matching_gate is None
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.float32])
+def test_the_masks_may_have_any_dtype(dtype):
+    model = make_model()
+    batch = make_batch(model.config)
+    masks = {name: batch[name].to(dtype) for name in ("image_mask", "text_mask", "attention_mask")}
+    assert torch.equal(model(**batch).logits, model(**batch | masks).logits)
+
+
+@torch.no_grad()
+def test_all_images_exist_without_a_mask():
+    model = make_model()
+    batch = take(make_batch(model.config), [0])
+    assert torch.equal(model(**without(batch, "image_mask")).logits, model(**batch).logits)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("arguments", "runs"),
+    [
+        ({}, 1),
+        ({"use_cross_modal_interaction": False}, 1),
+        ({"use_matching_gate": False}, 1),
+        ({"use_text_oriented_interaction": False}, 1),
+        ({"use_cross_modal_interaction": False, "use_matching_gate": False}, 0),
+        ({"use_cross_modal_interaction": False, "use_text_oriented_interaction": False}, 0),
+    ],
+    ids=str,
+)
+def test_the_vision_encoder_runs_once_on_the_existing_images_and_not_at_all_when_no_part_needs_it(arguments, runs):
+    model = make_model(**arguments)
+    seen = []
+    model.vision_model.register_forward_pre_hook(
+        lambda module, arguments, keywords: seen.append(keywords["pixel_values"]), with_kwargs=True
+    )
+    batch = make_batch(model.config)
+    for output_fusion in (False, True):
+        model(**batch, output_fusion=output_fusion)
+        assert len(seen) == runs
+        for images in seen:
+            assert torch.equal(images, batch["pixel_values"][batch["image_mask"]])
+        seen.clear()
+    model(**take(batch, [2]))  # No image at all.
+    model(**without(batch, "pixel_values", "image_mask"))
+    assert seen == []
+
+
+class CountOperations(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.counts = Counter()
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        self.counts[str(function)] += 1
+        return function(*arguments, **(keywords or {}))
+
+
+@torch.no_grad()
+def test_the_forward_does_not_loop_over_posts():
+    model = make_model()
+    batch = make_batch(model.config)
+    counts = []
+    for repeats in (1, 4):
+        with CountOperations() as operations:
+            model(**take(batch, list(range(5)) * repeats))
+        counts.append(operations.counts)
+    assert counts[0] == counts[1]
+    # Values that the CPU waits for: where the text ends, is there an image, and in transformers is there padding.
+    assert counts[0]["aten._local_scalar_dense.default"] <= 5
+
+
+# Saving and loading
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("variant", ["paper", "other values", "separate", "modernbert", "text alone"])
+def test_a_saved_model_computes_the_same_after_loading(tmp_path, variant):
+    model = make_model(**VARIANTS[variant])
+    model.save_pretrained(tmp_path)
+    batch = make_batch(model.config)
+    for loader in (AutoModel, TGDIForRelationClassification):
+        loaded, information = loader.from_pretrained(tmp_path, output_loading_info=True)
+        assert type(loaded) is TGDIForRelationClassification
+        assert not any(information.values()), information
+        assert not loaded.training
+        assert torch.equal(loaded(**batch).logits, model(**batch).logits)
+        assert loaded.config.id2label == model.config.id2label
+
+
+def test_the_code_is_saved_beside_the_weights(tmp_path):
+    make_model().save_pretrained(tmp_path)
+    assert {path.name for path in tmp_path.glob("*.py")} == {
+        "configuration_relation_extraction.py",
+        "configuration_tgdi.py",
+        "modeling_relation_extraction.py",
+        "modeling_tgdi.py",
+        "prefix_attention.py",
+    }
+
+
+def test_the_towers_share_the_sub_configurations_of_the_model(tmp_path):
+    model = make_model(toi_encoder="separate")
+    model.save_pretrained(tmp_path)
+    for each in (model, AutoModel.from_pretrained(tmp_path), AutoModel.from_config(model.config)):
+        assert each.text_model.config is each.config.text_config
+        assert each.toi_model.config is each.config.text_config
+        assert each.vision_model.config is each.config.vision_config
+
+
+def check_new_layers(model, spread: float):
+    new = {name: weight for name, weight in model.named_parameters() if name.split(".")[0] in NEW_LAYERS}
+    weights = torch.cat([weight.detach().flatten() for name, weight in new.items() if name.endswith("weight")])
+    assert weights.std() == pytest.approx(spread, rel=0.05)
+    assert weights.mean().abs() < spread / 10
+    assert not any(weight.any() for name, weight in new.items() if name.endswith("bias"))
+
+
+def test_new_layers_start_with_their_own_spread_and_towers_with_theirs():
+    torch.manual_seed(0)
+    model = TGDIForRelationClassification(make_config(initializer_range=0.05, toi_encoder="separate"))
+    check_new_layers(model, 0.05)
+    for tower in (model.text_model, model.toi_model):
+        assert tower.encoder.layer[0].intermediate.dense.weight.detach().std() == pytest.approx(0.3, rel=0.2)
+
+
+def test_layers_that_a_checkpoint_lacks_are_initialised_and_the_others_are_kept(tmp_path):
+    model = make_model(initializer_range=0.05)
+    model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    kept = {name: weight for name, weight in weights.items() if name.split(".")[0] not in NEW_LAYERS}
+    assert {name.split(".")[0] for name in kept} == set(TOWERS)
+    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    loaded, information = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert set(information["missing_keys"]) == set(weights) - set(kept)
+    check_new_layers(loaded, 0.05)
+    for name, weight in kept.items():
+        assert torch.equal(loaded.state_dict()[name], weight), name
+    assert loaded(**make_batch(loaded.config)).logits.isfinite().all()
+
+
+def test_the_whole_model_loads_in_bfloat16(tmp_path):
+    model = make_model(toi_encoder="separate", visual_prompt_length=3)
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    model.save_pretrained(tmp_path / "fp32")
+    half = AutoModel.from_pretrained(tmp_path / "fp32", dtype=torch.bfloat16)
+    half.save_pretrained(tmp_path / "bf16")
+    again = AutoModel.from_pretrained(tmp_path / "bf16")
+    for each in (half, again, model.to(torch.bfloat16)):
+        assert {weight.dtype for weight in each.parameters()} == {torch.bfloat16}
+        for implementation in ("sdpa", "eager"):
+            each.set_attn_implementation(implementation)
+            output = each(**make_batch(each.config), output_fusion=True)
+            assert all(values.isfinite().all() for values in output.values())
+            assert output.logits.dtype == torch.bfloat16
+
+
+def test_the_model_has_one_dtype_whatever_its_towers_say():
+    config = make_config(toi_encoder="separate")
+    config.text_config.dtype = config.vision_config.dtype = "float16"
+    assert {weight.dtype for weight in TGDIForRelationClassification(config).parameters()} == {torch.float32}
+
+
+# Building from two encoders
+
+
+def save_encoder(folder, model_type: str, **values) -> nn.Module:
+    torch.manual_seed(3)
+    known = TEXT_ENCODERS[model_type] if model_type in TEXT_ENCODERS else VISION_ENCODERS[model_type][0]
+    encoder = AutoModel.from_config(AutoConfig.for_model(model_type, **{**known, **values})).eval()
+    encoder.save_pretrained(folder)
+    return encoder
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("text", "vision", "toi_encoder"),
+    [(text, "clip_vision_model", toi_encoder) for text in TEXT_ENCODERS for toi_encoder in ("shared", "separate")]
+    + [("bert", vision, "shared") for vision in VISION_ENCODERS if vision != "clip_vision_model"],
+)
+def test_a_model_is_built_from_two_encoders_whose_weights_it_keeps(tmp_path, text, vision, toi_encoder):
+    text_encoder = save_encoder(tmp_path / "text", text)
+    vision_encoder = save_encoder(tmp_path / "vision", vision)
+    model = TGDIForRelationClassification.from_encoders(
+        str(tmp_path / "text"),
+        str(tmp_path / "vision"),
+        vocab_size=254,
+        toi_encoder=toi_encoder,
+        id2label={0: "None", 1: "/per/per/peer"},
+    )
+    assert not model.training
+    assert model.config.text_config.vocab_size == len(model.get_input_embeddings().weight) == 254
+    embeddings = f"{[name for name, each in text_encoder.named_modules() if isinstance(each, nn.Embedding)][0]}.weight"
+    for tower, encoder in ((model.text_model, text_encoder), (model.vision_model, vision_encoder)):
+        weights = tower.state_dict()
+        assert set(weights) == set(encoder.state_dict())
+        for name, weight in encoder.state_dict().items():
+            assert torch.equal(weights[name][: len(weight)], weight), name
+    if toi_encoder == "separate":
+        weights = model.toi_model.state_dict()
+        assert set(weights) == set(text_encoder.state_dict()) - {embeddings}
+        for name, weight in weights.items():
+            assert torch.equal(text_encoder.state_dict()[name], weight), name
+
+    batch = make_batch(model.config)
+    batch["input_ids"][:, 1] = 203
+    seen = []
+    if toi_encoder == "shared":
+        plain = text_encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+        model.text_model.register_forward_hook(lambda module, inputs, output: seen.append(output.last_hidden_state))
+        model(**without(batch, "pixel_values"))
+        close(seen[0], plain, **TOLERANCE)
+    batch["input_ids"][:, 1] = 253
+    matched = []
+    model.matching_gate.register_forward_hook(lambda module, inputs, output: matched.append(inputs))
+    output = model(**batch, output_fusion=True)
+    assert output.logits.shape == (5, 2)
+    assert all(values.isfinite().all() for values in output.values())
+    assert output.hierarchy_gates.shape == (5, 4, 3, 3)
+    # The patches of the last level, without the tokens before them.
+    first = VISION_ENCODERS[vision][1]
+    states = vision_encoder(pixel_values=batch["pixel_values"][:1, 0], output_hidden_states=True).hidden_states
+    assert [each.shape[1] for each in states] == [first + PATCHES] * 3
+    close(matched[0][0][0, 0], states[-1][0, first:], **TOLERANCE)
+
+    model.save_pretrained(tmp_path / "model")
+    loaded = AutoModel.from_pretrained(tmp_path / "model")
+    assert torch.equal(loaded(**batch).logits, model(**batch).logits)
+
+
+def test_the_arguments_of_the_configuration_are_taken_and_unknown_ones_refused(tmp_path):
+    save_encoder(tmp_path / "text", "bert")
+    save_encoder(tmp_path / "vision", "vit")
+    folders = (str(tmp_path / "text"), str(tmp_path / "vision"))
+    model = TGDIForRelationClassification.from_encoders(
+        *folders, vocab_size=250, num_object_images=1, use_caption=False
+    )
+    assert (model.config.num_object_images, model.config.use_caption) == (1, False)
+    with pytest.raises(TypeError, match="`TGDIConfig` has no argument 'use_captions'"):
+        TGDIForRelationClassification.from_encoders(*folders, vocab_size=250, use_captions=False)
+
+
+NOT_AN_ENCODER_FOR_PREFIXES = {
+    "distilbert": {"dim": 16, "n_layers": 3, "n_heads": 4, "hidden_dim": 20},
+    "albert": {**TEXT, "embedding_size": 16},
+    "deberta-v2": TEXT,
+    "mpnet": TEXT,
+    "megatron-bert": TEXT,  # Its layers know which they are, but attend in their own way.
+    # Their attention sees the tokens before a token only.
+    "bert": {**TEXT, "is_decoder": True},
+    "llama": {**TEXT, "num_key_value_heads": 4, **SPECIAL},
+    # Its query heads share key heads.
+    "eurobert": {**TEXT, "num_key_value_heads": 2, **SPECIAL},
+}
+
+
+@pytest.mark.parametrize("implementation", [None, "eager"])
+@pytest.mark.parametrize("model_type", NOT_AN_ENCODER_FOR_PREFIXES)
+def test_a_text_encoder_whose_layers_cannot_take_a_prefix_is_refused(model_type, implementation):
+    values = {"vocab_size": 250, "model_type": model_type, **NOT_AN_ENCODER_FOR_PREFIXES[model_type]}
+    config = make_config(text_config=values)
+    config._attn_implementation = implementation
+    with pytest.raises(ValueError, match=r"The text encoder \w+Model cannot take a visual prefix: .* ModernBERT do"):
+        TGDIForRelationClassification(config)
+
+
+@torch.no_grad()
+def test_a_text_encoder_with_embeddings_of_another_size_can_serve_without_text_oriented_interaction_alone():
+    values = {"model_type": "electra", **TEXT_ENCODERS["electra"], "embedding_size": 8}
+    with pytest.raises(ValueError, match=r"ElectraModel reads embeddings of size 8, .* whose size is 16"):
+        make_model(text_config=values)
+    model = make_model(text_config=values, use_text_oriented_interaction=False)
+    assert model(**make_batch(model.config)).logits.isfinite().all()
+
+
+# Loss and training
+
+
+@torch.no_grad()
+def test_the_loss_is_cross_entropy():
+    model = make_model()
+    batch = make_batch(model.config, labels=True)
+    output = model(**batch)
+    probabilities = output.logits.double().softmax(dim=1)
+    losses = [-probabilities[post, label].log().item() for post, label in enumerate(batch["labels"].tolist())]
+    assert output.loss.shape == ()
+    assert output.loss.item() == pytest.approx(sum(losses) / 5, rel=1e-5)
+    for items in (10, torch.tensor(10)):
+        assert model(**batch, num_items_in_batch=items).loss.item() == pytest.approx(sum(losses) / 10, rel=1e-5)
+    # Posts without a label count for nothing, and parts of a batch add up to the whole.
+    batch["labels"][[1, 4]] = -100
+    expected = sum(losses[post] for post in (0, 2, 3)) / 3
+    assert model(**batch).loss.item() == pytest.approx(expected, rel=1e-5)
+    parts = [model(**take(batch, posts), num_items_in_batch=3).loss.item() for posts in ([0, 1], [2], [3, 4])]
+    assert sum(parts) == pytest.approx(expected, rel=1e-5)
+    assert model(**without(batch, "labels")).loss is None
+
+
+# Their outputs are not read, by the model of any paper.
+UNUSED = {
+    "text_model.pooler.dense.weight",
+    "text_model.pooler.dense.bias",
+    "vision_model.post_layernorm.weight",
+    "vision_model.post_layernorm.bias",
+}
+
+
+@pytest.mark.parametrize(
+    "variant", ["paper", "other values", "separate", "modernbert", "no matching gate", "no text-oriented interaction"]
+)
+def test_every_parameter_learns(variant):
+    model = make_model(**VARIANTS[variant]).train()
+    _, gradients = loss_and_gradients(model, make_batch(model.config, labels=True))
+    unused = UNUSED | {name.replace("text_model", "toi_model") for name in UNUSED}
+    for name, _ in model.named_parameters():
+        if name in unused:
+            assert name not in gradients, name
+        else:
+            # A softmax does not change when all its scores grow by the same amount.
+            assert name.endswith(("k_proj.bias", "key.bias")) or gradients[name].abs().max() > 1e-7, name
+
+
+def test_the_patches_of_every_image_reach_the_gradient():
+    model = make_model()
+    batch = make_batch(model.config, labels=True)
+    batch["pixel_values"].requires_grad_()
+    model(**batch).loss.backward()
+    assert ((batch["pixel_values"].grad.abs().amax(dim=(2, 3, 4)) > 0) == batch["image_mask"]).all()
+
+
+@torch.no_grad()
+def test_the_head_comes_before_the_tail():
+    model = make_model()
+    batch = make_batch(model.config)
+    swapped = batch | {"entity_positions": batch["entity_positions"].flip(1)}
+    difference = (model(**batch).logits - model(**swapped).logits).abs().amax(dim=1)
+    assert (difference > 1e-2).tolist() == [True, True, True, False, True]  # The fourth post's are the same token.
+
+
+@pytest.mark.parametrize("variant", ["paper", "other values", "modernbert"])
+def test_a_bfloat16_model_trains(variant):
+    model = make_model(**VARIANTS[variant]).to(torch.bfloat16).train()
+    batch = make_batch(model.config, labels=True)
+    loss, gradients = loss_and_gradients(model, batch)
+    assert loss.isfinite()
+    assert loss.dtype == torch.float32
+    assert all(gradient.isfinite().all() and gradient.dtype == torch.bfloat16 for gradient in gradients.values())
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("variant", ["paper", "other values", "modernbert"])
+def test_autocast_is_close_to_float32(variant, implementation):
+    model = make_model(**VARIANTS[variant], initializer_range=0.05).train()
+    model.set_attn_implementation(implementation)
+    batch = make_batch(model.config, labels=True)
+    expected = model(**batch).logits
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(**batch, output_fusion=True)
+    error = (output.logits.float() - expected).abs().max() / expected.abs().max()
+    assert 0 < error < 0.05
+    assert output.loss.dtype == torch.float32
+    output.loss.backward()
+    assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)
+
+
+@torch.no_grad()
+def test_evaluation_is_deterministic_and_training_drops_before_the_classifier():
+    model = make_model(dropout=0.5)
+    batch = make_batch(model.config)
+    assert torch.equal(model(**batch).logits, model(**batch).logits)
+    results = []
+    model.classifier.register_forward_hook(lambda module, inputs, output: results.append(inputs[0]))
+    model(**batch)
+    model.train()(**batch)
+    whole, dropped = results
+    kept = dropped != 0
+    assert kept.double().mean() == pytest.approx(0.5, abs=0.15)
+    torch.testing.assert_close(dropped[kept], whole[kept] * 2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_training_drops_attention_weights_of_the_text_encoder_as_it_says(implementation):
+    values = {"model_type": "bert", **TEXT_ENCODERS["bert"], "attention_probs_dropout_prob": 0.5}
+    model = make_model(text_config=values)
+    model.set_attn_implementation(implementation)
+    batch = make_batch(model.config)
+    assert torch.equal(model(**batch).logits, model(**batch).logits)
+    states = record_text_states(model.train())
+    model(**batch)
+    model(**batch)
+    for first, second in zip(states[:3], states[3:]):
+        assert (first - second).abs().max() > 1e-2
+
+
+# The face of `forward`
+
+
+@torch.no_grad()
+def test_a_wrong_number_of_slots_is_refused_with_both_numbers():
+    model = make_model()
+    batch = make_batch(model.config)
+    with pytest.raises(ValueError, match=r"4 slots \(the whole image .* shape is \(5, 3, 3, 32, 32\)"):
+        model(**batch | {"pixel_values": batch["pixel_values"][:, :3]})
+    with pytest.raises(ValueError, match=r"5 posts .* shape is \(4, 4, 3, 32, 32\)"):
+        model(**batch | {"pixel_values": batch["pixel_values"][:4]})
+    with pytest.raises(ValueError, match=r"shape is \(5, 3, 32, 32\)"):
+        model(**batch | {"pixel_values": batch["pixel_values"][:, 0]})
+
+
+@torch.no_grad()
+def test_a_tuple_is_returned_on_request():
+    model = make_model()
+    batch = make_batch(model.config, labels=True)
+    output = model(**batch)
+    assert isinstance(output, TGDIOutput)
+    assert list(output) == ["loss", "logits"]
+    loss, logits = model(**batch, return_dict=False)
+    assert torch.equal(loss, output.loss)
+    assert torch.equal(logits, output.logits)
+    output = model(**batch, output_fusion=True)
+    assert list(output) == ["loss", "logits", "hierarchy_gates", "matching_scores", "matching_gate"]
+    assert len(model(**batch, return_dict=False, output_fusion=True)) == 5
+
+
+@pytest.mark.parametrize("name", ["token_type_ids", "region_mask", "output_attentions", "inputs_embeds", "prefix"])
+def test_an_unknown_input_is_refused(name):
+    model = make_model()
+    with pytest.raises(TypeError, match=name):
+        model(**make_batch(model.config), **{name: None})
+
+
+def test_auto_classes_know_the_model():
+    assert type(AutoConfig.for_model("tgdi")) is TGDIConfig
+    assert TGDIForRelationClassification.config_class is TGDIConfig
+
+
+# The configuration
+
+
+ROBERTA = {"model_type": "roberta", **TEXT_ENCODERS["roberta"]}
+SIGLIP = {"model_type": "siglip_vision_model", **VISION}
+NOT_THE_DEFAULTS = {
+    "text_config": ROBERTA,
+    "vision_config": SIGLIP,
+    "num_object_images": 1,
+    "visual_prompt_length": 2,
+    "visual_projection_size": 30,
+    "scale_matching_scores": True,
+    "toi_encoder": "separate",
+    "fusion_weight": 1,
+    "use_caption": False,
+    "use_matching_gate": False,
+    "use_cross_modal_interaction": False,
+    "use_text_oriented_interaction": False,
+    "use_result_fusion": False,
+    "dropout": 0,
+    "initializer_range": 1,
+}
+
+
+def test_the_defaults_are_the_system_of_the_paper():
+    config = TGDIConfig()
+    assert (config.text_config.model_type, config.text_config.hidden_size) == ("bert", 768)
+    assert (config.vision_config.model_type, config.vision_config.patch_size) == ("clip_vision_model", 32)
+    assert (config.num_object_images, config.fusion_weight, config.dropout) == (3, 0.5, 0.01)
+    assert (config.visual_prompt_length, config.visual_projection_size) == (1, 800)
+    assert (config.scale_matching_scores, config.toi_encoder) == (False, "shared")
+    assert all(getattr(config, name) is True for name in NOT_THE_DEFAULTS if name.startswith("use_"))
+
+
+@pytest.mark.parametrize("kept", ["use_text_oriented_interaction", "use_result_fusion"])
+def test_every_value_survives_saving_and_loading_through_auto_config(tmp_path, kept):
+    assert set(NOT_THE_DEFAULTS) == set(TGDIConfig.__dataclass_fields__) - set(PreTrainedConfig.__dataclass_fields__)
+    values = without(NOT_THE_DEFAULTS, kept)  # Both off would leave nothing.
+    default, labels = (
+        TGDIConfig(),
+        {"id2label": {0: "None", 1: "/per/per/peer"}, "label2id": {"None": 0, "/per/per/peer": 1}},
+    )
+    TGDIConfig(**copy.deepcopy(values), **labels).save_pretrained(tmp_path)
+    loaded = AutoConfig.from_pretrained(tmp_path)
+    assert type(loaded) is TGDIConfig
+    for name, value in values.items():
+        if name in ("text_config", "vision_config"):
+            tower = getattr(loaded, name)
+            assert tower.model_type != getattr(default, name).model_type
+            assert {key: getattr(tower, key) for key in value} == value
+        else:
+            assert getattr(loaded, name) == value != getattr(default, name), name
+    assert getattr(loaded, kept) is True
+    assert (loaded.id2label, loaded.label2id) == (labels["id2label"], labels["label2id"])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"use_text_oriented_interaction": False, "use_result_fusion": False},
+            "`use_text_oriented_interaction=False` leaves f1 alone and `use_result_fusion=False` leaves f3 alone: one",
+        ),
+        ({"num_object_images": -1}, "`num_object_images` must not be negative, got -1"),
+        ({"visual_prompt_length": 0}, "`visual_prompt_length` must be positive, got 0"),
+        ({"visual_projection_size": 0}, "`visual_projection_size` must be positive, got 0"),
+        ({"fusion_weight": 1.1}, r"`fusion_weight` must be in \[0, 1\], got 1.1"),
+        ({"fusion_weight": -0.1}, r"`fusion_weight` must be in \[0, 1\], got -0.1"),
+        ({"dropout": 1.0}, r"`dropout` must be in \[0, 1\), got 1.0"),
+        ({"dropout": -0.1}, r"`dropout` must be in \[0, 1\), got -0.1"),
+        ({"toi_encoder": "copied"}, r"'toi_encoder' expected one of \('shared', 'separate'\), got copied"),
+        ({"use_caption": 1}, "'use_caption' expected bool, got int"),
+        ({"num_object_images": "3"}, "'num_object_images' expected int, got str"),
+        ({"text_config": {"model_type": "t5"}}, "`text_config` must be an encoder alone, but 't5' is an enc"),
+        ({"vision_config": {"model_type": "resnet"}}, "`vision_config` must be .* `patch_size`, but 'resnet' has none"),
+    ],
+)
+def test_a_value_that_cannot_be_right_is_refused_by_name(values, message):
+    with pytest.raises(StrictDataclassError, match=message):
+        TGDIConfig(**values)
