@@ -11,6 +11,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 # Train a tiny FocalMRE on synthetic posts and test it: minutes on two CPU cores, nothing but the packages is fetched.
 quickstart: $(VENV)/installed
+	rm -rf outputs/quickstart
 	$(BIN)/python train.py configs/quickstart.yaml
 
 test: $(VENV)/installed lint

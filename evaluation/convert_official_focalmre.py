@@ -10,6 +10,7 @@ sides are cut off.
 
 import argparse
 import json
+import pickle
 from pathlib import Path
 
 import torch
@@ -136,13 +137,20 @@ def main() -> None:
     parser.add_argument("--text_encoder", default="google-bert/bert-base-uncased")
     parser.add_argument("--vision_encoder", default="openai/clip-vit-base-patch32")
     args = parser.parse_args()
-    vision_config = AutoConfig.from_pretrained(args.vision_encoder)
-    model = convert_checkpoint(
-        args.checkpoint,
-        json.loads(args.relations.read_text("utf-8")),
-        AutoConfig.from_pretrained(args.text_encoder),
-        getattr(vision_config, "vision_config", vision_config),
-    )
+    for path in (args.checkpoint, args.relations):
+        if not path.is_file():
+            parser.error(f"there is no file {path}")
+    try:
+        relation_ids = json.loads(args.relations.read_text("utf-8"))
+        vision_config = AutoConfig.from_pretrained(args.vision_encoder)
+        model = convert_checkpoint(
+            args.checkpoint,
+            relation_ids,
+            AutoConfig.from_pretrained(args.text_encoder),
+            getattr(vision_config, "vision_config", vision_config),
+        )
+    except (ValueError, OSError, RuntimeError, pickle.UnpicklingError) as error:
+        parser.error(str(error))
     processor = FocalMREProcessor.from_encoders(
         args.text_encoder,
         args.vision_encoder,

@@ -102,6 +102,8 @@ class RelationExtractionPreTrainedModel(PreTrainedModel):
                 f"{shape[1]} slots ({slots}), but its shape is {tuple(pixel_values.shape)}. Give the processor the "
                 "model's numbers."
             )
+        if mask is not None and mask.shape != shape:
+            raise ValueError(f"The mask of the images must have shape {shape}, but its shape is {tuple(mask.shape)}.")
         exists = pixel_values.new_ones(shape, dtype=torch.bool) if mask is None else mask.bool()
         if not exists.any():
             return None, None

@@ -305,6 +305,9 @@ def read_post(row: dict, where: str, problems: list[str]) -> dict:
         inside = ints and 0 <= span[0] < span[1] <= length
         check(inside, f"{field}.pos", span, f"[start, end), not empty, within {length if has_words else 'its'} tokens")
         post[column] = {"start": span[0], "end": span[1]} if inside else None
+        if inside and has_words and "name" in entity:
+            words = " ".join(tokens[span[0] : span[1]])
+            check(entity["name"] == words, f"{field}.name", entity["name"], f"{words!r}, the words at {field}.pos")
     return post
 
 

@@ -272,6 +272,7 @@ def test_blank_lines_count_but_are_no_posts(repository):
 
 def test_line_separators_within_a_post(repository):
     row = post("a.jpg", token=["Rafael\u2028", "in\x0b", "\u2026", "Wales\x85"])
+    del row["h"]["name"], row["t"]["name"]
     write(repository / "mnre_txt" / "mnre_train.txt", [str(row).replace("\\u2028", "\u2028").replace("\\x85", "\x85")])
     assert load_mnre(repository)["train"][0]["tokens"] == row["token"]
 
@@ -412,6 +413,7 @@ BAD_ROWS = {
     "empty span": (post(tail=(2, 2)), "t.pos", "[2, 2]"),
     "inverted span": (post(tail=(3, 2)), "t.pos", "[3, 2]"),
     "span past the end": (post(tail=(2, 5)), "t.pos", "within 4 tokens"),
+    "shifted span": (post(h={"name": "South Wales", "pos": [0, 1]}), "h.name", "'South Wales'"),
     "negative span": (post(head=(-1, 1)), "h.pos", "[-1, 1]"),
     "image type": (post(17), "img_id", "17"),
     "no image": ({k: v for k, v in post().items() if k != "img_id"}, "img_id", "nothing"),
