@@ -632,7 +632,8 @@ def resolved_settings(
             value = value[0]
         # Empty values are what transformers puts in where nothing is the default.
         empty = not default or default == "none"
-        if value != default and not (value in (False, []) and empty) and not isinstance(value, dict):
+        filled_in = name in ("accelerator_config", "fsdp_config") or (empty and value in (False, [], {}))
+        if value != default and not filled_in:
             training[name] = value
     return {"model": vars(model_args) | model_values, "data": vars(data_args), "training": training}
 

@@ -271,16 +271,13 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
             else:
                 result = refined
         logits = self.classifier(self.dropout(result.flatten(1)))  # equation (15), from head and tail
-        output = TGDIOutput(loss=relation_loss(logits, labels, num_items_in_batch), logits=logits)
-        if output_fusion:
-            output = TGDIOutput(
-                loss=output.loss,
-                logits=logits,
-                hierarchy_gates=hierarchy_gates,
-                matching_scores=scores,
-                matching_gate=gate,
-            )
-        return output
+        return TGDIOutput(
+            loss=relation_loss(logits, labels, num_items_in_batch),
+            logits=logits,
+            hierarchy_gates=hierarchy_gates if output_fusion else None,
+            matching_scores=scores if output_fusion else None,
+            matching_gate=gate if output_fusion else None,
+        )
 
     def _encode_images(
         self, pixel_values: torch.Tensor | None, image_mask: torch.Tensor | None, batch_size: int

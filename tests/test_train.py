@@ -414,6 +414,14 @@ def test_the_resolved_configuration_repeats_the_run(run, tmp_path):
     assert predictions(tmp_path / "again") == predictions(run)
 
 
+def test_what_was_set_for_the_scheduler_is_in_the_resolved_configuration(config_file):
+    arguments = [config_file(), "--lr_scheduler_type=cosine_with_restarts", '--lr_scheduler_kwargs={"num_cycles": 2}']
+    model_args, data_args, args, values = train.parse_arguments(arguments)
+    training = train.resolved_settings(model_args, data_args, args, values)["training"]
+    assert training["lr_scheduler_kwargs"] == {"num_cycles": 2}
+    assert training["lr_scheduler_type"] == "cosine_with_restarts"
+
+
 def test_early_stopping_stops_early(config_file, tmp_path):
     train.main(
         [
