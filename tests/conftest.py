@@ -5,6 +5,8 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import torch
 from PIL import Image
 from transformers import BertTokenizer, CLIPImageProcessor
 
+from hub_server import HubServer
 from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification
 from mmre.processing import FocalMREProcessor
 
@@ -116,3 +119,29 @@ def picture() -> Image.Image:
         for value in (x * 255 // width, y * 255 // height, x * y % 256)
     )
     return Image.frombytes("RGB", (width, height), pixels)
+
+
+@pytest.fixture(scope="session")
+def hub():
+    """A Hub on loopback; tests share it, each with repositories of its own."""
+    with HubServer() as server:
+        yield server
+
+
+@pytest.fixture
+def run_client(hub, tmp_path_factory):
+    """Run Python code in a fresh process, a client of `hub` with an empty cache, and return what it prints."""
+
+    def run(code: str, *arguments, token: str | None = None) -> str:
+        home = tmp_path_factory.mktemp("hf_home")
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            env=hub.client_environment(home, token),
+            capture_output=True,
+            text=True,
+            cwd=home,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
