@@ -32,6 +32,7 @@ import transformers
 import yaml
 from accelerate import PartialState
 from huggingface_hub.errors import StrictDataclassError
+from peft import AutoPeftModel, LoraConfig, PeftConfig, PeftModel, get_peft_model
 from torch import nn
 from torch.utils.data import SequentialSampler
 from transformers import (
@@ -50,7 +51,7 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.utils import logging
+from transformers.utils import find_adapter_config_file, logging
 
 from mmre.evaluation import align_noise, relation_f1
 from mmre.modeling import MODELS
@@ -81,8 +82,17 @@ class ModelArguments:
     new_vision_encoder: dict | str | None = field(
         default=None, metadata={"help": "Configuration of a CLIP vision encoder to train from scratch."}
     )
+    lora_rank: int | None = field(
+        default=None, metadata={"help": "Train adapters of this rank in the encoders, and all layers between them."}
+    )
+    freeze_text: bool = field(default=False, metadata={"help": "Leave the text encoder as it is."})
+    freeze_vision: bool = field(default=False, metadata={"help": "Leave the vision encoder as it is."})
 
     def __post_init__(self):
+        if self.lora_rank is not None and self.lora_rank < 1:
+            raise ValueError(f"`lora_rank` must be at least 1, got {self.lora_rank}.")
+        if self.lora_rank is not None and self.freeze_text and self.freeze_vision:
+            raise ValueError("`lora_rank` puts adapters into the encoders: it cannot stand beside both frozen.")
         for name in ("new_text_encoder", "new_vision_encoder"):
             if isinstance(getattr(self, name), str):
                 setattr(self, name, json.loads(getattr(self, name)))
@@ -241,7 +251,7 @@ def main(arguments: list[str]) -> None:
             posts = load_posts(data_args, args)
         relations = next(iter(posts.values())).features["relation"].names
         with args.main_process_first(desc="building the model"):
-            processor, model = build(model_args, model_values, relations, posts, output_dir / "new_encoders")
+            processor, model = build(model_args, model_values, relations, posts, output_dir)
     except (OSError, ValueError) as error:
         raise SystemExit(f"train.py: {error}") from error
     PartialState().wait_for_everyone()
@@ -379,8 +389,11 @@ def _model_type(settings: dict[str, Any], arguments: list[str]) -> str:
     parser.add_argument("--model_type", default=settings.get("model_type"))
     parser.add_argument("--model_name_or_path", default=settings.get("model_name_or_path"))
     known, _ = parser.parse_known_args(arguments)
-    if known.model_name_or_path is not None:
-        return AutoConfig.from_pretrained(known.model_name_or_path).model_type
+    path = known.model_name_or_path
+    if path is not None:
+        if find_adapter_config_file(path) is not None:
+            path = PeftConfig.from_pretrained(path).base_model_name_or_path
+        return AutoConfig.from_pretrained(path).model_type
     model_type = known.model_type or ModelArguments.model_type
     if model_type not in MODELS:
         raise SystemExit(f"train.py: `model_type` must be one of {', '.join(MODELS)}, got {model_type!r}.")
@@ -463,8 +476,8 @@ def build(
     values: dict[str, Any],
     relations: list[str],
     posts: datasets.DatasetDict,
-    folder: Path,
-) -> tuple[ProcessorMixin, PreTrainedModel]:
+    output_dir: Path,
+) -> tuple[ProcessorMixin, PreTrainedModel | PeftModel]:
     """The processor and the model to train.
 
     Args:
@@ -472,10 +485,11 @@ def build(
         values: values of the model's configuration and of its processor.
         relations: names of the relations in the order of their ids.
         posts: the data set; the vocabulary of a new text encoder is that of its training posts.
-        folder: where new encoders are written, for all processes.
+        output_dir: where new encoders are written for all processes, to `new_encoders`, and the model that adapters
+            are trained for, to `base_model`.
 
     Returns:
-        The processor and the model.
+        The processor and the model, with frozen encoders or adapters if asked for.
 
     Raises:
         ValueError: if the values are not the checkpoint's, it knows other relations, or texts can be too long.
@@ -485,7 +499,10 @@ def build(
     path = model_args.model_name_or_path
     if path is not None:
         processor = AutoProcessor.from_pretrained(path)
-        model = AutoModel.from_pretrained(path)
+        is_adapter = find_adapter_config_file(path) is not None
+        model = (
+            AutoPeftModel.from_pretrained(path, is_trainable=True) if is_adapter else AutoModel.from_pretrained(path)
+        )
         for name, value in values.items():
             for saved in (model.config, processor):
                 if hasattr(saved, name) and _plain(getattr(saved, name)) != _plain(value):
@@ -499,9 +516,9 @@ def build(
         model_type, text, vision = model_args.model_type, model_args.text_encoder, model_args.vision_encoder
         if text is None:
             texts = (" ".join(words) for words in posts["train"]["tokens"])
-            text = make_text_encoder(folder / "text", model_args.new_text_encoder, texts)
+            text = make_text_encoder(output_dir / "new_encoders" / "text", model_args.new_text_encoder, texts)
         if vision is None:
-            vision = make_vision_encoder(folder / "vision", model_args.new_vision_encoder)
+            vision = make_vision_encoder(output_dir / "new_encoders" / "vision", model_args.new_vision_encoder)
         processor = PROCESSORS[model_type].from_encoders(text, vision, **_only(values, processor_names(model_type)))
         model = MODELS[model_type].from_encoders(
             text, vision, vocab_size=len(processor.tokenizer), **labels, **_only(values, config_names(model_type))
@@ -512,7 +529,67 @@ def build(
             f"`max_length` is {processor.max_length}, but the text encoder reads at most "
             f"{min(positions, processor.tokenizer.model_max_length)} tokens."
         )
+    for modality in ("text", "vision"):
+        if getattr(model_args, f"freeze_{modality}"):
+            for encoder in model.encoders(modality):
+                encoder.requires_grad_(False)
+    if model_args.lora_rank is not None:
+        if isinstance(model, PeftModel):
+            raise ValueError(f"{path} is an adapter already: leave `lora_rank` out to go on training it.")
+        if path is None and PartialState().is_main_process:
+            # An adapter is loaded on top of the model that it was trained on: here, the encoders and new layers.
+            model.save_pretrained(output_dir / "base_model")
+            processor.save_pretrained(output_dir / "base_model")
+        model = add_adapters(model, processor, model_args, str(path or (output_dir / "base_model").absolute()))
     return processor, model
+
+
+def add_adapters(
+    model: PreTrainedModel, processor: ProcessorMixin, model_args: ModelArguments, base_model: str
+) -> PeftModel:
+    """Put LoRA adapters into the linear layers of the encoders; the layers between them are trained in full.
+
+    Args:
+        model: the model.
+        processor: its processor, whose entity markers are new words of the text encoder: their embeddings are trained.
+        model_args: `lora_rank`, and which encoder is frozen: it gets no adapter.
+        base_model: name or path from which the model without adapters can be loaded.
+    """
+    frozen = [
+        encoder
+        for name in ("text", "vision")
+        if getattr(model_args, f"freeze_{name}")
+        for encoder in model.encoders(name)
+    ]
+    encoders = {name: module for name, module in model.named_children() if module in model.encoders()}
+    linear = {
+        name.rpartition(".")[2]
+        for encoder in encoders.values()
+        for name, module in encoder.named_modules()
+        if isinstance(module, nn.Linear)
+    }
+    adapted = [name for name, encoder in encoders.items() if encoder not in frozen]
+    in_full = []
+    for name, module in model.named_children():
+        if name not in encoders and any(True for _ in module.parameters()):
+            # PEFT wraps modules one by one: a list of modules would no longer be one.
+            in_full += [f"{name}.{i}" for i in range(len(module))] if isinstance(module, nn.ModuleList) else [name]
+    markers = None
+    if not model_args.freeze_text:
+        embeddings = next(name for name, module in model.named_modules() if module is model.get_input_embeddings())
+        markers = {embeddings: processor.tokenizer.convert_tokens_to_ids(processor.entity_markers)}
+    config = LoraConfig(
+        r=model_args.lora_rank,
+        lora_alpha=2 * model_args.lora_rank,
+        target_modules=rf"({'|'.join(adapted)})\..*\.({'|'.join(sorted(linear))})",
+        modules_to_save=in_full,
+        trainable_token_indices=markers,
+    )
+    adapted_model = get_peft_model(model, config)
+    # What `AutoPeftModel` loads the base model with, whether `mmre` is installed or its code comes from the Hub.
+    config.auto_mapping = {"base_model_class": "AutoModel", "parent_library": "transformers"}
+    config.base_model_name_or_path = base_model
+    return adapted_model
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,9 @@
 
 from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+from transformers.pipelines import PIPELINE_REGISTRY
+
+PIPELINE = "multimodal-relation-extraction"
 
 
 @strict
@@ -26,6 +29,9 @@ class RelationExtractionConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs):
         self.text_config = _tower_config(self.text_config, "bert")
         self.vision_config = _tower_config(self.vision_config, "clip_vision_model")
+        # A pipeline that is registered needs none of a repository's code; transformers would ask for trust in it.
+        if PIPELINE in PIPELINE_REGISTRY.supported_tasks:
+            kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
 
     def validate_towers(self):

@@ -71,6 +71,21 @@ class RelationExtractionPreTrainedModel(PreTrainedModel):
         self.text_model.load_state_dict(text_encoder.state_dict())
         self.vision_model.load_state_dict(vision_encoder.state_dict())
 
+    def train(self, mode: bool = True) -> "RelationExtractionPreTrainedModel":
+        """Set the training mode; an encoder without a trainable parameter stays in evaluation mode, without dropout."""
+        super().train(mode)
+        for encoder in self.encoders():
+            if not any(parameter.requires_grad for parameter in encoder.parameters()):
+                encoder.eval()
+        return self
+
+    def encoders(self, modality: str | None = None) -> list[nn.Module]:
+        """The pretrained encoders: those of `modality`, `"text"` or `"vision"`, or all."""
+        names = {"text_model": "text", "toi_model": "text", "vision_model": "vision"}
+        return [
+            module for name, module in self.named_children() if modality in (None, names.get(name)) and name in names
+        ]
+
     def get_input_embeddings(self) -> nn.Module:
         return self.text_model.get_input_embeddings()
 

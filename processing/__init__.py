@@ -1,8 +1,10 @@
 """Posts to tensors: processors and data sets. Importing this package registers the processors with `AutoProcessor`."""
 
-from transformers import AutoProcessor
+from transformers import AutoModel, AutoProcessor
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from .mnre import load_mnre
+from .pipeline_relation_extraction import TASK, RelationExtractionPipeline
 from .posts import NEGATIVE_RELATION, PICTURE_COLUMNS, PostCollator, post_features
 from .processing_focalmre import FocalMREProcessor
 from .processing_tgdi import TGDIProcessor
@@ -15,12 +17,15 @@ for _model_type, _processor in PROCESSORS.items():
     AutoProcessor.register(_model_type, _processor)
     _processor.register_for_auto_class()
 
+PIPELINE_REGISTRY.register_pipeline(TASK, RelationExtractionPipeline, pt_model=AutoModel, type="multimodal")
+
 __all__ = [
     "NEGATIVE_RELATION",
     "PICTURE_COLUMNS",
     "PROCESSORS",
     "FocalMREProcessor",
     "PostCollator",
+    "RelationExtractionPipeline",
     "TGDIProcessor",
     "load_mnre",
     "make_synthetic_posts",

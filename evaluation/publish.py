@@ -1,0 +1,183 @@
+"""Publish a trained model on the Hub: assemble one folder, check it in a fresh process, upload it.
+
+    mmre-publish OUTPUT_FOLDER REPOSITORY [--private] [--revision BRANCH]
+
+The token is that of `hf auth login`, or of the environment variable HF_TOKEN.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from huggingface_hub import CommitInfo, HfApi
+from peft import AutoPeftModel, PeftConfig, PeftModel
+from PIL import Image
+from transformers import AutoModel, AutoProcessor, PreTrainedModel
+from transformers.utils import find_adapter_config_file
+
+import mmre.modeling  # noqa: F401, registers the models
+from mmre.processing import RelationExtractionPipeline
+from mmre.processing.pipeline_relation_extraction import TASK
+
+from .model_card import render_model_card
+
+# What stands beside the model in an output folder and belongs on its card.
+PICTURES = ("learning_curve.png", "confusion_matrix.png")
+
+# Loads a folder as its users will, with the code that lies in it, and prints the logits of a post.
+CHECK = """
+import json, sys
+import torch
+from PIL import Image
+from transformers import AutoConfig, AutoModel, AutoProcessor, pipeline
+
+folder, base, post = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+AutoConfig.from_pretrained(base, trust_remote_code=True)
+model = AutoModel.from_pretrained(base, trust_remote_code=True).eval()
+processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+image = Image.new("RGB", (64, 48), "gray")
+if base != folder:
+    from peft import PeftModel
+    model = PeftModel.from_pretrained(model, folder)
+else:
+    extract = pipeline("multimodal-relation-extraction", model=folder, trust_remote_code=True, device="cpu")
+    extract(post | {"image": image})
+with torch.no_grad():
+    logits = model(**processor(images=image, **post)).logits[0].float().tolist()
+imported = [name for name in sys.modules if name.split(".")[0] == "mmre"]
+assert not imported, f"the code in the folder needs mmre: it imports {imported}"
+print(json.dumps(logits))
+"""
+# Any post does: it is not what a model says of it that is checked, but that it says the same everywhere.
+POST = {"text": "A post about one thing and another", "head": [13, 22], "tail": [27, 34]}
+TOLERANCE = 1e-4
+
+
+def load_model(folder: str | os.PathLike) -> PreTrainedModel | PeftModel:
+    """The model in a folder, or its LoRA adapter on the model that it was trained on."""
+    is_adapter = find_adapter_config_file(str(folder)) is not None
+    return (AutoPeftModel if is_adapter else AutoModel).from_pretrained(folder).eval()
+
+
+def assemble(folder: str | os.PathLike, target: str | os.PathLike, repo_id: str | None = None) -> None:
+    """Put all that a repository of a model needs into a folder: weights, configurations, processor, code, card.
+
+    Args:
+        folder: an output folder of `train.py`, or any folder with a model and its processor. Of a LoRA adapter, the
+            adapter alone is put together.
+        target: an empty or a new folder.
+        repo_id: the repository's name, for the card.
+
+    Raises:
+        FileNotFoundError: if there is no model in the folder.
+    """
+    folder, target = Path(folder), Path(target)
+    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        raise FileNotFoundError(f"There is no model in {folder}: it has no config.json and no adapter_config.json.")
+    model, processor = load_model(folder), AutoProcessor.from_pretrained(folder)
+    if isinstance(model, PeftModel):
+        model.save_pretrained(target)
+        processor.save_pretrained(target)
+    else:
+        extract = RelationExtractionPipeline(model=model, processor=processor, task=TASK, device=torch.device("cpu"))
+        extract.save_pretrained(target)
+    for name in PICTURES:
+        if (folder / name).is_file():
+            shutil.copy(folder / name, target)
+    if (folder / "metrics.json").is_file():
+        render_model_card(folder, repo_id).save(target / "README.md")
+
+
+def check(folder: str | os.PathLike) -> None:
+    """Load an assembled folder in a fresh process, with the code in it, and compare its logits with those of this one.
+
+    Raises:
+        RuntimeError: if it does not load there, or its logits differ.
+    """
+    folder = Path(folder).absolute()
+    model, processor = load_model(folder), AutoProcessor.from_pretrained(folder)
+    base = model.peft_config["default"].base_model_name_or_path if isinstance(model, PeftModel) else folder
+    with torch.no_grad():
+        expected = model(**processor(images=Image.new("RGB", (64, 48), "gray"), **POST)).logits[0].float()
+    with tempfile.TemporaryDirectory() as empty:
+        # In an empty folder, with an empty cache of code.
+        result = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", CHECK, str(folder), str(base), json.dumps(POST)],
+            env=os.environ | {"HF_MODULES_CACHE": empty},
+            cwd=empty,
+            capture_output=True,
+            text=True,
+        )
+    if result.returncode:
+        raise RuntimeError(f"{folder} does not load in a fresh process:\n{result.stderr.strip()}")
+    difference = (torch.tensor(json.loads(result.stdout.splitlines()[-1])) - expected).abs().max().item()
+    if not difference < TOLERANCE:
+        raise RuntimeError(f"{folder} gives other logits in a fresh process than here: they differ by {difference}.")
+
+
+def publish(
+    folder: str | os.PathLike,
+    repo_id: str,
+    private: bool | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+) -> CommitInfo:
+    """Assemble, check and upload a model, or a LoRA adapter and the model that it was trained on.
+
+    Args:
+        folder: an output folder of `train.py`.
+        repo_id: `"name"` or `"organization/name"`. The model that an adapter was trained on goes to `"...-base"`,
+            unless it came from the Hub itself.
+        private: whether a new repository is private; by default what the account's settings say.
+        revision: the branch, which is made if it is not there; the main one by default.
+        token: a token, if not the stored one.
+
+    Returns:
+        The commit; its `commit_url` and its `oid` say where the model is.
+
+    Raises:
+        FileNotFoundError: if there is no model in the folder.
+        RuntimeError: if it does not load in a fresh process, or gives other logits there.
+        HfHubHTTPError: if the Hub refuses it.
+    """
+    api = HfApi(token=token)
+    with tempfile.TemporaryDirectory() as target:
+        assemble(folder, target, repo_id)
+        check(target)
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if find_adapter_config_file(target) is not None:
+            config = PeftConfig.from_pretrained(target)
+            if os.path.isdir(config.base_model_name_or_path):
+                base = publish(config.base_model_name_or_path, f"{repo_id}-base", private, token=token)
+                config.base_model_name_or_path, config.revision = base.repo_url.repo_id, base.oid
+                config.save_pretrained(target)
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        return api.upload_folder(
+            repo_id=repo_id, folder_path=target, revision=revision, commit_message="Publish a trained model"
+        )
+
+
+def main() -> None:
+    """The command `mmre-publish`."""
+    parser = argparse.ArgumentParser(prog="mmre-publish", description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", help="an output folder of train.py")
+    parser.add_argument("repo_id", help="the repository, name or organization/name")
+    parser.add_argument("--private", action="store_true", default=None, help="make a new repository a private one")
+    parser.add_argument("--revision", help="the branch to upload to")
+    arguments = parser.parse_args()
+    try:
+        commit = publish(**vars(arguments))
+    except (OSError, RuntimeError, ValueError) as error:  # of the folder, the check, or the Hub
+        raise SystemExit(f"mmre-publish: {error}") from error
+    print(f"Published: {commit.commit_url}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""The pipeline `multimodal-relation-extraction`: posts in, relations out."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import permutations
+from typing import Any
+
+import torch
+from PIL import Image
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import Pipeline
+from transformers.image_utils import load_image as download_image
+
+from .entity_markers import Span
+from .spacy_entities import find_entities, load_spacy
+
+TASK = "multimodal-relation-extraction"
+# What a post may hold, and what a row of a data set of posts holds beside it.
+POST_FIELDS = ("text", "tokens", "image", "head", "tail", "pairs", "grounded_regions", "detected_regions", "caption")
+IGNORED_FIELDS = ("id", "relation", "length")
+# Model inputs that come from the picture alone.
+PICTURE_INPUTS = ("pixel_values", "region_mask", "image_mask")
+DOWNLOAD_TIMEOUT = 30  # seconds
+
+
+class RelationExtractionPipeline(Pipeline):
+    """Predicts the relations between entities of posts.
+
+    Args:
+        top_k (`int`): how many relations of a pair of entities are returned, the most probable first; 1 by default.
+        spacy_model (`str`): name of the spaCy model that finds the entities of posts that come without any;
+            `"en_core_web_sm"` by default.
+        batch_size (`int`): how many pairs of entities go through the model at once.
+
+    Example:
+
+    ```python
+    >>> extract = pipeline("multimodal-relation-extraction", model="outputs/quickstart")
+    >>> extract({"text": "Rafael Nadal weds Mery Perello", "image": "wedding.jpg", "head": (0, 12), "tail": (18, 30)})
+    [{'label': '/per/per/couple', 'score': 0.97}]
+    ```
+    """
+
+    _load_processor = True
+    _load_tokenizer = False
+    _load_image_processor = False
+    _load_feature_extractor = False
+    _load_video_processor = False
+
+    def __call__(self, inputs: Any, **kwargs) -> list[dict] | list[list[dict]] | Iterator[list[dict]]:
+        """Predict the relations of a post, of a list of posts, or of a stream of them.
+
+        Args:
+            inputs: a post, a list of posts, or anything that gives posts one by one (a generator, a `datasets.Dataset`
+                or a column of one). A post is a dictionary of
+
+                - `text`, a string, or `tokens`, a list of words;
+                - `image` (optional): a PIL image, a path, a URL, the bytes of a file, or an array;
+                - `head` and `tail`: spans (start, end), end exclusive, in characters of the text or in words; or
+                - `pairs`: a list of such (head, tail), for several relations of one post; or neither: then spaCy finds
+                  the entities, and each ordered pair of them is asked for;
+                - `grounded_regions`, `detected_regions` (optional): boxes `[x_min, y_min, x_max, y_max]` in fractions
+                  of the image;
+                - `caption` (optional): a description of the image.
+
+                `id` and `relation` are passed over, so that the rows of a data set of posts can be given as they are;
+                so is what the model does not read.
+            kwargs: `top_k`, `spacy_model`, `batch_size`, `num_workers`.
+
+        Returns:
+            For a post with `head` and `tail` a list of `top_k` dictionaries with `label` and `score`. For another post
+            such a list over all pairs, in which each dictionary also has `head` and `tail`: `start`, `end` and `text`.
+            For a list of posts a list of these; for a stream an iterator over them.
+
+        Raises:
+            ValueError: if a post cannot be right; it names the post.
+            ImportError, OSError: if spaCy or its model is needed and not installed.
+        """
+        if isinstance(inputs, Mapping):
+            return next(super().__call__((post for post in [inputs]), **kwargs))
+        if isinstance(inputs, (list, tuple)):
+            return list(super().__call__((post for post in inputs), **kwargs))
+        if isinstance(inputs, (str, bytes)) or not isinstance(inputs, Iterable) and not hasattr(inputs, "__getitem__"):
+            raise ValueError(f"A post is a dictionary with `text`, `image`, `head` and `tail`, got {inputs!r}.")
+        return super().__call__((post for post in inputs), **kwargs)
+
+    def save_pretrained(self, save_directory: str, **kwargs) -> None:
+        """Save the model, its processor and the code of both and of this pipeline, all that `pipeline` needs."""
+        super().save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(save_directory)
+
+    def _sanitize_parameters(
+        self, top_k: int | None = None, spacy_model: str | None = None, **unknown
+    ) -> tuple[dict, dict, dict]:
+        if unknown:
+            known = ["top_k", "spacy_model", "batch_size", "num_workers", "device", "dtype"]
+            nearest = difflib.get_close_matches(next(iter(unknown)), known, n=1, cutoff=0)[0]
+            raise TypeError(f"The pipeline has no argument {next(iter(unknown))!r}. The nearest name is {nearest!r}.")
+        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+            raise ValueError(f"`top_k` must be a number of relations, at least 1, got {top_k!r}.")
+        return (
+            {} if spacy_model is None else {"spacy_model": spacy_model},
+            {},
+            {} if top_k is None else {"top_k": top_k},
+        )
+
+    def get_iterator(
+        self,
+        inputs: Iterable[dict],
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict,
+        forward_params: dict,
+        postprocess_params: dict,
+    ) -> Iterator[list[dict]]:
+        # transformers' own iterator for several model inputs per post ends at the first post that has none.
+        pairs = _Pairs(inputs, self.preprocess, preprocess_params)
+        loader = DataLoader(pairs, batch_size, num_workers=min(num_workers, 1), collate_fn=self._collate)
+        results = []
+        for batch, model_inputs in loader:
+            logits = iter(() if model_inputs is None else self.forward(model_inputs, **forward_params))
+            for pair in batch:
+                if "inputs" in pair:
+                    results += self.postprocess(pair | {"logits": next(logits)}, **postprocess_params)
+                if pair["is_last"]:
+                    yield results
+                    results = []
+
+    def preprocess(self, post: dict, index: int, spacy_model: str = "en_core_web_sm") -> list[dict]:
+        """Each pair of entities of a post with its model inputs; one without any for a post without pairs."""
+        try:
+            pairs = self._encode(post, spacy_model)
+        except (ValueError, TypeError, FileNotFoundError) as error:
+            name = f" ({post['id']!r})" if isinstance(post, Mapping) and "id" in post else ""
+            raise ValueError(f"Post {index}{name}: {error}") from error
+        pairs = pairs or [{}]
+        return [pair | {"is_last": number == len(pairs)} for number, pair in enumerate(pairs, start=1)]
+
+    def _collate(self, pairs: list[dict]) -> tuple[list[dict], dict[str, torch.Tensor] | None]:
+        rows = [pair["inputs"] for pair in pairs if "inputs" in pair]
+        if not rows:
+            return pairs, None
+        padding = {"input_ids": self.processor.tokenizer.pad_token_id}
+        return pairs, {
+            name: pad_sequence([row[name] for row in rows], batch_first=True, padding_value=padding.get(name, 0))
+            for name in rows[0]
+        }
+
+    def _forward(self, model_inputs: dict) -> torch.Tensor:
+        return self.model(**model_inputs).logits
+
+    def postprocess(self, pair: dict, top_k: int = 1) -> list[dict]:
+        """The most probable relations of one pair of entities."""
+        scores = pair["logits"].float().softmax(dim=-1)
+        best = scores.topk(min(top_k, len(scores)))
+        return [
+            pair["entities"] | {"label": self.model.config.id2label[label], "score": score}
+            for score, label in zip(best.values.tolist(), best.indices.tolist())
+        ]
+
+    def _encode(self, post: dict, spacy_model: str) -> list[dict]:
+        """Each pair of entities of a post: `inputs`, the model's for this pair, and `entities`, how results name it."""
+        _check_fields(post)
+        text = post["tokens"] if post.get("text") is None else post["text"]
+        is_one_pair = post.get("head") is not None
+        if is_one_pair:
+            pairs = [(post["head"], post["tail"])]
+        elif post.get("pairs") is not None:
+            pairs = post["pairs"]
+            if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+                raise ValueError(f"`pairs` must be a list of (head, tail), got {pairs!r}.")
+        else:
+            text = text if isinstance(text, str) else " ".join(text)
+            pairs = list(permutations(find_entities(self._spacy(spacy_model), text), 2))
+        if not pairs:
+            return []
+        pairs = [tuple(_span(entity) for entity in pair) for pair in pairs]
+
+        columns = {}
+        if "caption" in inspect.signature(self.processor.__call__).parameters:
+            columns["caption"] = post.get("caption")
+        image = post.get("image")
+        if isinstance(image, str) and image.startswith(("http://", "https://")):
+            image = _download(image)
+        regions = {name: post.get(name) for name in ("grounded_regions", "detected_regions")}
+        # The picture is the same for all pairs: it is read and scaled for the first.
+        inputs = [
+            self.processor(
+                text=text,
+                head=head,
+                tail=tail,
+                **(columns | {"images": image} | regions if number == 0 else columns),
+                return_tensors="pt",
+            )
+            for number, (head, tail) in enumerate(pairs)
+        ]
+        picture = {name: inputs[0][name] for name in PICTURE_INPUTS if name in inputs[0]}
+        return [
+            {
+                "inputs": {name: value[0] for name, value in {**row, **picture}.items()},
+                "entities": {} if is_one_pair else {"head": _name(text, head), "tail": _name(text, tail)},
+            }
+            for row, (head, tail) in zip(inputs, pairs)
+        ]
+
+    def _spacy(self, name: str) -> Any:
+        if getattr(self, "_spacy_model", ("",))[0] != name:
+            self._spacy_model = name, load_spacy(name)
+        return self._spacy_model[1]
+
+
+class _Pairs(IterableDataset):
+    """The pairs of entities of a stream of posts."""
+
+    def __init__(self, posts: Iterable[dict], preprocess: Callable, params: dict):
+        self.posts, self.preprocess, self.params = posts, preprocess, params
+
+    def __iter__(self) -> Iterator[dict]:
+        for index, post in enumerate(self.posts):
+            yield from self.preprocess(post, index, **self.params)
+
+
+def _check_fields(post: Any) -> None:
+    if not isinstance(post, Mapping):
+        raise ValueError(f"A post is a dictionary with `text`, `image`, `head` and `tail`, got {post!r}.")
+    for name in post:
+        if name not in POST_FIELDS + IGNORED_FIELDS:
+            nearest = difflib.get_close_matches(str(name), POST_FIELDS, n=1, cutoff=0)[0]
+            raise ValueError(f"A post has no field {name!r}. The nearest name is {nearest!r}.")
+    if (post.get("text") is None) == (post.get("tokens") is None):
+        raise ValueError("A post needs its `text`, a string, or its `tokens`, a list of words; one of them.")
+    has_head, has_tail, has_pairs = (post.get(name) is not None for name in ("head", "tail", "pairs"))
+    if has_head != has_tail or (has_head and has_pairs):
+        raise ValueError("A post needs both `head` and `tail`, or `pairs` of them, or neither: then spaCy finds them.")
+
+
+def _download(url: str) -> Image.Image:
+    try:
+        return download_image(url, timeout=DOWNLOAD_TIMEOUT)
+    except Exception as error:  # of the HTTP client, of the server's answer, or of the decoder
+        raise ValueError(f"The image {url} cannot be fetched: {error!r}") from error
+
+
+def _span(entity: Any) -> Any:
+    return (entity["start"], entity["end"]) if isinstance(entity, Mapping) else entity
+
+
+def _name(text: str | list[str], span: Span) -> dict:
+    start, end = span
+    words = text[start:end]
+    return {"start": start, "end": end, "text": words if isinstance(text, str) else " ".join(words)}
