@@ -8,6 +8,7 @@ from .pipeline_relation_extraction import TASK, RelationExtractionPipeline
 from .posts import NEGATIVE_RELATION, PICTURE_COLUMNS, PostCollator, post_features
 from .processing_focalmre import FocalMREProcessor
 from .processing_tgdi import TGDIProcessor
+from .spacy_entities import find_entities, find_nouns, load_spacy
 from .synthetic_posts import make_synthetic_posts
 
 # By model type. Processors do not know the configuration classes: `AutoProcessor` finds them by their names.
@@ -27,7 +28,10 @@ __all__ = [
     "PostCollator",
     "RelationExtractionPipeline",
     "TGDIProcessor",
+    "find_entities",
+    "find_nouns",
     "load_mnre",
+    "load_spacy",
     "make_synthetic_posts",
     "post_features",
 ]
