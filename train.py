@@ -53,7 +53,7 @@ from transformers import (
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import find_adapter_config_file, logging
 
-from mmre.evaluation import align_noise, relation_f1
+from mmre.evaluation import align_noise, drop_pictures, region_count_as_caption, relation_f1
 from mmre.modeling import MODELS
 from mmre.processing import NEGATIVE_RELATION, PROCESSORS, PostCollator, load_mnre, make_synthetic_posts
 
@@ -120,6 +120,13 @@ class DataArguments:
     on_missing_image: str = field(
         default="error", metadata={"help": "'error', or 'text_only' to use such posts without a picture."}
     )
+    use_images: bool = field(
+        default=True, metadata={"help": "Whether to use the pictures; if not, none is looked for or loaded."}
+    )
+    region_count_as_caption: bool = field(
+        default=False,
+        metadata={"help": "Replace pictures and regions by the number of grounded regions, as the caption."},
+    )
     num_synthetic_posts: int = field(default=2000, metadata={"help": "Training posts to make, with `synthetic`."})
     align_noise: float = field(
         default=0.0, metadata={"help": "Share of the posts of every split that swap pictures; 1 shuffles all."}
@@ -131,6 +138,14 @@ class DataArguments:
     def __post_init__(self):
         if self.dataset == "mnre" and self.data_dir is None:
             raise ValueError("`dataset` 'mnre' needs `data_dir`, the folder of the MNRE files.")
+        if self.region_count_as_caption and (self.use_images or self.captions):
+            raise ValueError(
+                "`region_count_as_caption` takes the place of the rest: set `use_images` false, no `captions`."
+            )
+        if self.dataset == "mnre" and not (self.use_images or self.region_count_as_caption or self.regions == "none"):
+            raise ValueError(
+                f"Without pictures (`use_images` false) there is no use for `regions` {self.regions!r}: set 'none'."
+            )
 
 
 @dataclass
@@ -448,6 +463,7 @@ def load_posts(data_args: DataArguments, args: RelationTrainingArguments) -> dat
             captions=data_args.captions,
             on_missing_image=data_args.on_missing_image,
             image_dir=data_args.image_dir,
+            use_images=data_args.use_images,
         )
     used = {"train": args.do_train, "validation": args.do_train or args.do_eval, "test": args.do_predict}
     missing = [split for split in used if used[split] and split not in posts]
@@ -466,6 +482,10 @@ def load_posts(data_args: DataArguments, args: RelationTrainingArguments) -> dat
             posts[split] = posts[split].select(range(min(limits[split], len(posts[split]))))
         if data_args.align_noise:
             posts[split] = align_noise(posts[split], data_args.align_noise, args.seed)
+        if data_args.region_count_as_caption:
+            posts[split] = region_count_as_caption(posts[split])
+        elif not data_args.use_images:
+            posts[split] = drop_pictures(posts[split])
         # What the Trainer groups posts by.
         posts[split] = posts[split].add_column("length", [len(words) for words in posts[split]["tokens"]])
     return posts
@@ -645,10 +665,12 @@ def evaluation(prediction: Any, relations: list[str]) -> dict[str, Any]:
 
 def describe_posts(posts: datasets.DatasetDict, data_args: DataArguments) -> dict[str, Any]:
     """The protocol that a result belongs to: no result is reported without it."""
+    captions = data_args.captions if data_args.dataset == "mnre" else "drawn"
     return {
         "dataset": data_args.dataset,
         "regions": data_args.regions if data_args.dataset == "mnre" else "drawn",
-        "captions": data_args.captions if data_args.dataset == "mnre" else "drawn",
+        "captions": "number of grounded regions" if data_args.region_count_as_caption else captions,
+        "images": "used" if data_args.use_images else "unused",
         "align_noise": data_args.align_noise,
         "samples": {split: len(rows) for split, rows in posts.items()},
         "samples_without_image": {
@@ -757,6 +779,7 @@ def results_tables(results: dict[str, Any]) -> str:
     posts = results["posts"]
     lines = [
         f"Data set {posts['dataset']}, regions: {posts['regions']}, captions: {posts['captions'] or 'none'}, "
+        f"images: {posts['images']}, "
         f"share of shuffled pictures: {posts['align_noise']:g}."
     ]
     if posts["regions"] == "released":

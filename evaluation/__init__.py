@@ -1,6 +1,6 @@
 """How good, how robust and why: the metric, the protocols and the tools to compare results."""
 
-from .protocols import align_noise
+from .protocols import align_noise, drop_pictures, region_count_as_caption
 from .relation_f1 import RelationF1, relation_f1
 
-__all__ = ["RelationF1", "align_noise", "relation_f1"]
+__all__ = ["RelationF1", "align_noise", "drop_pictures", "region_count_as_caption", "relation_f1"]

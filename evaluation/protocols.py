@@ -49,6 +49,41 @@ def align_noise(dataset: datasets.Dataset, share: float, seed: int) -> datasets.
     return datasets.concatenate_datasets([kept, moved], axis=1).select_columns(dataset.column_names)
 
 
+def drop_pictures(dataset: datasets.Dataset) -> datasets.Dataset:
+    """Text alone, or text and caption: no post keeps its picture, nor regions of it.
+
+    Args:
+        dataset: a data set of posts.
+
+    Returns:
+        The data set with null pictures and no regions; captions stay.
+    """
+    nothing = {"image": [None] * len(dataset)}
+    nothing |= {column: [[] for _ in range(len(dataset))] for column in ("grounded_regions", "detected_regions")}
+    return _replace_columns(dataset, nothing)
+
+
+def region_count_as_caption(dataset: datasets.Dataset) -> datasets.Dataset:
+    """The baseline that shows a leak: the number of grounded regions, as one word, in place of picture and regions.
+
+    Args:
+        dataset: a data set of posts.
+
+    Returns:
+        The data set without pictures and regions, whose captions are the numbers of grounded regions, in digits.
+    """
+    counts = [str(len(regions)) for regions in dataset["grounded_regions"]]
+    return _replace_columns(drop_pictures(dataset), {"caption": counts})
+
+
+def _replace_columns(dataset: datasets.Dataset, columns: dict[str, list]) -> datasets.Dataset:
+    """The data set with other values in some columns; the others are not read."""
+    features = datasets.Features({name: dataset.features[name] for name in columns})
+    replaced = datasets.Dataset.from_dict(columns, features=features)
+    kept = dataset.remove_columns(list(columns))
+    return datasets.concatenate_datasets([kept, replaced], axis=1).select_columns(dataset.column_names)
+
+
 def _picture_keys(dataset: datasets.Dataset) -> list:
     """What tells one picture from another, without decoding any."""
     pictures = dataset.select_columns(["image"]).cast_column("image", datasets.Image(decode=False))["image"]
@@ -58,4 +93,4 @@ def _picture_keys(dataset: datasets.Dataset) -> list:
     ]
 
 
-__all__ = ["align_noise"]
+__all__ = ["align_noise", "drop_pictures", "region_count_as_caption"]

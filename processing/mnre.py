@@ -84,6 +84,7 @@ def load_mnre(
     captions: str | os.PathLike | Iterable[str | os.PathLike] | None = None,
     on_missing_image: str = "error",
     image_dir: str | os.PathLike | None = None,
+    use_images: bool = True,
 ) -> datasets.DatasetDict:
     """Load MNRE, version 2, from the authors' repository, the HVPNeT / MKGformer archive, or a mix of both.
 
@@ -101,6 +102,7 @@ def load_mnre(
         on_missing_image: what happens if images are missing or unreadable. `"error"` raises; `"text_only"` logs the
             same report as a warning and leaves their posts without image and regions.
         image_dir: where the images are, in one folder or in one per split; below `data_dir` if not given.
+        use_images: `False` looks for no image at all: the column is null, and regions stay. For what counts regions.
 
     Returns:
         `datasets.DatasetDict` with those of `train`, `validation` and `test` that are there, and the columns of
@@ -143,7 +145,10 @@ def load_mnre(
     if problems:
         raise ValueError("\n  ".join([f"{len(problems)} problem(s) in the data:", *problems]))
 
-    if image_dir is None:
+    if not use_images:
+        for post in (post for rows in posts.values() for post in rows.values()):
+            post["image"] = None
+    elif image_dir is None:
         add_images(posts, files, data_dir, on_missing_image)
     else:
         add_images(posts, index_files(image_dir), image_dir, on_missing_image)
