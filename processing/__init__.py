@@ -3,7 +3,8 @@
 from transformers import AutoProcessor
 
 from .mnre import load_mnre
-from .posts import NEGATIVE_RELATION, PICTURE_COLUMNS, PostCollator, post_features
+from .post_files import load_hub_posts, load_posts
+from .posts import NEGATIVE_RELATION, PICTURE_COLUMNS, REGION_COLUMNS, PostCollator, post_features
 from .processing_focalmre import FocalMREProcessor
 from .processing_tgdi import TGDIProcessor
 from .synthetic_posts import make_synthetic_posts
@@ -20,9 +21,12 @@ __all__ = [
     "PICTURE_COLUMNS",
     "PROCESSORS",
     "FocalMREProcessor",
+    "REGION_COLUMNS",
     "PostCollator",
     "TGDIProcessor",
+    "load_hub_posts",
     "load_mnre",
+    "load_posts",
     "make_synthetic_posts",
     "post_features",
 ]
