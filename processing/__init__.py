@@ -5,7 +5,8 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .mnre import load_mnre
 from .pipeline_relation_extraction import TASK, RelationExtractionPipeline
-from .posts import NEGATIVE_RELATION, PICTURE_COLUMNS, PostCollator, post_features
+from .post_files import load_hub_posts, load_posts
+from .posts import NEGATIVE_RELATION, PICTURE_COLUMNS, REGION_COLUMNS, PostCollator, post_features
 from .processing_focalmre import FocalMREProcessor
 from .processing_tgdi import TGDIProcessor
 from .spacy_entities import find_entities, find_nouns, load_spacy
@@ -25,6 +26,7 @@ __all__ = [
     "PICTURE_COLUMNS",
     "PROCESSORS",
     "FocalMREProcessor",
+    "REGION_COLUMNS",
     "PostCollator",
     "RelationExtractionPipeline",
     "TGDIProcessor",
@@ -32,6 +34,9 @@ __all__ = [
     "find_nouns",
     "load_mnre",
     "load_spacy",
+    "load_hub_posts",
+    "load_mnre",
+    "load_posts",
     "make_synthetic_posts",
     "post_features",
 ]

@@ -6,21 +6,18 @@ import json
 import math
 import os
 import re
-import reprlib
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import datasets
 import torch
-from PIL import Image
 from transformers.utils import logging
 
 from .focal_augmentation import clip_box
-from .posts import NEGATIVE_RELATION, post_features
+from .post_checks import check_images, is_numbers, read_json, short, show, some
+from .posts import NEGATIVE_RELATION, REGION_COLUMNS, post_features
 
 logger = logging.get_logger(__name__)
 
@@ -65,17 +62,12 @@ DETECTED_NAME = re.compile(r"(.+)_crop_(\d+)\.\w+")  # the name of the image, a 
 IMAGE_FOLDER = "img_org"
 
 ANNOTATION_VERSION = 1
-REGION_COLUMNS = ("grounded_regions", "detected_regions")
-NAMES_IN_REPORT = 10
 LEAK = (
     "The released regions of MNRE give the label away: the grounding queries held the entity types of the gold "
     "relation, so the number of grounded regions is 2 + the number of types in the gold relation that are not 'misc'. "
     "Published figures above about 70 F1 rest on it, and a model trained on these regions is of no use on new posts, "
     "whose relation nobody knows. Report results with them as obtained with the released regions."
 )
-
-short = reprlib.Repr()
-short.maxstring = short.maxother = 100
 
 
 def load_mnre(
@@ -237,10 +229,6 @@ def version_1(where: str) -> ValueError:
     )
 
 
-def show(value: Any) -> str:
-    return "nothing" if value is None else short.repr(value)
-
-
 def check_relation_ids(path: str | None, problems: list[str]) -> None:
     """The ids that come with the data must be the usual ones, or other people's predictions mean something else."""
     if path is None:
@@ -314,10 +302,6 @@ def read_post(row: dict, where: str, problems: list[str]) -> dict:
             words = " ".join(tokens[span[0] : span[1]])
             check(entity["name"] == words, f"{field}.name", entity["name"], f"{words!r}, the words at {field}.pos")
     return post
-
-
-def is_numbers(value: Any, length: int) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) == length and all(type(v) in (int, float) for v in value)
 
 
 def read_torch(path: str, problems: list[str]) -> dict | None:
@@ -428,19 +412,6 @@ def add_captions(posts: dict[str, dict[int, dict]], paths: list[str | os.PathLik
         problems.append(f"captions: {len(missing)} image(s) without one: {some(missing)}; expected one for each image")
 
 
-def some(items: Iterable[str]) -> str:
-    items = list(items)
-    more = len(items) - NAMES_IN_REPORT
-    return ", ".join(items[:NAMES_IN_REPORT]) + (f" and {more} more" if more > 0 else "")
-
-
-def read_json(raw: bytes) -> Any:
-    try:
-        return json.loads(raw.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        return None
-
-
 def is_annotation(path: str | os.PathLike) -> bool:
     with open(path, "rb") as file:
         header = read_json(file.readline())
@@ -504,7 +475,7 @@ def add_images(
         wanted = dict.fromkeys(post["img_id"] for post in rows.values())
         images[split] = {name: find_image(files.get(name, []), folder, split) for name in wanted}
     paths = list(dict.fromkeys(path for found in images.values() for path in found.values() if path))
-    reasons = {None: "not found", **check_images(paths)}
+    reasons = {None: "not found", **dict(zip(paths, check_images(paths)))}
 
     report = []
     for split, found in images.items():
@@ -537,26 +508,6 @@ def find_image(paths: list[str], folder: str | os.PathLike, split: str) -> str |
 
     best = max(map(rank, paths))
     return only_file([path for path in paths if rank(path) == best])
-
-
-def check_images(paths: list[str]) -> dict[str, str | None]:
-    """Why an image cannot be decoded, None if it can."""
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        reasons = pool.map(why_unreadable, paths)
-        reasons = list(logging.tqdm(reasons, total=len(paths), desc="Checking images", unit="image"))
-    return dict(zip(paths, reasons))
-
-
-def why_unreadable(path: str) -> str | None:
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (1, 1))  # a JPEG is read to its end all the same, but decoded at an eighth of its size
-            image.load()
-            image.getexif()  # datasets turns images as it says
-    except Exception as error:  # the decoders raise nearly everything on a broken file
-        return f"{type(error).__name__}: {error}"
-    return None
 
 
 __all__ = ["MNRE_RELATIONS", "load_mnre"]

@@ -8,8 +8,9 @@ import datasets
 
 NEGATIVE_RELATION = "None"
 
+REGION_COLUMNS = ("grounded_regions", "detected_regions")
 # What says something of the picture beside the picture.
-PICTURE_COLUMNS = ("grounded_regions", "detected_regions", "caption")
+PICTURE_COLUMNS = (*REGION_COLUMNS, "caption")
 
 
 def post_features(relations: list[str]) -> datasets.Features:

@@ -275,7 +275,9 @@ class HubServer:
     def content(self, method: str, path: str, call: Call) -> Answer:
         """Take or give an LFS file."""
         oid = path.removeprefix("/objects/")
-        if call.query.get("signature") != [self._signature] or call.token:  # storage refuses a second way of authorisation
+        if (
+            call.query.get("signature") != [self._signature] or call.token
+        ):  # storage refuses a second way of authorisation
             raise HubError(403, "The address must be signed and the request must carry no token")
         with self.lock:
             if method == "PUT":
