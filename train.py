@@ -13,6 +13,7 @@ import dataclasses
 import difflib
 import inspect
 import json
+import os
 import platform
 import re
 import shutil
@@ -31,6 +32,7 @@ import torch
 import transformers
 import yaml
 from accelerate import PartialState
+from huggingface_hub import HfApi
 from huggingface_hub.errors import StrictDataclassError
 from peft import AutoPeftModel, LoraConfig, PeftConfig, PeftModel, get_peft_model
 from torch import nn
@@ -54,6 +56,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import find_adapter_config_file, logging
 
 from mmre.evaluation import align_noise, drop_pictures, region_count_as_caption, relation_f1
+from mmre.evaluation.publish import publish
 from mmre.modeling import MODELS
 from mmre.processing import NEGATIVE_RELATION, PROCESSORS, PostCollator, load_mnre, make_synthetic_posts
 
@@ -261,21 +264,30 @@ def main(arguments: list[str]) -> None:
     output_dir = Path(args.output_dir)
     settings = resolved_settings(model_args, data_args, args, model_values)
     checkpoint = find_checkpoint(output_dir, args, settings)
+    check_processes()
+    repo_id = create_repository(args) if args.push_to_hub else None
+    # The whole model is published at the end. The Trainer would push checkpoints without their code, and its own card.
+    args.push_to_hub = False
     try:
         with args.main_process_first(desc="loading the posts"):
             posts = load_posts(data_args, args)
         relations = next(iter(posts.values())).features["relation"].names
         with args.main_process_first(desc="building the model"):
             processor, model = build(model_args, model_values, relations, posts, output_dir)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StrictDataclassError) as error:
         raise SystemExit(f"train.py: {error}") from error
     PartialState().wait_for_everyone()
-    if PartialState().is_main_process:
+    is_main = PartialState().is_main_process
+    if is_main:
         shutil.rmtree(output_dir / "new_encoders", ignore_errors=True)
         write_settings(output_dir, settings, args)
 
-    takes_captions = "caption" in inspect.signature(processor.__call__).parameters
-    if takes_captions and not any(caption for rows in posts.values() for caption in rows["caption"]):
+    reads_captions = "caption" in inspect.signature(processor.__call__).parameters and getattr(
+        model.config, "use_caption", True
+    )
+    if data_args.captions and not reads_captions:
+        raise SystemExit(f"train.py: {type(model).__name__} as configured reads no captions: leave `captions` out.")
+    if reads_captions and is_main and not any(caption for rows in posts.values() for caption in rows["caption"]):
         logger.warning(f"{type(model).__name__} reads captions, but the posts have none: it works without.")
 
     trainer = RelationTrainer(
@@ -288,7 +300,7 @@ def main(arguments: list[str]) -> None:
         compute_metrics=lambda prediction: scores(prediction, relations),
         callbacks=[EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else None,
     )
-    results = {"posts": describe_posts(posts, data_args)}
+    results = {"posts": describe_posts(posts, data_args, reads_captions)}
     if args.do_train:
         training = trainer.train(resume_from_checkpoint=checkpoint)
         results["train"] = training.metrics | {"best_checkpoint": trainer.state.best_model_checkpoint}
@@ -306,6 +318,56 @@ def main(arguments: list[str]) -> None:
         tables = results_tables(results)
         (output_dir / "results.md").write_text(tables, "utf-8")
         print(f"\n{tables}\n{what_next(output_dir, model.config.model_type) if args.do_train else ''}")
+        if repo_id is not None:
+            print(f"Published: {publish_run(output_dir, repo_id, args)}")
+
+
+def check_processes() -> None:
+    """Refuse what `accelerate launch --cpu --num_processes 2` does on one machine: it starts one process.
+
+    Raises:
+        SystemExit: with the command that starts them.
+    """
+    # Set by the launcher for several processes, beside which each process gets its number.
+    launched_several = os.environ.get("ACCELERATE_USE_CPU") == "True" and "MASTER_ADDR" in os.environ
+    if launched_several and not PartialState(cpu=True).use_distributed:
+        raise SystemExit(
+            "train.py: accelerate started a single process: without MPI, its `--cpu` starts no others. This does:\n"
+            "  accelerate launch --config_file configs/accelerate/cpu.yaml --num_processes N train.py ..."
+        )
+
+
+def create_repository(args: RelationTrainingArguments) -> str:
+    """The repository to publish to. It is made before the training, which would be a pity to lose for a bad token.
+
+    Raises:
+        SystemExit: if the Hub refuses it, or nothing is trained that could be published.
+    """
+    if not args.do_train:
+        raise SystemExit("train.py: `push_to_hub` publishes what was trained. Of a folder: mmre-publish FOLDER NAME")
+    name = args.hub_model_id or Path(args.output_dir).absolute().name
+    if not PartialState().is_main_process:
+        return name
+    try:
+        return HfApi(token=args.hub_token).create_repo(name, private=args.hub_private_repo, exist_ok=True).repo_id
+    except (OSError, ValueError) as error:  # of the connection, the Hub, or the name
+        raise SystemExit(f"train.py: `push_to_hub`: {error}") from error
+
+
+def publish_run(output_dir: Path, repo_id: str, args: RelationTrainingArguments) -> str:
+    """Publish the trained model; the address of the commit.
+
+    Raises:
+        SystemExit: if that fails, with the command that tries again.
+    """
+    try:
+        commit = publish(output_dir, repo_id, args.hub_private_repo, args.hub_revision, args.hub_token)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SystemExit(
+            f"train.py: the results are in {output_dir}, but publishing them failed: {error}\n"
+            f"Try again: mmre-publish {output_dir} {repo_id}"
+        ) from error
+    return commit.commit_url
 
 
 def parse_arguments(
@@ -663,9 +725,10 @@ def evaluation(prediction: Any, relations: list[str]) -> dict[str, Any]:
     return {"loss": prediction.metrics["test_loss"], "samples": len(prediction.label_ids)} | result
 
 
-def describe_posts(posts: datasets.DatasetDict, data_args: DataArguments) -> dict[str, Any]:
+def describe_posts(posts: datasets.DatasetDict, data_args: DataArguments, reads_captions: bool) -> dict[str, Any]:
     """The protocol that a result belongs to: no result is reported without it."""
     captions = data_args.captions if data_args.dataset == "mnre" else "drawn"
+    captions = captions if reads_captions else None
     return {
         "dataset": data_args.dataset,
         "regions": data_args.regions if data_args.dataset == "mnre" else "drawn",

@@ -4,6 +4,16 @@ from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 from transformers.pipelines import PIPELINE_REGISTRY
 
+# Attributes of the configurations of encoders that do not give the same row of patches on every level.
+NOT_VIT_LIKE = {
+    "depths": "is a pyramid, whose levels differ in width and number of patches",
+    "window_block_indices": "gives maps, not rows of patches",
+    "global_attn_indexes": "gives maps, not rows of patches",
+    "mask_ratio": "hides patches at random",
+    "num_detection_tokens": "puts detection tokens after the patches",
+    "num_patches": "needs the shape of each image beside its patches",
+}
+
 PIPELINE = "multimodal-relation-extraction"
 
 
@@ -39,6 +49,12 @@ class RelationExtractionConfig(PreTrainedConfig):
             raise ValueError(
                 f"`text_config` must be an encoder alone, but {self.text_config.model_type!r} is an encoder-decoder."
             )
+        for name, reason in NOT_VIT_LIKE.items():
+            if hasattr(self.vision_config, name):
+                raise ValueError(
+                    f"`vision_config` must be a ViT-like encoder, but {self.vision_config.model_type!r} {reason} "
+                    f"(`{name}`)."
+                )
         # ConvNeXt and other pyramids have a `patch_size`, but neither one width nor a sequence of patches.
         for name in ("patch_size", "hidden_size"):
             if not hasattr(self.vision_config, name):

@@ -62,6 +62,7 @@ DETECTED_NAME = re.compile(r"(.+)_crop_(\d+)\.\w+")  # the name of the image, a 
 IMAGE_FOLDER = "img_org"
 
 ANNOTATION_VERSION = 1
+LINES_IN_REPORT = 100
 LEAK = (
     "The released regions of MNRE give the label away: the grounding queries held the entity types of the gold "
     "relation, so the number of grounded regions is 2 + the number of types in the gold relation that are not 'misc'. "
@@ -114,6 +115,9 @@ def load_mnre(
     if captions is None or isinstance(captions, (str, os.PathLike)):
         captions = [] if captions is None else [captions]
     captions = list(captions)
+    annotations = [path for path in captions if is_annotation(path)]
+    if annotations and len(captions) > 1:
+        raise ValueError(f"captions: {annotations[0]} is an annotation file, which holds all captions: give it alone")
 
     files = index_files(data_dir)
     texts = find_texts(files, data_dir)
@@ -128,14 +132,15 @@ def load_mnre(
     columns_of = defaultdict(list)  # annotation file -> what is taken from it
     if regions not in ("none", "released"):
         columns_of[Path(regions)] += REGION_COLUMNS
-    if len(captions) == 1 and is_annotation(captions[0]):
+    if annotations:
         columns_of[Path(captions[0])] += ["caption"]
     elif captions:
         add_captions(posts, captions, problems)
     for path, columns in columns_of.items():
         add_annotation(posts, path, columns, problems)
     if problems:
-        raise ValueError("\n  ".join([f"{len(problems)} problem(s) in the data:", *problems]))
+        more = [f"and {len(problems) - LINES_IN_REPORT} more"] if len(problems) > LINES_IN_REPORT else []
+        raise ValueError("\n  ".join([f"{len(problems)} problem(s) in the data:", *problems[:LINES_IN_REPORT], *more]))
 
     if not use_images:
         for post in (post for rows in posts.values() for post in rows.values()):

@@ -106,7 +106,10 @@ class TGDIProcessor(RelationExtractionProcessor):
             caption=caption,
         )
         texts, positions = self.encode_texts(posts)
-        encoded = [self._add_caption(ids, post["caption"]) for ids, post in zip(texts, posts)]
+        encoded = []
+        for index, (ids, post) in enumerate(zip(texts, posts)):
+            with naming_the_post(index, len(posts)):
+                encoded.append(self._add_caption(ids, post["caption"]))
         inputs = self.pad_texts(encoded, padding)
         longest = len(inputs["input_ids"][0])
         pixel_values, image_mask = self._encode_images(posts)
@@ -121,6 +124,8 @@ class TGDIProcessor(RelationExtractionProcessor):
 
     def _add_caption(self, ids: list[int], caption: str | None) -> list[int]:
         """Put as much of the caption after the text as there is room for."""
+        if not isinstance(caption, (str, type(None))):
+            raise ValueError(f"`caption` must be a text or None, got {caption!r}.")
         room = self.max_length - len(ids) - len(self._separator) - len(self._text_ends)
         if not caption or room < 1:
             return ids

@@ -166,3 +166,13 @@ def test_the_collator_gives_each_processor_what_it_takes(make_tgdi_processor, ma
         assert batch["labels"].tolist() == [3]
         assert set(batch) == {*processor.model_input_names, "labels"}
         assert ("city" in tokens(processor, batch["input_ids"][0])) == isinstance(processor, TGDIProcessor)
+
+
+@pytest.mark.parametrize("caption", [5, float("nan"), ["a tennis player"], {"a": 1}, False, []])
+def test_a_caption_that_is_no_text_is_named(make_tgdi_processor, caption):
+    with pytest.raises(ValueError, match="`caption` must be a text or None"):
+        make_tgdi_processor()(text="nadal weds perello", head=(0, 5), tail=(11, 18), caption=caption)
+    with pytest.raises(ValueError, match="Post 1 of the batch: `caption`"):
+        make_tgdi_processor()(
+            text=["nadal weds perello"] * 2, head=[(0, 5)] * 2, tail=[(11, 18)] * 2, caption=["a man", caption]
+        )
