@@ -146,7 +146,8 @@ def check_card(card: bytes) -> list[str]:
             errors.append(f'"{where}{name}" is required and must be of type {kind.__name__}')
         return value if isinstance(value, kind) else kind()
 
-    for name in {"license", "language", "tags", "datasets", "metrics", "base_model", "library_name"} & metadata.keys():
+    texts = ("license", "language", "tags", "datasets", "metrics", "base_model", "pipeline_tag", "library_name")
+    for name in filter(metadata.__contains__, texts):
         values = metadata[name] if isinstance(metadata[name], list) else [metadata[name]]
         if not all(isinstance(value, str) for value in values):
             errors.append(f'"{name}" must be a string or a list of strings')
