@@ -1,8 +1,8 @@
 """A Hub on loopback: what the clients of `huggingface_hub` and `datasets` ask of huggingface.co, for tests.
 
-Two servers share one state. The Hub's own answers the API and hands out small files; large ones (LFS) are on a second
-origin, as on the real Hub: a client takes commit and size of such a file from the redirect, and follows it without its
-token. The clients must not use Xet (`HF_HUB_DISABLE_XET=1`): they would not fall back to LFS.
+Two servers share one state. One is the Hub: the API and small files. The other is the storage of large files (LFS): it
+must be another origin, as on the real Hub, because a client takes commit and size of a large file from the redirect and
+follows it without its token. Clients must not use Xet (`HF_HUB_DISABLE_XET=1`): they would not fall back to LFS.
 """
 
 import base64
@@ -19,29 +19,43 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote
 
 import yaml
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
+from huggingface_hub.utils.sha import git_hash
 
-USER = "tester"  # whose tokens they are
+USER = "tester"
 LFS_SIZE = 10 * 2**20  # bytes; larger files are LFS whatever their name
 # Every repository of the Hub begins with a commit of such a file.
 GIT_ATTRIBUTES = "".join(
     f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in ("*.safetensors", "*.parquet", "*.bin", "*.png")
 )
-FRONT_MATTER = re.compile(r"^\s*---[\r\n]+(.*?)[\r\n]+---\s*(?:\n|$)", re.DOTALL)
 
 
 class HubError(Exception):
-    """An answer that is an error; `code` is what the client's own error types are chosen by."""
+    """An answer that is an error; the client chooses the type of its own error by `code`."""
 
     def __init__(self, status: int, message: str, code: str = "", **headers: str):
         super().__init__(message)
-        self.status, self.headers = status, {"X-Error-Message": message, **headers}
-        if code:
-            self.headers["X-Error-Code"] = code
+        line = " ".join(message.split()).encode("ascii", "replace").decode()  # what a header can hold
+        self.status, self.headers = status, {"X-Error-Message": line, "X-Error-Code": code, **headers}
 
 
-def git_hash(content: bytes, kind: bytes = b"blob") -> str:
-    """Git's hash of an object."""
-    return hashlib.sha1(b"%s %d\0%s" % (kind, len(content), content), usedforsecurity=False).hexdigest()
+@dataclass(frozen=True)
+class Request:
+    """A request that was answered; `authorised` tells whether it carried a token that the Hub knows."""
+
+    method: str
+    path: str
+    authorised: bool
+    status: int
+
+
+@dataclass
+class Answer:
+    """What goes back; `content` is JSON unless it is bytes."""
+
+    content: object = b""
+    status: int = 200
+    headers: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,134 +70,165 @@ class File:
         """What tells versions apart: SHA-256 for LFS, git's hash of a blob otherwise."""
         return hashlib.sha256(self.content).hexdigest() if self.lfs else git_hash(self.content)
 
-    def info(self, path: str) -> dict:
+    def info(self) -> dict:
         size = len(self.content)
-        lfs = {"lfs": {"oid": self.oid, "size": size, "pointerSize": 130}} if self.lfs else {}
-        return {"type": "file", "path": path, "size": size, "oid": self.oid[:40], **lfs}
+        lfs = {"oid": self.oid, "sha256": self.oid, "size": size, "pointerSize": 130}
+        return {"size": size, "oid": self.oid[:40], **({"lfs": lfs} if self.lfs else {})}
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A snapshot that never changes."""
+    """A snapshot, which never changes."""
 
     sha: str
     parent: str | None
     title: str
     files: dict[str, File]
 
+    def entries(self) -> list[dict]:
+        """The files and folders as the Hub lists them."""
+        folders = {str(parent) for path in self.files for parent in PurePosixPath(path).parents} - {"."}
+        entries = [{"type": "directory", "path": path, "size": 0, "oid": git_hash(path.encode())} for path in folders]
+        entries += [{"type": "file", "path": path, **file.info()} for path, file in self.files.items()]
+        return sorted(entries, key=lambda entry: entry["path"])
+
 
 @dataclass
 class Repo:
-    """A repository; `revisions` has every commit by its sha."""
+    """A repository: its commits by their sha, and the shas of its branches and tags."""
 
     type: str
     id: str
-    private: bool = False
+    private: bool
+    commits: dict[str, Commit] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    revisions: dict[str, Commit] = field(default_factory=dict)
 
     @property
-    def prefix(self) -> str:
-        """What stands before the id in the addresses."""
-        return "" if self.type == "model" else f"{self.type}s/"
+    def path(self) -> str:
+        return self.id if self.type == "model" else f"{self.type}s/{self.id}"
 
     def at(self, revision: str) -> Commit:
         """The commit of a branch, a tag or a sha."""
         sha = self.branches.get(revision) or self.tags.get(revision) or revision
-        if sha not in self.revisions:
+        if sha not in self.commits:
             raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
-        return self.revisions[sha]
+        return self.commits[sha]
 
-    def commit(self, branch: str, title: str, files: dict[str, File]) -> Commit:
-        parent = self.branches.get(branch)
-        content = [self.type, self.id, len(self.revisions), title, {path: file.oid for path, file in files.items()}]
-        sha = git_hash(json.dumps(content).encode(), b"commit")
-        self.revisions[sha] = Commit(sha, parent, title, files)
+    def commit(self, branch: str, title: str, files: dict[str, File]) -> str:
+        """Add a commit to a branch and return its sha."""
+        oids = {path: file.oid for path, file in files.items()}
+        sha = git_hash(json.dumps([self.path, len(self.commits), title, oids]).encode())
+        self.commits[sha] = Commit(sha, self.branches.get(branch), title, files)
         self.branches[branch] = sha
-        return self.revisions[sha]
+        return sha
 
 
-@dataclass(frozen=True)
-class Request:
-    """A request that was answered; `authorised` tells whether it carried a token that the server knows."""
-
-    method: str
-    path: str
-    authorised: bool
-    status: int
+def card_metadata(card: bytes):
+    """What stands in the front matter of a card, None where there is none."""
+    match = REGEX_YAML_BLOCK.search(card.decode())
+    return yaml.safe_load(match[2]) if match else None
 
 
-@dataclass
-class Call:
-    """A request as the endpoints see it; `repo` is None where the path names none."""
-
-    body: bytes
-    query: dict[str, list[str]]
-    accept: str
-    token: str
-    repo: Repo | None = None
-
-    @property
-    def json(self) -> dict:
-        return json.loads(self.body or b"{}")
-
-
-@dataclass
-class Answer:
-    """What goes back: `content` is JSON if it is no bytes."""
-
-    content: object = b""
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-def card_metadata(text: str):
-    """What the front matter of a card says, or None where there is none."""
-    match = FRONT_MATTER.match(text)
-    return yaml.safe_load(match[1]) if match else None
-
-
-def check_card(text: str) -> tuple[list[str], list[str]]:
-    """Errors and warnings of a card's metadata, by the rules that the Hub documents (not all it has)."""
+def check_card(card: bytes) -> list[str]:
+    """The errors in a card's metadata, by rules that the Hub documents; it has more, and lists of valid names."""
     try:
-        metadata = card_metadata(text)
+        metadata = card_metadata(card)
     except yaml.YAMLError as error:
-        return [f"YAML Metadata Error: {error}"], []
-    if metadata is None:
-        return [], ["empty or missing yaml metadata in repo card"]
+        return [f"YAML Metadata Error: {error}"]
     if not isinstance(metadata, dict):
-        return ["YAML Metadata Error: the metadata must be an object"], []
+        return [] if metadata is None else ["YAML Metadata Error: the metadata must be an object"]
     errors = []
 
-    def need(holder, name: str, kind: type, where: str = ""):
-        """The value of a required field, or None after an error."""
-        value = holder.get(name) if isinstance(holder, dict) else None
-        if not isinstance(value, kind) or not value:
-            errors.append(f'"{where}{name}" is required and must be a non-empty {kind.__name__}')
-            return None
-        return value
+    def need(owner, where: str, name: str, kind: type):
+        value = owner.get(name) if isinstance(owner, dict) else None
+        if not isinstance(value, kind) or value in (None, "", [], {}):
+            errors.append(f'"{where}{name}" is required and must be of type {kind.__name__}')
+        return value if isinstance(value, kind) else kind()
 
-    for name in ("license", "language", "tags", "datasets", "metrics", "base_model", "pipeline_tag", "library_name"):
-        value, lists = metadata.get(name, ""), name not in ("pipeline_tag", "library_name")
-        texts = value if lists and isinstance(value, list) else [value]
-        if not all(isinstance(each, str) for each in texts):
-            errors.append(f'"{name}" must be a string' + lists * " or a list of strings")
-        elif name == "license" and not all(re.fullmatch(r"[a-z0-9.+-]*", each) for each in texts):
-            errors.append(f'"license" must be an identifier such as apache-2.0, not {value!r}')  # the Hub has a list
-    for i, model in enumerate(need(metadata, "model-index", list) or [] if "model-index" in metadata else []):
-        need(model, "name", str, f"model-index[{i}].")
-        for j, result in enumerate(need(model, "results", list, f"model-index[{i}].") or []):
+    texts = ("license", "language", "tags", "datasets", "metrics", "base_model", "pipeline_tag", "library_name")
+    for name in filter(metadata.__contains__, texts):
+        values = metadata[name] if isinstance(metadata[name], list) else [metadata[name]]
+        if not all(isinstance(value, str) for value in values):
+            errors.append(f'"{name}" must be a string or a list of strings')
+        elif name == "license" and not all(re.fullmatch("[a-z0-9.+-]+", value) for value in values):
+            errors.append(f'"license" must be an identifier such as apache-2.0, not {metadata[name]}')
+    for i, model in enumerate(need(metadata, "", "model-index", list) if "model-index" in metadata else []):
+        need(model, f"model-index[{i}].", "name", str)
+        for j, result in enumerate(need(model, f"model-index[{i}].", "results", list)):
             where = f"model-index[{i}].results[{j}]."
-            need(need(result, "task", dict, where), "type", str, f"{where}task.")
-            dataset = need(result, "dataset", dict, where)
-            need(dataset, "type", str, f"{where}dataset.")
-            need(dataset, "name", str, f"{where}dataset.")
-            for k, metric in enumerate(need(result, "metrics", list, where) or []):
-                need(metric, "type", str, f"{where}metrics[{k}].")
-                if not isinstance(metric, dict) or metric.get("value") is None:
-                    errors.append(f'"{where}metrics[{k}].value" is required')
-    return errors, []
+            need(need(result, where, "task", dict), f"{where}task.", "type", str)
+            for name in ("type", "name"):
+                need(need(result, where, "dataset", dict), f"{where}dataset.", name, str)
+            for k, metric in enumerate(need(result, where, "metrics", list)):
+                need(metric, f"{where}metrics[{k}].", "type", str)
+                need(metric, f"{where}metrics[{k}].", "value", object)
+    return errors
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection; while a request is answered: its `path`, `query`, `body`, `token` and the `repo` it names."""
+
+    protocol_version = "HTTP/1.1"  # the clients keep their connections
+    disable_nagle_algorithm = True
+
+    def handle_request(self):
+        self.path, _, query = self.path.partition("?")
+        self.query, self.repo = {name: values[-1] for name, values in parse_qs(query).items()}, None
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        hub = self.server.hub
+        with hub.lock:
+            try:
+                answer = self.server.answer(self)
+                content = answer.content if isinstance(answer.content, bytes) else json.dumps(answer.content).encode()
+                if answer.status == 200 and "Range" in self.headers:
+                    content = self.part(answer, content)
+            except HubError as error:
+                answer, content = Answer(None, error.status, error.headers), json.dumps({"error": str(error)}).encode()
+            hub.requests.append(Request(self.command, unquote(self.path), self.token in hub.tokens, answer.status))
+        self.send_response(answer.status)
+        for name, value in {**answer.headers, "Content-Length": len(content)}.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_HEAD = do_POST = do_PUT = handle_request
+
+    def part(self, answer: Answer, content: bytes) -> bytes:
+        first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers["Range"]).groups()
+        first, last = int(first), min(int(last or len(content)), len(content) - 1)
+        if first > last:
+            raise HubError(416, "Range Not Satisfiable", **{"Content-Range": f"bytes */{len(content)}"})
+        answer.status, answer.headers["Content-Range"] = 206, f"bytes {first}-{last}/{len(content)}"
+        return content[first : last + 1]
+
+    def log_message(self, *arguments):
+        pass  # `HubServer.requests` has them
+
+
+class _Server(ThreadingHTTPServer):
+    def __init__(self, hub: "HubServer", answer):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.hub, self.answer, self.origin = hub, answer, f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+
+_API = r"/api/(?P<type>model|dataset)s/(?P<id>[^/]+/[^/]+)"
+_GIT = r"/(?:(?P<type>dataset)s/)?(?P<id>[^/]+/[^/]+)"
+_REVISION, _PATH = "/(?P<revision>[^/]+)", "/(?P<path>.+)"
+_ROUTES = []
+
+
+def _route(method: str, pattern: str, writes: bool = False):
+    """Make a method of `HubServer` the answer to requests; their path's named groups are its arguments."""
+
+    def register(endpoint):
+        _ROUTES.append((method, re.compile(pattern), writes, endpoint))
+        return endpoint
+
+    return register
 
 
 class HubServer:
@@ -196,18 +241,18 @@ class HubServer:
         endpoint: the Hub's address, for `HF_ENDPOINT`.
         write_token: a token that may do everything.
         read_token: a token that may read.
-        requests: what was asked so far, at the Hub and at the origin of its large files.
+        requests: what was asked so far, in order, of the Hub and of its storage of large files (`/objects/SHA256`).
     """
 
     def __enter__(self):
-        self.write_token, self.read_token = (f"hf_{role}_{secrets.token_hex(8)}" for role in ("write", "read"))
-        self.requests: list[Request] = []
+        self.tokens = self.write_token, self.read_token = [f"hf_{name}{secrets.token_hex(8)}" for name in "wr"]
         self.lock = threading.Lock()
+        self.requests: list[Request] = []
         self.repos: dict[tuple[str, str], Repo] = {}
-        self.objects: dict[str, bytes] = {}  # LFS files by their SHA-256
+        self.objects: dict[str, bytes] = {}  # large files by their SHA-256
         self._signature = secrets.token_hex(8)
-        self._servers = [_Server(self, self.call), _Server(self, self.content)]
-        self.endpoint, self._content_origin = (server.origin for server in self._servers)
+        self._servers = [_Server(self, self._answer), _Server(self, self._answer_storage)]
+        self.endpoint, self._storage = (server.origin for server in self._servers)
         return self
 
     def __exit__(self, *error):
@@ -244,302 +289,190 @@ class HubServer:
             repo = self.repos[repo_type, repo_id]
             history = [repo.at(revision)]
             while history[-1].parent:
-                history.append(repo.revisions[history[-1].parent])
+                history.append(repo.commits[history[-1].parent])
             return history
 
-    def content_url(self, oid: str) -> str:
-        """Where an LFS file is uploaded and downloaded: whoever has the address may."""
-        return f"{self._content_origin}/objects/{oid}?signature={self._signature}"
-
-    def call(self, method: str, path: str, call: Call) -> Answer:
-        """Find the endpoint of a request, check that its token may ask, and answer."""
-        verb = "GET" if method == "HEAD" else method
-        found = [route for route in _ROUTES if route[0] == verb and route[1].fullmatch(path)]
-        if not found:
-            raise HubError(404, f"{method} {path} is not part of this Hub")
-        _, pattern, writes, endpoint = found[0]
-        if call.token and not self.knows(call.token):
+    def _answer(self, request: _Handler) -> Answer:
+        method = "GET" if request.command == "HEAD" else request.command
+        routes = [route for route in _ROUTES if route[0] == method and route[1].fullmatch(request.path)]
+        if not routes:
+            raise HubError(404, f"{method} {request.path} is not part of this Hub")
+        _, pattern, writes, endpoint = routes[0]
+        if request.token and request.token not in self.tokens:
             raise HubError(401, "Invalid credentials in Authorization header")
-        arguments = {name: unquote(value) for name, value in pattern.fullmatch(path).groupdict().items() if value}
-        with self.lock:
-            if "id" in arguments:
-                call.repo = self.repos.get((arguments.pop("type", "model"), arguments.pop("id")))
-                if call.repo is None or (call.repo.private and not call.token):
-                    raise HubError(404 if call.token else 401, "Repository not found", "RepoNotFound")
-            if writes and not call.token:
-                raise HubError(401, "Invalid username or password.")
-            if writes and call.token != self.write_token:
-                raise HubError(403, "This token has no permission to write")
-            return endpoint(self, call, **arguments)
+        groups = pattern.fullmatch(request.path).groupdict()
+        arguments = {name: unquote(value) for name, value in groups.items() if value is not None}
+        if "id" in arguments:
+            request.repo = self.repos.get((arguments.pop("type", "model"), arguments.pop("id")))
+            if request.repo is None or (request.repo.private and not request.token):
+                raise HubError(404 if request.token else 401, "Repository not found", "RepoNotFound")
+        if writes and request.token != self.write_token:
+            raise HubError(403 if request.token else 401, "This needs a token that may write")
+        return endpoint(self, request, **arguments)
 
-    def content(self, method: str, path: str, call: Call) -> Answer:
-        """Take or give an LFS file."""
-        oid = path.removeprefix("/objects/")
-        if (
-            call.query.get("signature") != [self._signature] or call.token
-        ):  # storage refuses a second way of authorisation
-            raise HubError(403, "The address must be signed and the request must carry no token")
-        with self.lock:
-            if method == "PUT":
-                if hashlib.sha256(call.body).hexdigest() != oid:
-                    raise HubError(400, f"What was sent is not {oid}")
-                self.objects[oid] = call.body
-            elif oid not in self.objects:
-                raise HubError(404, "No such object")
-            return Answer(b"" if method == "PUT" else self.objects[oid])
+    def _answer_storage(self, request: _Handler) -> Answer:
+        oid = request.path.removeprefix("/objects/")
+        if request.query.get("signature") != self._signature or request.token:
+            raise HubError(403, "Storage wants a signed address, and no token beside it")
+        if request.command == "PUT":
+            if hashlib.sha256(request.body).hexdigest() != oid:
+                raise HubError(400, f"What was sent is not {oid}")
+            self.objects[oid] = request.body
+            return Answer()
+        return Answer(self.objects[oid])
 
-    def knows(self, token: str) -> bool:
-        """Whether it is one of this Hub's tokens."""
-        return token in (self.write_token, self.read_token)
+    def _storage_url(self, oid: str) -> str:
+        return f"{self._storage}/objects/{oid}?signature={self._signature}"
 
+    @_route("GET", "/api/whoami-v2")
+    def _whoami(self, request: _Handler) -> Answer:
+        if not request.token:
+            raise HubError(401, "Invalid username or password.")
+        token = {"displayName": "tests", "role": "write" if request.token == self.write_token else "read"}
+        auth = {"type": "access_token", "accessToken": token}
+        return Answer({"type": "user", "id": USER, "name": USER, "fullname": USER, "orgs": [], "auth": auth})
 
-class _Server(ThreadingHTTPServer):
-    def __init__(self, hub: HubServer, answer):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.hub, self.answer, self.origin = hub, answer, f"http://127.0.0.1:{self.server_port}"
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    @_route("POST", "/api/validate-yaml")
+    def _validate_card(self, request: _Handler) -> Answer:
+        card = json.loads(request.body)["content"].encode()
+        errors = check_card(card)
+        empty = not errors and card_metadata(card) is None
+        messages = {"errors": errors, "warnings": ["empty or missing yaml metadata in repo card"] if empty else []}
+        if request.headers.get("Accept") == "text/plain":  # `RepoCard.validate`
+            return Answer("\n".join(errors).encode(), 400 if errors else 200)
+        messages = {name: [{"message": text} for text in texts] for name, texts in messages.items()}
+        return Answer(messages, 400 if errors else 200)
 
+    @_route("POST", "/api/repos/create", writes=True)
+    def _create_repo(self, request: _Handler) -> Answer:
+        wanted = json.loads(request.body)
+        repo_id = f"{wanted['organization'] or USER}/{wanted['name']}"
+        repo = Repo(wanted.get("type", "model"), repo_id, private=wanted.get("visibility") == "private")
+        answer = {"url": f"{self.endpoint}/{repo.path}", "name": repo_id}
+        if (repo.type, repo_id) in self.repos:
+            return Answer({**answer, "error": f"You already created this {repo.type} repo"}, 409)
+        repo.commit("main", "initial commit", {".gitattributes": File(GIT_ATTRIBUTES.encode())})
+        self.repos[repo.type, repo_id] = repo
+        return Answer(answer)
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # the clients keep their connections
-    disable_nagle_algorithm = True
+    @_route("GET", f"{_API}(?:/revision{_REVISION})?")
+    def _info(self, request: _Handler, revision: str = "main") -> Answer:
+        repo, commit = request.repo, request.repo.at(revision)
+        siblings = [{"rfilename": path} for path in sorted(commit.files)]
+        if request.query.get("blobs") == "true":
+            siblings = [{**each, **commit.files[each["rfilename"]].info()} for each in siblings]
+            siblings = [{**each, "blobId": each.pop("oid")} for each in siblings]
+        info = {"id": repo.id, "sha": commit.sha, "private": repo.private, "tags": [], "siblings": siblings}
+        metadata = card_metadata(commit.files["README.md"].content) if "README.md" in commit.files else None
+        if metadata is not None:
+            info |= {"cardData": metadata, "tags": metadata.get("tags", [])}
+            info |= {
+                name: metadata[name] for name in ("pipeline_tag", "library_name", "model-index") if name in metadata
+            }
+        return Answer(info)
 
-    def handle_request(self):
-        hub, (path, _, query) = self.server.hub, self.path.partition("?")
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        try:
-            answer = self.server.answer(
-                self.command, path, Call(body, parse_qs(query), self.headers.get("Accept", ""), token)
-            )
-            content = answer.content if isinstance(answer.content, bytes) else json.dumps(answer.content).encode()
-            if answer.status == 200:
-                content = self.part(answer, content)
-        except HubError as error:
-            answer, content = Answer(b"", error.status, error.headers), json.dumps({"error": str(error)}).encode()
-        with hub.lock:
-            hub.requests.append(Request(self.command, unquote(path), hub.knows(token), answer.status))
-        self.send_response(answer.status)
-        for name, value in {**answer.headers, "Content-Length": len(content)}.items():
-            self.send_header(name, str(value))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+    @_route("GET", f"{_API}/refs")
+    def _refs(self, request: _Handler) -> Answer:
+        def listed(names: dict[str, str], folder: str) -> list[dict]:
+            return [{"name": name, "ref": f"{folder}/{name}", "targetCommit": sha} for name, sha in names.items()]
 
-    do_GET = do_HEAD = do_POST = do_PUT = handle_request
+        branches, tags = listed(request.repo.branches, "refs/heads"), listed(request.repo.tags, "refs/tags")
+        return Answer({"branches": branches, "tags": tags, "converts": []})
 
-    def part(self, answer: Answer, content: bytes) -> bytes:
-        """What of the content the header `Range` asks for."""
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
-        if wanted is None:
-            return content
-        first, last = int(wanted[1]), min(int(wanted[2] or len(content)), len(content) - 1)
-        if first > last:
-            raise HubError(416, "Range Not Satisfiable", **{"Content-Range": f"bytes */{len(content)}"})
-        answer.status, answer.headers["Content-Range"] = 206, f"bytes {first}-{last}/{len(content)}"
-        return content[first : last + 1]
+    @_route("POST", f"{_API}/branch/(?P<name>[^/]+)", writes=True)
+    def _create_branch(self, request: _Handler, name: str) -> Answer:
+        start = json.loads(request.body).get("startingPoint", "main")
+        return self._add_name(request.repo.branches, name, request.repo.at(start))
 
-    def log_message(self, *arguments):
-        pass  # `HubServer.requests` has them
+    @_route("POST", f"{_API}/tag{_REVISION}", writes=True)
+    def _create_tag(self, request: _Handler, revision: str) -> Answer:
+        return self._add_name(request.repo.tags, json.loads(request.body)["tag"], request.repo.at(revision))
 
+    def _add_name(self, names: dict[str, str], name: str, commit: Commit) -> Answer:
+        if name in names:
+            raise HubError(409, f"{name} exists already")
+        names[name] = commit.sha
+        return Answer({})
 
-# Method, pattern of the path, whether it takes a token that may write, and the endpoint.
-_ROUTES: list[tuple] = []
-_API = r"/api/(?P<type>model|dataset)s/(?P<id>[^/]+/[^/]+)"
-_GIT = r"/(?:(?P<type>dataset)s/)?(?P<id>[^/]+/[^/]+)"
+    @_route("GET", f"{_API}/tree{_REVISION}(?:{_PATH})?")
+    def _tree(self, request: _Handler, revision: str, path: str = "") -> Answer:
+        folder = f"{path}/" if path else ""
+        entries = [entry for entry in request.repo.at(revision).entries() if entry["path"].startswith(folder)]
+        if path and not entries:
+            raise HubError(404, f"{path} does not exist on {revision}", "EntryNotFound")
+        recursive = request.query.get("recursive") == "true"
+        return Answer([entry for entry in entries if recursive or "/" not in entry["path"].removeprefix(folder)])
 
+    @_route("POST", f"{_API}/paths-info{_REVISION}")
+    def _paths_info(self, request: _Handler, revision: str) -> Answer:
+        paths = parse_qs(request.body.decode()).get("paths", [])
+        return Answer([entry for entry in request.repo.at(revision).entries() if entry["path"] in paths])
 
-def _route(method: str, pattern: str, writes: bool = False):
-    def register(endpoint):
-        _ROUTES.append((method, re.compile(pattern), writes, endpoint))
-        return endpoint
+    @_route("POST", f"{_API}/preupload{_REVISION}", writes=True)
+    def _preupload(self, request: _Handler, revision: str) -> Answer:
+        present = request.repo.at(revision).files
+        attributes = present[".gitattributes"].content.decode() if ".gitattributes" in present else ""
+        patterns = [line.split()[0] for line in attributes.splitlines() if "filter=lfs" in line]
+        answers = []
+        for file in json.loads(request.body)["files"]:
+            path, name = file["path"], PurePosixPath(file["path"]).name
+            lfs = file["size"] > LFS_SIZE or any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+            answer = {"path": path, "uploadMode": "lfs" if lfs else "regular", "shouldIgnore": False}
+            answers.append({**answer, "oid": present[path].oid if path in present else None})
+        return Answer({"files": answers})
 
-    return register
+    @_route("POST", rf"{_GIT}\.git/info/lfs/objects/batch", writes=True)
+    def _lfs_batch(self, request: _Handler) -> Answer:
+        verify = {"href": f"{self.endpoint}/{request.repo.path}.git/info/lfs/verify"}
+        objects = [{"oid": each["oid"], "size": each["size"]} for each in json.loads(request.body)["objects"]]
+        for each in objects:
+            if each["oid"] not in self.objects:  # without actions, the client has nothing to do
+                each["actions"] = {"upload": {"href": self._storage_url(each["oid"])}, "verify": verify}
+        return Answer({"transfer": "basic", "objects": objects})
 
+    @_route("POST", rf"{_GIT}\.git/info/lfs/verify", writes=True)
+    def _lfs_verify(self, request: _Handler) -> Answer:
+        wanted = json.loads(request.body)
+        if wanted["oid"] not in self.objects or len(self.objects[wanted["oid"]]) != wanted["size"]:
+            raise HubError(404, f"{wanted['oid']} was not uploaded")
+        return Answer({})
 
-@_route("GET", "/api/whoami-v2")
-def _whoami(hub: HubServer, call: Call) -> Answer:
-    if not call.token:
-        raise HubError(401, "Invalid username or password.")
-    role = "write" if call.token == hub.write_token else "read"
-    token = {"type": "access_token", "accessToken": {"displayName": "tests", "role": role}}
-    return Answer({"type": "user", "id": "0", "name": USER, "fullname": USER, "orgs": [], "auth": token})
+    @_route("POST", f"{_API}/commit{_REVISION}", writes=True)
+    def _commit(self, request: _Handler, revision: str) -> Answer:
+        repo, parent = request.repo, request.repo.at(revision)
+        if revision not in repo.branches:
+            raise HubError(400, f"{revision} is no branch: nothing can be committed to it")
+        header, *operations = [json.loads(line) for line in request.body.splitlines()]
+        if header["value"].get("parentCommit", parent.sha) != parent.sha:
+            raise HubError(412, "A commit has happened since. Please refresh and try again.")
+        files = dict(parent.files)
+        for kind, value in ((operation["key"], operation["value"]) for operation in operations):
+            path = value["path"]
+            if kind == "file":
+                files[path] = File(base64.b64decode(value["content"]))
+            elif kind == "lfsFile" and value["oid"] in self.objects:
+                files[path] = File(self.objects[value["oid"]], lfs=True)
+            elif kind in ("deletedFile", "deletedFolder"):
+                folder = path.rstrip("/") + "/"
+                gone = {name for name in files if name == path or (kind == "deletedFolder" and name.startswith(folder))}
+                if not gone:
+                    raise HubError(404, f"A file with this name doesn't exist: {path}", "EntryNotFound")
+                files = {name: file for name, file in files.items() if name not in gone}
+            else:
+                raise HubError(400, f"{kind} of {path}: not part of this Hub, or its content was not uploaded")
+        if "README.md" in files and check_card(files["README.md"].content):
+            raise HubError(400, f"Invalid metadata in README.md: {check_card(files['README.md'].content)[0]}")
+        sha = repo.commit(revision, header["value"]["summary"], files)
+        return Answer({"success": True, "commitOid": sha, "commitUrl": f"{self.endpoint}/{repo.path}/commit/{sha}"})
 
-
-@_route("POST", "/api/validate-yaml")
-def _validate_card(hub: HubServer, call: Call) -> Answer:
-    errors, warnings = check_card(call.json["content"])
-    if "text/plain" in call.accept:  # as `RepoCard.validate` asks
-        return Answer("\n".join(errors).encode(), 400 if errors else 200)
-    messages = {"errors": [{"message": text} for text in errors], "warnings": [{"message": text} for text in warnings]}
-    return Answer(messages, 400 if errors else 200)
-
-
-@_route("POST", "/api/repos/create", writes=True)
-def _create_repo(hub: HubServer, call: Call) -> Answer:
-    kind = call.json.get("type") or "model"
-    repo = Repo(kind, f"{call.json.get('organization') or USER}/{call.json['name']}")
-    repo.private = call.json.get("visibility") == "private"
-    url = f"{hub.endpoint}/{repo.prefix}{repo.id}"
-    if (kind, repo.id) in hub.repos:
-        return Answer({"error": f"You already created this {kind} repo", "url": url}, 409)
-    repo.commit("main", "initial commit", {".gitattributes": File(GIT_ATTRIBUTES.encode())})
-    hub.repos[kind, repo.id] = repo
-    return Answer({"url": url, "name": repo.id})
-
-
-@_route("GET", _API + "(?:/revision/(?P<revision>[^/]+))?")
-def _info(hub: HubServer, call: Call, revision: str = "main") -> Answer:
-    repo, commit = call.repo, call.repo.at(revision)
-    info = {"id": repo.id, "author": repo.id.split("/")[0], "sha": commit.sha, "private": repo.private}
-    info |= {"gated": False, "disabled": False, "tags": []}
-    blobs = call.query.get("blobs") == ["true"]
-    info["siblings"] = [{"rfilename": path} for path in sorted(commit.files)]
-    for sibling in info["siblings"] if blobs else []:
-        details = commit.files[sibling["rfilename"]].info("")
-        sibling |= {"size": details["size"], "blobId": details["oid"]}
-        if "lfs" in details:
-            sibling["lfs"] = {**details["lfs"], "sha256": details["lfs"]["oid"]}
-    metadata = card_metadata(commit.files["README.md"].content.decode()) if "README.md" in commit.files else None
-    if metadata:
-        info |= {"cardData": metadata, "tags": metadata.get("tags") or []}
-        info |= {name: metadata[name] for name in ("pipeline_tag", "library_name", "model-index") if name in metadata}
-    return Answer(info)
-
-
-@_route("GET", _API + "/refs")
-def _refs(hub: HubServer, call: Call) -> Answer:
-    def listed(names: dict[str, str], folder: str) -> list[dict]:
-        return [{"name": name, "ref": f"refs/{folder}/{name}", "targetCommit": names[name]} for name in names]
-
-    return Answer(
-        {"branches": listed(call.repo.branches, "heads"), "tags": listed(call.repo.tags, "tags"), "converts": []}
-    )
-
-
-@_route("POST", _API + "/branch/(?P<name>[^/]+)", writes=True)
-def _create_branch(hub: HubServer, call: Call, name: str) -> Answer:
-    return _name_commit(call.repo.branches, name, call.repo.at(call.json.get("startingPoint") or "main"))
-
-
-@_route("POST", _API + "/tag/(?P<revision>[^/]+)", writes=True)
-def _create_tag(hub: HubServer, call: Call, revision: str) -> Answer:
-    return _name_commit(call.repo.tags, call.json["tag"], call.repo.at(revision))
-
-
-def _name_commit(names: dict[str, str], name: str, commit: Commit) -> Answer:
-    if name in names:
-        raise HubError(409, f"Reference {name} already exists")
-    names[name] = commit.sha
-    return Answer({})
-
-
-@_route("GET", _API + "/tree/(?P<revision>[^/]+)(?:/(?P<path>.+))?")
-def _tree(hub: HubServer, call: Call, revision: str, path: str = "") -> Answer:
-    commit, folder = call.repo.at(revision), f"{path}/" if path else ""
-    entries = [entry for entry in _entries(commit) if entry["path"].startswith(folder)]
-    if path and not entries:
-        raise HubError(404, f"{path} does not exist on {revision}", "EntryNotFound")
-    if call.query.get("recursive") != ["true"]:
-        entries = [entry for entry in entries if "/" not in entry["path"].removeprefix(folder)]
-    return Answer(entries)
-
-
-def _entries(commit: Commit) -> list[dict]:
-    """The files and folders of a commit."""
-    folders = {str(parent) for path in commit.files for parent in PurePosixPath(path).parents} - {"."}
-    entries = [{"type": "directory", "path": folder, "size": 0, "oid": git_hash(folder.encode())} for folder in folders]
-    entries += [file.info(path) for path, file in commit.files.items()]
-    return sorted(entries, key=lambda entry: entry["path"])
-
-
-@_route("POST", _API + "/paths-info/(?P<revision>[^/]+)")
-def _paths_info(hub: HubServer, call: Call, revision: str) -> Answer:
-    paths = [path.rstrip("/") for path in parse_qs(call.body.decode()).get("paths", [])]
-    return Answer([entry for entry in _entries(call.repo.at(revision)) if entry["path"] in paths])
-
-
-@_route("POST", _API + "/preupload/(?P<revision>[^/]+)", writes=True)
-def _preupload(hub: HubServer, call: Call, revision: str) -> Answer:
-    present = call.repo.at(revision).files
-    lines = present[".gitattributes"].content.decode().splitlines() if ".gitattributes" in present else []
-    patterns = [line.split()[0] for line in lines if "filter=lfs" in line]
-    files = []
-    for file in call.json["files"]:
-        name = PurePosixPath(file["path"]).name
-        lfs = file["size"] > LFS_SIZE or any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
-        oid = present[file["path"]].oid if file["path"] in present else None
-        files.append(
-            {"path": file["path"], "uploadMode": "lfs" if lfs else "regular", "shouldIgnore": False, "oid": oid}
-        )
-    return Answer({"files": files})
-
-
-@_route("POST", _GIT + r"\.git/info/lfs/objects/batch", writes=True)
-def _lfs_batch(hub: HubServer, call: Call) -> Answer:
-    verify = f"{hub.endpoint}/{call.repo.prefix}{call.repo.id}.git/info/lfs/verify"
-    objects = [{"oid": wanted["oid"], "size": wanted["size"]} for wanted in call.json["objects"]]
-    for each in objects:
-        if each["oid"] not in hub.objects:  # what is there needs no upload
-            each["actions"] = {"upload": {"href": hub.content_url(each["oid"])}, "verify": {"href": verify}}
-    return Answer({"transfer": "basic", "objects": objects})
-
-
-@_route("POST", _GIT + r"\.git/info/lfs/verify", writes=True)
-def _lfs_verify(hub: HubServer, call: Call) -> Answer:
-    if len(hub.objects.get(call.json["oid"], b"")) != call.json["size"]:
-        raise HubError(404, f"Object {call.json['oid']} was not uploaded")
-    return Answer({})
-
-
-@_route("POST", _API + "/commit/(?P<revision>[^/]+)", writes=True)
-def _commit(hub: HubServer, call: Call, revision: str) -> Answer:
-    repo = call.repo
-    parent = repo.at(revision)
-    if revision not in repo.branches:
-        raise HubError(400, f"{revision} is no branch: it cannot be committed to")
-    header, *operations = ((item["key"], item["value"]) for item in map(json.loads, call.body.splitlines()))
-    if header[1].get("parentCommit", parent.sha) != parent.sha:
-        raise HubError(412, "A commit has happened since. Please refresh and try again.")
-    files = dict(parent.files)
-    for kind, value in operations:
-        path = value["path"]
-        if kind == "file":
-            files[path] = File(base64.b64decode(value["content"]))
-        elif kind == "lfsFile":
-            if value["oid"] not in hub.objects:
-                raise HubError(400, f"{path} points to the LFS object {value['oid']}, which was not uploaded")
-            files[path] = File(hub.objects[value["oid"]], lfs=True)
-        elif kind in ("deletedFile", "deletedFolder"):
-            gone = [name for name in files if name == path or name.startswith(path.rstrip("/") + "/")]
-            if not gone:
-                raise HubError(404, f"A file with this name doesn't exist: {path}", "EntryNotFound")
-            for name in gone:
-                del files[name]
-        else:
-            raise HubError(400, f"{kind} is not part of this Hub")
-        errors, _ = check_card(files[path].content.decode()) if path == "README.md" and path in files else ([], [])
-        if errors:
-            raise HubError(400, f"Invalid metadata in README.md: {errors[0]}")
-    commit = repo.commit(revision, header[1]["summary"], files)
-    return Answer(
-        {
-            "success": True,
-            "commitOid": commit.sha,
-            "commitUrl": f"{hub.endpoint}/{repo.prefix}{repo.id}/commit/{commit.sha}",
-        }
-    )
-
-
-@_route("GET", _GIT + "/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
-def _resolve(hub: HubServer, call: Call, revision: str, path: str) -> Answer:
-    commit = call.repo.at(revision)
-    headers = {"X-Repo-Commit": commit.sha}
-    if path not in commit.files:
-        raise HubError(404, f"{path} does not exist on {revision}", "EntryNotFound", **headers)
-    file = commit.files[path]
-    headers |= {"ETag": f'"{file.oid}"', "Accept-Ranges": "bytes"}
-    if not file.lfs:
-        return Answer(file.content, 200, headers)
-    headers |= {"X-Linked-Size": len(file.content), "X-Linked-ETag": f'"{file.oid}"'}
-    return Answer(b"", 302, {**headers, "Location": hub.content_url(file.oid)})
+    @_route("GET", f"{_GIT}/resolve{_REVISION}{_PATH}")
+    def _resolve(self, request: _Handler, revision: str, path: str) -> Answer:
+        commit = request.repo.at(revision)
+        headers = {"X-Repo-Commit": commit.sha}
+        if path not in commit.files:
+            raise HubError(404, f"{path} does not exist on {revision}", "EntryNotFound", **headers)
+        file = commit.files[path]
+        if not file.lfs:
+            return Answer(file.content, 200, {**headers, "ETag": f'"{file.oid}"', "Accept-Ranges": "bytes"})
+        headers |= {"X-Linked-Size": len(file.content), "X-Linked-ETag": f'"{file.oid}"'}
+        return Answer(b"", 302, {**headers, "Location": self._storage_url(file.oid)})
