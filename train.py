@@ -58,7 +58,16 @@ from transformers.utils import find_adapter_config_file, logging
 from mmre.evaluation import align_noise, drop_pictures, region_count_as_caption, relation_f1
 from mmre.evaluation.publish import publish
 from mmre.modeling import MODELS
-from mmre.processing import NEGATIVE_RELATION, PROCESSORS, PostCollator, load_mnre, make_synthetic_posts
+from mmre.processing import (
+    NEGATIVE_RELATION,
+    PROCESSORS,
+    REGION_COLUMNS,
+    PostCollator,
+    load_hub_posts,
+    load_mnre,
+    make_synthetic_posts,
+)
+from mmre.processing import load_posts as load_post_files
 
 logger = logging.get_logger("mmre.train")
 
@@ -112,12 +121,27 @@ class ModelArguments:
 class DataArguments:
     """Which posts to train and evaluate on."""
 
-    dataset: str = field(default="mnre", metadata={"help": "The data set.", "choices": ["mnre", "synthetic"]})
+    dataset: str = field(
+        default="mnre",
+        metadata={
+            "help": "'mnre', 'synthetic', 'files' (your own, see `train_file`), or a data set in the same schema: its "
+            "name on the Hub or the path of its folder."
+        },
+    )
     data_dir: str | None = field(default=None, metadata={"help": "Folder of the MNRE files."})
-    image_dir: str | None = field(default=None, metadata={"help": "Folder of the pictures, if not below `data_dir`."})
-    regions: str = field(
-        default="released",
-        metadata={"help": "'released' (they leak the label), 'none', or the path of an annotation file."},
+    train_file: str | None = field(default=None, metadata={"help": "CSV or JSON lines to train on, with `files`."})
+    validation_file: str | None = field(default=None, metadata={"help": "The same, to choose the checkpoint by."})
+    test_file: str | None = field(default=None, metadata={"help": "The same, to test on at the end."})
+    image_dir: str | None = field(
+        default=None,
+        metadata={"help": "Folder of the pictures, if not below `data_dir`, or not where the posts' own files are."},
+    )
+    regions: str | None = field(
+        default=None,
+        metadata={
+            "help": "Of MNRE 'released' (the default; they leak the label), 'none', or the path of an annotation "
+            "file. Of posts of your own 'as given' (the default) or 'none'."
+        },
     )
     captions: list[str] | None = field(default=None, metadata={"help": "Caption files, or an annotation file."})
     on_missing_image: str = field(
@@ -141,6 +165,18 @@ class DataArguments:
     def __post_init__(self):
         if self.dataset == "mnre" and self.data_dir is None:
             raise ValueError("`dataset` 'mnre' needs `data_dir`, the folder of the MNRE files.")
+        if self.regions is None:
+            self.regions = {"mnre": "released", "synthetic": "drawn"}.get(self.dataset, "as given")
+        files = [self.train_file, self.validation_file, self.test_file]
+        if self.dataset == "files" and self.train_file is None:
+            raise ValueError("`dataset` 'files' needs `train_file`: its relations are the ones to know.")
+        if self.dataset != "files" and any(files):
+            raise ValueError(f"`train_file` and the others belong to `dataset` 'files', not {self.dataset!r}.")
+        if self.is_own and (self.regions not in ("as given", "none") or self.captions):
+            raise ValueError(
+                f"`dataset` {self.dataset!r} has its regions and captions in its columns: `regions` is 'as given' or "
+                f"'none', not {self.regions!r}, and `captions` is left out."
+            )
         if self.region_count_as_caption and (self.use_images or self.captions):
             raise ValueError(
                 "`region_count_as_caption` takes the place of the rest: set `use_images` false, no `captions`."
@@ -149,6 +185,11 @@ class DataArguments:
             raise ValueError(
                 f"Without pictures (`use_images` false) there is no use for `regions` {self.regions!r}: set 'none'."
             )
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the posts are a user's own."""
+        return self.dataset not in ("mnre", "synthetic")
 
 
 @dataclass
@@ -518,6 +559,22 @@ def load_posts(data_args: DataArguments, args: RelationTrainingArguments) -> dat
     """
     if data_args.dataset == "synthetic":
         posts = make_synthetic_posts(num_train=data_args.num_synthetic_posts)
+    elif data_args.dataset == "files":
+        posts = load_post_files(
+            data_args.train_file,
+            data_args.validation_file,
+            data_args.test_file,
+            image_dir=data_args.image_dir,
+            on_missing_image=data_args.on_missing_image,
+        )
+    elif data_args.is_own:
+        try:
+            posts = load_hub_posts(data_args.dataset)
+        except OSError as error:
+            raise FileNotFoundError(
+                f"{error}. `dataset` is 'mnre', 'synthetic', 'files', a folder, or a name on the Hub, not "
+                f"{data_args.dataset!r}."
+            ) from error
     else:
         posts = load_mnre(
             data_args.data_dir,
@@ -530,7 +587,13 @@ def load_posts(data_args: DataArguments, args: RelationTrainingArguments) -> dat
     used = {"train": args.do_train, "validation": args.do_train or args.do_eval, "test": args.do_predict}
     missing = [split for split in used if used[split] and split not in posts]
     if missing:
-        raise FileNotFoundError(f"{data_args.data_dir} has no text file for: {', '.join(missing)}.")
+        if not data_args.is_own:
+            raise FileNotFoundError(f"{data_args.data_dir} has no text file for: {', '.join(missing)}.")
+        raise FileNotFoundError(
+            f"`dataset` {data_args.dataset!r} has no posts for: {', '.join(missing)}. With 'files', give "
+            f"{', '.join(f'--{split}_file' for split in missing)}. Training needs validation posts, to keep the best "
+            "checkpoint by; a run does without a test by --do_predict false."
+        )
     limits = {
         "train": data_args.max_train_samples,
         "validation": data_args.max_eval_samples,
@@ -540,6 +603,8 @@ def load_posts(data_args: DataArguments, args: RelationTrainingArguments) -> dat
         if not used[split]:
             del posts[split]
             continue
+        if data_args.is_own and data_args.regions == "none":
+            posts[split] = without_regions(posts[split])
         if limits[split] is not None:
             posts[split] = posts[split].select(range(min(limits[split], len(posts[split]))))
         if data_args.align_noise:
@@ -551,6 +616,15 @@ def load_posts(data_args: DataArguments, args: RelationTrainingArguments) -> dat
         # What the Trainer groups posts by.
         posts[split] = posts[split].add_column("length", [len(words) for words in posts[split]["tokens"]])
     return posts
+
+
+def without_regions(posts: datasets.Dataset) -> datasets.Dataset:
+    """The posts with no box."""
+    columns = posts.column_names
+    for name in REGION_COLUMNS:
+        feature = posts.features[name]
+        posts = posts.remove_columns(name).add_column(name, [[]] * len(posts), feature=feature)
+    return posts.select_columns(columns)
 
 
 def build(
@@ -727,12 +801,21 @@ def evaluation(prediction: Any, relations: list[str]) -> dict[str, Any]:
 
 def describe_posts(posts: datasets.DatasetDict, data_args: DataArguments, reads_captions: bool) -> dict[str, Any]:
     """The protocol that a result belongs to: no result is reported without it."""
-    captions = data_args.captions if data_args.dataset == "mnre" else "drawn"
-    captions = captions if reads_captions else None
+    regions, captions = data_args.regions, data_args.captions
+    if data_args.is_own:
+
+        def has(*columns: str) -> bool:
+            return any(any(rows[name]) for rows in posts.values() for name in columns)
+
+        regions, captions = "as given" if has(*REGION_COLUMNS) else "none", "as given" if has("caption") else None
+    elif data_args.dataset == "synthetic":
+        regions = captions = "drawn"
+    if data_args.region_count_as_caption:
+        captions = "number of grounded regions"
     return {
         "dataset": data_args.dataset,
-        "regions": data_args.regions if data_args.dataset == "mnre" else "drawn",
-        "captions": "number of grounded regions" if data_args.region_count_as_caption else captions,
+        "regions": regions,
+        "captions": captions if reads_captions else None,
         "images": "used" if data_args.use_images else "unused",
         "align_noise": data_args.align_noise,
         "samples": {split: len(rows) for split, rows in posts.items()},
@@ -847,6 +930,8 @@ def results_tables(results: dict[str, Any]) -> str:
     ]
     if posts["regions"] == "released":
         lines.append("The released regions give the label away: compare only with results on the same regions.")
+    elif posts["regions"] == "as given":
+        lines.append("Whether the regions were found without a look at the label, the data does not say.")
     splits = [split for split in ("validation", "test") if split in results]
     if splits:
         lines += ["", "| split | samples | accuracy | precision | recall | F1 |", "|---|--:|--:|--:|--:|--:|"]

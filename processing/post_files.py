@@ -369,7 +369,8 @@ def check_post(row: dict, file: str, where: str, problems: Problems, is_csv: boo
     post["relation"] = row.get("relation")
     for column in REGION_COLUMNS:
         boxes, post[column] = row.get(column), []
-        good = boxes is None or check(isinstance(boxes, list), column, boxes, "a list of boxes")
+        good = boxes is None or (isinstance(boxes, list) and all(isinstance(box, list) for box in boxes))
+        check(good, column, boxes, "a list of boxes, each [x_min, y_min, x_max, y_max]")
         for box in boxes if boxes and good else ():
             clipped = clip_box(box) if is_numbers(box, 4) else None
             expected = "[x_min, y_min, x_max, y_max] in fractions of the image, with 0 <= min < max <= 1"

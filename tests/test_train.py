@@ -1,11 +1,13 @@
 """The training command: its configuration files, its optimizer, and what it writes."""
 
+import csv
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import pytest
 import torch
 import yaml
@@ -420,6 +422,96 @@ def test_what_was_set_for_the_scheduler_is_in_the_resolved_configuration(config_
     training = train.resolved_settings(model_args, data_args, args, values)["training"]
     assert training["lr_scheduler_kwargs"] == {"num_cycles": 2}
     assert training["lr_scheduler_type"] == "cosine_with_restarts"
+
+
+@pytest.fixture
+def own_files(tmp_path):
+    """Synthetic posts as a user's own CSV files, with their pictures beside them; the arguments that name them."""
+    arguments = []
+    for split, posts in make_synthetic_posts(16, 6, 5).items():
+        relations = posts.features["relation"].names
+        rows = []
+        for post in posts:
+            lengths = [len(word) + 1 for word in post["tokens"]]
+            post["image"].save(tmp_path / f"{post['id']}.png")
+            row = {"text": " ".join(post["tokens"]), "image": f"{post['id']}.png"}
+            for name in ("head", "tail"):
+                start, end = post[name]["start"], post[name]["end"]
+                row |= {f"{name}_start": sum(lengths[:start]), f"{name}_end": sum(lengths[:end]) - 1}
+            row["relation"] = relations[post["relation"]] if split == "train" else "None"
+            rows.append(row | {"id": post["id"], "grounded_regions": json.dumps(post["grounded_regions"])})
+        with open(tmp_path / f"{split}.csv", "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        arguments += [f"--{split}_file", str(tmp_path / f"{split}.csv")]
+    return ["--dataset", "files", *arguments]
+
+
+def test_posts_of_a_user_in_csv_files_are_trained_on(config_file, own_files, tmp_path):
+    train.main([config_file(num_train_epochs=1), *own_files])
+    result = metrics(tmp_path / "run")
+    assert result["posts"]["dataset"] == "files"
+    assert (result["posts"]["regions"], result["posts"]["captions"]) == ("as given", None)
+    assert result["posts"]["samples"] == {"train": 16, "validation": 6, "test": 5}
+    assert "without a look at the label, the data does not say" in (tmp_path / "run" / "results.md").read_text()
+    posts = make_synthetic_posts(16, 6, 5)
+    names = {posts["train"].features["relation"].names[label] for label in posts["train"]["relation"]} - {"None"}
+    model = AutoModel.from_pretrained(tmp_path / "run")
+    assert model.config.id2label == dict(enumerate(["None", *sorted(names)]))
+    assert [row["id"] for row in predictions(tmp_path / "run")] == posts["test"]["id"]
+    # The words are those that the texts were joined of: so are the inputs.
+    _, data_args, args, _ = train.parse_arguments([config_file(), *own_files])
+    read = train.load_posts(data_args, args)["train"]
+    for name in ("tokens", "head", "tail", "grounded_regions"):
+        assert read[name] == posts["train"][name]
+    _, data_args, args, _ = train.parse_arguments([config_file(), *own_files, "--regions", "none"])
+    read = train.load_posts(data_args, args)
+    assert read["train"]["grounded_regions"] == [[]] * 16
+    assert train.describe_posts(read, data_args)["regions"] == "none"
+
+
+def test_a_bad_file_of_a_user_stops_the_run_with_its_row_and_field(config_file, own_files, tmp_path):
+    lines = (tmp_path / "validation.csv").read_text("utf-8").splitlines()
+    (tmp_path / "validation.csv").write_text("\n".join([lines[0], lines[1].replace(",None,", ",nobody,")]), "utf-8")
+    with pytest.raises(SystemExit, match=r"(?s)1 problem.*validation.csv:2: relation: 'nobody'; expected one of the "):
+        train.main([config_file(), *own_files])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=files"], "needs `train_file`"),
+        (["--train_file=a.csv"], "belong to `dataset` 'files', not 'synthetic'"),
+        (["--dataset=files", "--train_file=a.csv", "--regions=released"], "'as given' or 'none', not 'released'"),
+        (["--dataset=org/posts", "--captions=a.txt"], "captions in its columns"),
+    ],
+)
+def test_arguments_of_posts_of_a_user_must_fit_each_other(config_file, arguments, message):
+    with pytest.raises(SystemExit, match=message):
+        train.parse_arguments([config_file(), *arguments])
+
+
+def test_a_split_that_a_user_does_not_have_is_an_error_that_says_what_to_do(config_file, own_files):
+    _, data_args, args, _ = train.parse_arguments([config_file(), *own_files[:4]])
+    with pytest.raises(FileNotFoundError, match="no posts for: validation, test.*give --validation_file, --test_file"):
+        train.load_posts(data_args, args)
+    _, data_args, args, _ = train.parse_arguments([config_file(), *own_files[:6], "--do_predict=false"])
+    assert list(train.load_posts(data_args, args)) == ["train", "validation"]
+
+
+def test_a_stored_data_set_is_trained_on_by_its_name(config_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    for split, rows in make_synthetic_posts(16, 6, 5).items():
+        rows.to_parquet(tmp_path / "posts" / f"{split}.parquet")
+    path = config_file(num_train_epochs=1)
+    train.main([path, "--dataset", str(tmp_path / "posts"), "--regions", "none"])
+    result = metrics(tmp_path / "run")
+    assert (result["posts"]["regions"], result["posts"]["captions"]) == ("none", "as given")
+    assert result["test"]["samples"] == 5
+    with pytest.raises(SystemExit, match="nobody/nothing.*`dataset` is 'mnre', 'synthetic', 'files', a folder, or"):
+        train.main([path, "--dataset", "nobody/nothing", "--output_dir", str(tmp_path / "other")])
 
 
 def test_early_stopping_stops_early(config_file, tmp_path):
