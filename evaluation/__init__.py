@@ -1,6 +1,15 @@
 """How good, how robust and why: the metric, the protocols and the tools to compare results."""
 
+from .model_card import render_model_card
+from .plots import plot_confusion_matrix, plot_learning_curve
 from .protocols import align_noise
 from .relation_f1 import RelationF1, relation_f1
 
-__all__ = ["RelationF1", "align_noise", "relation_f1"]
+__all__ = [
+    "RelationF1",
+    "align_noise",
+    "plot_confusion_matrix",
+    "plot_learning_curve",
+    "relation_f1",
+    "render_model_card",
+]
