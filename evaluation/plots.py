@@ -32,7 +32,7 @@ def plot_learning_curve(log_history: list[dict[str, float]], path: str | Path) -
     plots = {name: lines for name, lines in curves.items() if any(lines.values())}
     if not plots:
         return None
-    figure = Figure(figsize=(5 * len(plots), 3.6), layout="constrained")
+    figure = Figure(figsize=(5 * len(plots), 3.6), layout="constrained", dpi=DOTS_PER_INCH)
     for axes, (name, lines) in zip(figure.subplots(1, len(plots), squeeze=False)[0], plots.items()):
         for label, points in lines.items():
             if points:
@@ -42,7 +42,7 @@ def plot_learning_curve(log_history: list[dict[str, float]], path: str | Path) -
         axes.grid(alpha=0.3)
         if name == "loss":
             axes.legend()
-    figure.savefig(path, format="png", dpi=DOTS_PER_INCH)
+    figure.savefig(path, format="png")
     return figure
 
 
@@ -68,7 +68,7 @@ def plot_confusion_matrix(
     ids = range(len(relations))
     shares = 100 * confusion_matrix(references, predictions, labels=ids, normalize="true")
     side = INCHES_PER_RELATION * len(relations) + INCHES_FOR_NAMES
-    figure = Figure(figsize=(side, side - 0.8), layout="constrained")
+    figure = Figure(figsize=(side, side - 0.8), layout="constrained", dpi=DOTS_PER_INCH)
     axes = figure.subplots()
     display = ConfusionMatrixDisplay(shares, display_labels=list(relations)).plot(
         ax=axes,
@@ -86,7 +86,7 @@ def plot_confusion_matrix(
     axes.set_yticklabels([f"{name} ({count})" for name, count in zip(relations, counts)])
     axes.set(xlabel="predicted relation", ylabel="true relation (posts)")
     figure.colorbar(display.im_, ax=axes, shrink=0.6, label="% of the row")
-    figure.savefig(path, format="png", dpi=DOTS_PER_INCH)
+    figure.savefig(path, format="png")
     return figure
 
 
