@@ -175,7 +175,7 @@ def test_the_code_of_the_card_runs_where_only_the_folder_is(run, tmp_path):
 def test_the_card_of_tgdi_reads_captions_and_says_what_is_switched_off(tgdi_run, tmp_path, monkeypatch, capsys):
     card = ModelCard.load(tgdi_run / "README.md")
     assert "# TGDI on synthetic posts (drawn regions)" in card.text
-    assert "Trained on synthetic posts, with drawn regions, captions: drawn." in card.text
+    assert "Trained on synthetic posts (drawn regions), captions: drawn." in card.text
     assert "Switched off here: `use_matching_gate`." in card.text
     assert "Yachuan Zhang" in card.text and "Focus \\& Gating" not in card.text
     (tmp_path / "tgdi").symlink_to(tgdi_run)
