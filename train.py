@@ -55,7 +55,15 @@ from transformers import (
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import find_adapter_config_file, logging
 
-from mmre.evaluation import align_noise, drop_pictures, region_count_as_caption, relation_f1
+from mmre.evaluation import (
+    align_noise,
+    drop_pictures,
+    plot_confusion_matrix,
+    plot_learning_curve,
+    region_count_as_caption,
+    relation_f1,
+    render_model_card,
+)
 from mmre.evaluation.publish import publish
 from mmre.modeling import MODELS
 from mmre.processing import (
@@ -266,6 +274,9 @@ class RelationTrainer(Trainer):
                 raise RuntimeError(f"The trainable parameter {name} is not in the optimizer.")
         return optimizer
 
+    def create_model_card(self, *args, **kwargs) -> None:
+        """Write nothing: each `push_to_hub` would put the Trainer's draft in place of our card."""
+
     def _get_train_sampler(self, train_dataset: datasets.Dataset | None = None) -> torch.utils.data.Sampler:
         sampler = super()._get_train_sampler(train_dataset)
         if not isinstance(sampler, LengthGroupedSampler):
@@ -358,6 +369,15 @@ def main(arguments: list[str]) -> None:
             write_predictions(output_dir / "predictions.jsonl", posts["test"], prediction)
         tables = results_tables(results)
         (output_dir / "results.md").write_text(tables, "utf-8")
+        if args.do_predict:
+            predicted = prediction.predictions.argmax(-1)
+            plot_confusion_matrix(prediction.label_ids, predicted, relations, output_dir / "confusion_matrix.png")
+        if args.do_train:
+            plot_learning_curve(trainer.state.log_history, output_dir / "learning_curve.png")
+        # A card is of the model beside it: a checkpoint that is tested into another folder gets none there.
+        tested = model_args.model_name_or_path
+        if args.do_train or (tested and Path(tested).resolve() == output_dir.resolve()):
+            render_model_card(output_dir).save(output_dir / "README.md")
         print(f"\n{tables}\n{what_next(output_dir, model.config.model_type) if args.do_train else ''}")
         if repo_id is not None:
             print(f"Published: {publish_run(output_dir, repo_id, args)}")
@@ -887,6 +907,9 @@ def write_settings(output_dir: Path, settings: dict[str, Any], args: RelationTra
     """Write `resolved_config.yaml`, to be given to this script again, and `environment.json`."""
     output_dir.mkdir(parents=True, exist_ok=True)
     (output_dir / "resolved_config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), "utf-8")
+    model = settings["model"]
+    sources = [model["model_name_or_path"]] if model["model_name_or_path"] else []
+    sources = sources or [model["text_encoder"], model["vision_encoder"]]
     packages = ("mmre", "torch", "transformers", "datasets", "accelerate", "evaluate", "pillow", "numpy", "tokenizers")
     write_json(
         output_dir / "environment.json",
@@ -896,6 +919,8 @@ def write_settings(output_dir: Path, settings: dict[str, Any], args: RelationTra
             "processes": args.world_size,
             "python": platform.python_version(),
             "platform": platform.platform(),
+            # What is no folder came from the Hub: so `from_pretrained` takes a name.
+            "base_models": [name for name in sources if name is not None and not Path(name).is_dir()],
             "packages": {name: metadata.version(name) for name in packages},
         },
     )

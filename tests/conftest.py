@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 from transformers import BertTokenizer, CLIPImageProcessor
 
@@ -18,6 +19,7 @@ from hub_server import HubServer
 from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification
 from mmre.processing import FocalMREProcessor
 
+TINY_TRAINING = Path(__file__).with_name("tiny_training.yaml")
 SHARED_MNRE = Path(__file__).resolve().parents[2] / "shared" / "mnre"
 RELATIONS = ["None", "/per/per/couple", "/per/misc/awarded", "/per/org/member_of"]
 WORDS = "rt @ : # rafael nadal weds mery perello in south wales the a of and new york city"
@@ -30,6 +32,19 @@ def shared_mnre() -> Path:
     if not SHARED_MNRE.is_dir():
         pytest.skip("the MNRE files are not there")
     return SHARED_MNRE
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Path:
+    """The output folder of one tiny training. Tests read it; what changes it needs a copy."""
+    import train
+
+    folder = tmp_path_factory.mktemp("train")
+    config = yaml.safe_load(TINY_TRAINING.read_text("utf-8"))
+    config["training"]["output_dir"] = str(folder / "run")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    train.main([str(folder / "config.yaml")])
+    return folder / "run"
 
 
 @pytest.fixture

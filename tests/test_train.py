@@ -18,44 +18,7 @@ import train
 from mmre.processing import PostCollator, make_synthetic_posts
 
 ROOT = Path(train.__file__).parent
-TINY = {
-    "model": {
-        "new_text_encoder": {
-            "hidden_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "intermediate_size": 16,
-            "max_position_embeddings": 64,
-        },
-        "new_vision_encoder": {
-            "hidden_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "intermediate_size": 16,
-            "image_size": 16,
-            "patch_size": 8,
-        },
-        "num_grounded_regions": 2,
-        "num_detected_regions": 1,
-        "max_length": 64,
-    },
-    "data": {
-        "dataset": "synthetic",
-        "num_synthetic_posts": 48,
-        "max_eval_samples": 16,
-        "max_predict_samples": 24,
-    },
-    "training": {
-        "num_train_epochs": 2,
-        "learning_rate": 1e-3,
-        "per_device_train_batch_size": 8,
-        "per_device_eval_batch_size": 7,
-        "dataloader_pin_memory": False,
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "seed": 3,
-    },
-}
+TINY = yaml.safe_load((ROOT / "tests/tiny_training.yaml").read_text("utf-8"))
 POSTS = {"train": {"tokens": [["a", "text"]]}}
 TOWERS = "data: {dataset: synthetic}\nmodel: {text_encoder: a, vision_encoder: b"
 
@@ -77,17 +40,6 @@ def config_file(tmp_path):
         return str(path)
 
     return write
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """The output folder of one tiny training."""
-    folder = tmp_path_factory.mktemp("train")
-    config = json.loads(json.dumps(TINY))
-    config["training"]["output_dir"] = str(folder / "run")
-    (folder / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
-    train.main([str(folder / "config.yaml")])
-    return folder / "run"
 
 
 def predictions(folder: Path) -> list[dict]:
