@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from transformers import initialization as init
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import ModelOutput, can_return_tuple, is_torchdynamo_exporting
 
 from .configuration_focalmre import FocalMREConfig
 from .modeling_relation_extraction import (
@@ -235,12 +235,12 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
         if not output_fusion:
             # Fusion treats each token on its own and the classifier reads two of them: only these are fused.
             text = gather_tokens(text, entity_positions)  # (B, 2, d)
-        images, exists = self._encode_regions(pixel_values, region_mask, batch_size=len(input_ids))
+        images, exists = self._encode_regions(pixel_values, region_mask, batch_size=input_ids.shape[0])
 
         gates = attentions = None
         if images is None:
             grounded = detected = text
-            weights = text.new_zeros(len(text), self.num_regions)
+            weights = text.new_zeros(text.shape[0], self.num_regions)
         else:
             fused, gates, attentions = self._fuse_regions(text, images)
             counts = exists.any(dim=1, keepdim=True).expand_as(exists) if self._counts_absent_slots else exists
@@ -291,7 +291,7 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
         )
         if existing is None:
             return None, None
-        zero_image_counts = self._counts_absent_slots and not exists.all()
+        zero_image_counts = self._counts_absent_slots and (is_torchdynamo_exporting() or not exists.all())
         if zero_image_counts:
             # The official code encodes a zero image in every absent slot. They are all alike: one is enough.
             existing = torch.cat([existing, torch.zeros_like(existing[:1])])

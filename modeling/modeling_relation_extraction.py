@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers.utils import is_torchdynamo_exporting
 
 from .configuration_relation_extraction import RelationExtractionConfig
 
@@ -97,6 +98,9 @@ class RelationExtractionPreTrainedModel(PreTrainedModel):
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """The images that exist.
 
+        An exported program has no shape that depends on its data, so while a model is exported these are the images of
+        all slots, absent ones as zero images, and what comes of those is left out by the mask alone.
+
         Args:
             pixel_values: (B, slots, 3, H, W), or none.
             mask: (B, slots), true where an image exists; all of them by default.
@@ -104,7 +108,8 @@ class RelationExtractionPreTrainedModel(PreTrainedModel):
             slots: what the slots are, for the error.
 
         Returns:
-            The existing images (N, 3, H, W) and the mask (B, slots); none and none if there is no image at all.
+            The existing images (N, 3, H, W) and the mask (B, slots); none and none if there is no image at all. While
+            exporting, N = B slots, also without any image.
 
         Raises:
             ValueError: if `pixel_values` has another number of slots than the model.
@@ -120,6 +125,10 @@ class RelationExtractionPreTrainedModel(PreTrainedModel):
         if mask is not None and mask.shape != shape:
             raise ValueError(f"The mask of the images must have shape {shape}, but its shape is {tuple(mask.shape)}.")
         exists = pixel_values.new_ones(shape, dtype=torch.bool) if mask is None else mask.bool()
+        if is_torchdynamo_exporting():
+            # Zero, for what stands in absent slots may be anything, and NaN would pass a mask that multiplies.
+            images = torch.where(exists[:, :, None, None, None], pixel_values, 0.0)
+            return images.flatten(0, 1).to(self.vision_model.dtype), exists
         if not exists.any():
             return None, None
         return pixel_values[exists].to(self.vision_model.dtype), exists
@@ -133,7 +142,10 @@ def select_patches(features: torch.Tensor, images: torch.Tensor, patch_size: int
 
 
 def scatter_images(features: torch.Tensor, exists: torch.Tensor) -> torch.Tensor:
-    """(N, ...) of the images that exist, in the order of the mask (B, slots) -> (B, slots, ...), zero elsewhere."""
+    """(N, ...) of the `existing_images`, in the order of the mask (B, slots) -> (B, slots, ...), zero elsewhere."""
+    if is_torchdynamo_exporting():
+        images = features.unflatten(0, exists.shape)
+        return torch.where(exists.view(*exists.shape, *(1,) * (images.dim() - 2)), images, 0.0)
     images = features.new_zeros(*exists.shape, *features.shape[1:])
     images[exists] = features
     return images

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import ModelOutput, can_return_tuple, is_torchdynamo_exporting
 
 from .configuration_tgdi import TGDIConfig
 from .modeling_relation_extraction import (
@@ -131,8 +131,8 @@ class TextModulatedMatchingGate(nn.Module):
         Returns:
             m (B, d), one for posts without an image, and A (B, I, P, T).
         """
-        images = self.image_proj(patches)  # V (B, I, P, d)
-        vision = images.flatten(1, 2)  # (B, I P, d)
+        # Flattened first: in 8 bits, a linear layer takes matrices and batches of them alone.
+        vision = self.image_proj(patches.flatten(1, 2))  # V (B, I P, d)
         scores = _masked_softmax(vision @ text.transpose(1, 2) * self.scale, text_mask)  # (B, I P, T), equation (8)
         context = scores @ text  # C', equation (9)
         compared = torch.cat([vision, context, vision * context], dim=-1)  # (B, I P, 3d)
@@ -140,7 +140,7 @@ class TextModulatedMatchingGate(nn.Module):
         mean = (compared * counts).sum(dim=1) / counts.sum(dim=1).clamp(min=1)
         gate = torch.sigmoid(self.mlp(mean))  # equation (10)
         gate = torch.where(exists.any(dim=1, keepdim=True), gate, torch.ones_like(gate))
-        return gate, scores.unflatten(1, images.shape[1:3])
+        return gate, scores.unflatten(1, patches.shape[1:3])
 
 
 class TGDIPreTrainedModel(RelationExtractionPreTrainedModel):
@@ -246,12 +246,15 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
             torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
         )
         text_mask = attention_mask if text_mask is None else text_mask.bool()
-        text_length = int(text_mask.any(dim=0).nonzero().max()) + 1  # T is the start of T_e
+        # T is the start of T_e; all of it while exporting, for a program has no length that depends on its data.
+        text_length = text_mask.shape[1]
+        if not is_torchdynamo_exporting():
+            text_length = int(text_mask.any(dim=0).nonzero().max()) + 1
         text_ids, text_mask = input_ids[:, :text_length], text_mask[:, :text_length]
         if not self.config.use_caption:
             input_ids, attention_mask = text_ids, text_mask
 
-        levels, exists = self._encode_images(pixel_values, image_mask, batch_size=len(input_ids))
+        levels, exists = self._encode_images(pixel_values, image_mask, batch_size=input_ids.shape[0])
         fused, hierarchy_gates = self._interact_across_modalities(input_ids, attention_mask, levels, exists)  # f1
         gate = scores = None
         result = gather_tokens(fused, entity_positions)
@@ -325,7 +328,7 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
         if not hasattr(self, "matching_gate"):
             return None, None
         if levels is None:
-            return text.new_ones(len(text), text.shape[-1]), None
+            return text.new_ones(text.shape[0], text.shape[-1]), None
         gate, scores = self.matching_gate(scatter_images(levels[-1], exists), exists, text, text_mask)
         return gate, scores * exists[:, :, None, None]
 
