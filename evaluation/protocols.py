@@ -32,7 +32,7 @@ def align_noise(dataset: datasets.Dataset, share: float, seed: int) -> datasets.
     generator = random.Random(seed)
     chosen = generator.sample(range(len(dataset)), round(share * len(dataset)))
     posts_of_picture = defaultdict(list)
-    for index, picture in zip(chosen, _picture_keys(dataset.select(chosen))):
+    for index, picture in zip(chosen, picture_keys(dataset.select(chosen))):
         posts_of_picture[picture].append(index)
     groups = list(posts_of_picture.values())
     generator.shuffle(groups)
@@ -84,7 +84,7 @@ def _replace_columns(dataset: datasets.Dataset, columns: dict[str, list]) -> dat
     return datasets.concatenate_datasets([kept, replaced], axis=1).select_columns(dataset.column_names)
 
 
-def _picture_keys(dataset: datasets.Dataset) -> list:
+def picture_keys(dataset: datasets.Dataset) -> list:
     """What tells one picture from another, without decoding any."""
     pictures = dataset.select_columns(["image"]).cast_column("image", datasets.Image(decode=False))["image"]
     return [
