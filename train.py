@@ -52,7 +52,15 @@ from transformers import (
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import logging
 
-from mmre.evaluation import align_noise, drop_pictures, region_count_as_caption, relation_f1
+from mmre.evaluation import (
+    align_noise,
+    aug_noise,
+    drop_pictures,
+    region_count_as_caption,
+    relation_f1,
+    sample_per_relation,
+    sample_share,
+)
 from mmre.modeling import MODELS
 from mmre.processing import NEGATIVE_RELATION, PROCESSORS, PostCollator, load_mnre, make_synthetic_posts
 
@@ -121,6 +129,13 @@ class DataArguments:
     align_noise: float = field(
         default=0.0, metadata={"help": "Share of the posts of every split that swap pictures; 1 shuffles all."}
     )
+    aug_noise: float = field(
+        default=0.0, metadata={"help": "Share of all regions of every split that are replaced or deleted."}
+    )
+    train_share: float = field(default=1.0, metadata={"help": "Share of the training posts to draw."})
+    samples_per_relation: int | None = field(
+        default=None, metadata={"help": "Training posts to draw of each relation; all, if it has fewer."}
+    )
     max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first training posts."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first validation posts."})
     max_predict_samples: int | None = field(default=None, metadata={"help": "Use only the first test posts."})
@@ -128,6 +143,8 @@ class DataArguments:
     def __post_init__(self):
         if self.dataset == "mnre" and self.data_dir is None:
             raise ValueError("`dataset` 'mnre' needs `data_dir`, the folder of the MNRE files.")
+        if self.train_share != 1 and self.samples_per_relation is not None:
+            raise ValueError("`train_share` and `samples_per_relation` are two ways to draw posts: set one.")
         if self.region_count_as_caption and (self.use_images or self.captions):
             raise ValueError(
                 "`region_count_as_caption` takes the place of the rest: set `use_images` false, no `captions`."
@@ -263,6 +280,8 @@ def main(arguments: list[str]) -> None:
     if PartialState().is_main_process:
         shutil.rmtree(output_dir / "new_encoders", ignore_errors=True)
         write_settings(output_dir, settings, args)
+        if args.do_train and (data_args.train_share != 1 or data_args.samples_per_relation is not None):
+            write_json(output_dir / "train_posts.json", {"ids": list(posts["train"]["id"])})
 
     takes_captions = "caption" in inspect.signature(processor.__call__).parameters
     if takes_captions and not any(caption for rows in posts.values() for caption in rows["caption"]):
@@ -467,8 +486,14 @@ def load_posts(data_args: DataArguments, args: RelationTrainingArguments) -> dat
             continue
         if limits[split] is not None:
             posts[split] = posts[split].select(range(min(limits[split], len(posts[split]))))
+        if split == "train" and data_args.train_share != 1:
+            posts[split] = sample_share(posts[split], data_args.train_share, args.seed)
+        if split == "train" and data_args.samples_per_relation is not None:
+            posts[split] = sample_per_relation(posts[split], data_args.samples_per_relation, args.seed)
         if data_args.align_noise:
             posts[split] = align_noise(posts[split], data_args.align_noise, args.seed)
+        if data_args.aug_noise:
+            posts[split] = aug_noise(posts[split], data_args.aug_noise, args.seed)
         if data_args.region_count_as_caption:
             posts[split] = region_count_as_caption(posts[split])
         elif not data_args.use_images:
@@ -595,6 +620,9 @@ def describe_posts(posts: datasets.DatasetDict, data_args: DataArguments) -> dic
         "captions": "number of grounded regions" if data_args.region_count_as_caption else captions,
         "images": "used" if data_args.use_images else "unused",
         "align_noise": data_args.align_noise,
+        "aug_noise": data_args.aug_noise,
+        "train_share": data_args.train_share,
+        "samples_per_relation": data_args.samples_per_relation,
         "samples": {split: len(rows) for split, rows in posts.items()},
         "samples_without_image": {
             split: sum(image is None for image in rows.cast_column("image", datasets.Image(decode=False))["image"])
@@ -702,9 +730,16 @@ def results_tables(results: dict[str, Any]) -> str:
     posts = results["posts"]
     lines = [
         f"Data set {posts['dataset']}, regions: {posts['regions']}, captions: {posts['captions'] or 'none'}, "
-        f"images: {posts['images']}, "
         f"share of shuffled pictures: {posts['align_noise']:g}."
     ]
+    if posts["images"] == "unused":
+        lines.append("No picture was used.")
+    if posts["aug_noise"]:
+        lines.append(f"Share of regions replaced or deleted: {posts['aug_noise']:g}.")
+    if posts["train_share"] != 1:
+        lines.append(f"Share of the training posts: {posts['train_share']:g}.")
+    if posts["samples_per_relation"] is not None:
+        lines.append(f"Training posts of each relation: at most {posts['samples_per_relation']}.")
     if posts["regions"] == "released":
         lines.append("The released regions give the label away: compare only with results on the same regions.")
     splits = [split for split in ("validation", "test") if split in results]

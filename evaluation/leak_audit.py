@@ -25,7 +25,8 @@ from .protocols import picture_keys
 from .relation_f1 import relation_f1
 
 SOURCES = ("regions", "pictures", "captions", "texts")
-# Chance reaches 0.02 (README); the released regions of MNRE reach 0.98.
+# On MNRE with shuffled relations and on synthetic posts, five seeds each, no value is above 0.012; the smallest leak of
+# MNRE has 0.33, the released regions have 0.98.
 THRESHOLD = 0.1
 BINS = 10
 TREE_DEPTH = 3  # at most eight intervals of one feature: a rule that one can read
