@@ -57,12 +57,15 @@ from transformers.utils import find_adapter_config_file, logging
 
 from mmre.evaluation import (
     align_noise,
+    aug_noise,
     drop_pictures,
     plot_confusion_matrix,
     plot_learning_curve,
     region_count_as_caption,
     relation_f1,
     render_model_card,
+    sample_per_relation,
+    sample_share,
 )
 from mmre.evaluation.publish import publish
 from mmre.modeling import MODELS
@@ -166,6 +169,13 @@ class DataArguments:
     align_noise: float = field(
         default=0.0, metadata={"help": "Share of the posts of every split that swap pictures; 1 shuffles all."}
     )
+    aug_noise: float = field(
+        default=0.0, metadata={"help": "Share of all regions of every split that are replaced or deleted."}
+    )
+    train_share: float = field(default=1.0, metadata={"help": "Share of the training posts to draw."})
+    samples_per_relation: int | None = field(
+        default=None, metadata={"help": "Training posts to draw of each relation; all, if it has fewer."}
+    )
     max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first training posts."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first validation posts."})
     max_predict_samples: int | None = field(default=None, metadata={"help": "Use only the first test posts."})
@@ -185,6 +195,8 @@ class DataArguments:
                 f"`dataset` {self.dataset!r} has its regions and captions in its columns: `regions` is 'as given' or "
                 f"'none', not {self.regions!r}, and `captions` is left out."
             )
+        if self.train_share != 1 and self.samples_per_relation is not None:
+            raise ValueError("`train_share` and `samples_per_relation` are two ways to draw posts: set one.")
         if self.region_count_as_caption and (self.use_images or self.captions):
             raise ValueError(
                 "`region_count_as_caption` takes the place of the rest: set `use_images` false, no `captions`."
@@ -333,6 +345,8 @@ def main(arguments: list[str]) -> None:
     if is_main:
         shutil.rmtree(output_dir / "new_encoders", ignore_errors=True)
         write_settings(output_dir, settings, args)
+        if args.do_train and (data_args.train_share != 1 or data_args.samples_per_relation is not None):
+            write_json(output_dir / "train_posts.json", {"ids": list(posts["train"]["id"])})
 
     reads_captions = "caption" in inspect.signature(processor.__call__).parameters and getattr(
         model.config, "use_caption", True
@@ -627,8 +641,14 @@ def load_posts(data_args: DataArguments, args: RelationTrainingArguments) -> dat
             posts[split] = without_regions(posts[split])
         if limits[split] is not None:
             posts[split] = posts[split].select(range(min(limits[split], len(posts[split]))))
+        if split == "train" and data_args.train_share != 1:
+            posts[split] = sample_share(posts[split], data_args.train_share, args.seed)
+        if split == "train" and data_args.samples_per_relation is not None:
+            posts[split] = sample_per_relation(posts[split], data_args.samples_per_relation, args.seed)
         if data_args.align_noise:
             posts[split] = align_noise(posts[split], data_args.align_noise, args.seed)
+        if data_args.aug_noise:
+            posts[split] = aug_noise(posts[split], data_args.aug_noise, args.seed)
         if data_args.region_count_as_caption:
             posts[split] = region_count_as_caption(posts[split])
         elif not data_args.use_images:
@@ -838,6 +858,9 @@ def describe_posts(posts: datasets.DatasetDict, data_args: DataArguments, reads_
         "captions": captions if reads_captions else None,
         "images": "used" if data_args.use_images else "unused",
         "align_noise": data_args.align_noise,
+        "aug_noise": data_args.aug_noise,
+        "train_share": data_args.train_share,
+        "samples_per_relation": data_args.samples_per_relation,
         "samples": {split: len(rows) for split, rows in posts.items()},
         "samples_without_image": {
             split: sum(image is None for image in rows.cast_column("image", datasets.Image(decode=False))["image"])
@@ -950,9 +973,16 @@ def results_tables(results: dict[str, Any]) -> str:
     posts = results["posts"]
     lines = [
         f"Data set {posts['dataset']}, regions: {posts['regions']}, captions: {posts['captions'] or 'none'}, "
-        f"images: {posts['images']}, "
         f"share of shuffled pictures: {posts['align_noise']:g}."
     ]
+    if posts["images"] == "unused":
+        lines.append("No picture was used.")
+    if posts["aug_noise"]:
+        lines.append(f"Share of regions replaced or deleted: {posts['aug_noise']:g}.")
+    if posts["train_share"] != 1:
+        lines.append(f"Share of the training posts: {posts['train_share']:g}.")
+    if posts["samples_per_relation"] is not None:
+        lines.append(f"Training posts of each relation: at most {posts['samples_per_relation']}.")
     if posts["regions"] == "released":
         lines.append("The released regions give the label away: compare only with results on the same regions.")
     elif posts["regions"] == "as given":

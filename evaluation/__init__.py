@@ -2,16 +2,26 @@
 
 from .model_card import render_model_card
 from .plots import plot_confusion_matrix, plot_learning_curve
-from .protocols import align_noise, drop_pictures, region_count_as_caption
+from .protocols import (
+    align_noise,
+    aug_noise,
+    drop_pictures,
+    region_count_as_caption,
+    sample_per_relation,
+    sample_share,
+)
 from .relation_f1 import RelationF1, relation_f1
 
 __all__ = [
     "RelationF1",
     "align_noise",
+    "aug_noise",
     "drop_pictures",
     "plot_confusion_matrix",
     "plot_learning_curve",
     "region_count_as_caption",
     "relation_f1",
     "render_model_card",
+    "sample_per_relation",
+    "sample_share",
 ]
