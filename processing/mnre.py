@@ -19,8 +19,9 @@ import torch
 from PIL import Image
 from transformers.utils import logging
 
+from .annotation_file import ANNOTATION_VERSION, HEADER_KEY, read_annotation_header, read_annotation_rows
 from .focal_augmentation import clip_box
-from .posts import NEGATIVE_RELATION, post_features
+from .posts import NEGATIVE_RELATION, REGION_COLUMNS, post_features
 
 logger = logging.get_logger(__name__)
 
@@ -64,8 +65,6 @@ GROUNDED_NAME = re.compile(r"(\d+)_pred_yolo_crop_(\d+)\.\w+")  # the line of th
 DETECTED_NAME = re.compile(r"(.+)_crop_(\d+)\.\w+")  # the name of the image, a running number
 IMAGE_FOLDER = "img_org"
 
-ANNOTATION_VERSION = 1
-REGION_COLUMNS = ("grounded_regions", "detected_regions")
 NAMES_IN_REPORT = 10
 LEAK = (
     "The released regions of MNRE give the label away: the grounding queries held the entity types of the gold "
@@ -134,7 +133,7 @@ def load_mnre(
     columns_of = defaultdict(list)  # annotation file -> what is taken from it
     if regions not in ("none", "released"):
         columns_of[Path(regions)] += REGION_COLUMNS
-    if len(captions) == 1 and is_annotation(captions[0]):
+    if len(captions) == 1 and read_annotation_header(captions[0]):
         columns_of[Path(captions[0])] += ["caption"]
     elif captions:
         add_captions(posts, captions, problems)
@@ -429,39 +428,24 @@ def some(items: Iterable[str]) -> str:
     return ", ".join(items[:NAMES_IN_REPORT]) + (f" and {more} more" if more > 0 else "")
 
 
-def read_json(raw: bytes) -> Any:
-    try:
-        return json.loads(raw.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        return None
-
-
-def is_annotation(path: str | os.PathLike) -> bool:
-    with open(path, "rb") as file:
-        header = read_json(file.readline())
-    return isinstance(header, dict) and "mmre_annotation" in header
-
-
 def add_annotation(posts: dict[str, dict[int, dict]], path: Path, columns: list[str], problems: list[str]) -> None:
     """Take columns of the posts from an annotation file of this project."""
-    if not is_annotation(path):
-        raise ValueError(f'{path} is no annotation file: expected {{"mmre_annotation": {ANNOTATION_VERSION}}} first')
-    lines = path.read_bytes().split(b"\n")
-    version = read_json(lines[0])["mmre_annotation"]
+    header = read_annotation_header(path)
+    if header is None:
+        raise ValueError(f'{path} is no annotation file: expected {{"{HEADER_KEY}": {ANNOTATION_VERSION}}} first')
+    version = header[HEADER_KEY]
     if version != ANNOTATION_VERSION:
         raise ValueError(f"{path} is an annotation file of version {version!r}; expected {ANNOTATION_VERSION}")
 
     rows = {}
-    for number, raw in enumerate(lines[1:], start=2):
-        row = read_json(raw)
+    for where, row in read_annotation_rows(path):
         if isinstance(row, dict) and isinstance(row.get("id"), str):
-            check_annotation(row, f"{path}:{number}", problems)
+            check_annotation(row, where, problems)
             if row["id"] in rows:
-                problems.append(f"{path}:{number}: id: {show(row['id'])} again; expected each id once")
+                problems.append(f"{where}: id: {show(row['id'])} again; expected each id once")
             rows[row["id"]] = row
-        elif raw.strip():
-            found = short.repr(raw.decode(errors="replace"))
-            problems.append(f"{path}:{number}: line: {found}; expected a JSON object with an id")
+        else:
+            problems.append(f"{where}: line: {show(row)}; expected a JSON object with an id")
     if not any(column in row for row in rows.values() for column in columns):
         problems.append(f"{path}: content: no {' or '.join(columns)} on any line; expected what is asked for")
 
@@ -471,6 +455,9 @@ def add_annotation(posts: dict[str, dict[int, dict]], path: Path, columns: list[
         problems.append(f"{path}: id: {len(missing)} of {len(by_id)} posts missing: {some(missing)}; expected all")
     if stray:
         problems.append(f"{path}: id: {len(stray)} of {len(rows)} without a post: {some(stray)}; expected none")
+    failed = [f"{key} ({row['error']})" for key, row in rows.items() if row.get("error")]
+    if failed:
+        logger.warning(f"{path}: the pictures of {len(failed)} of {len(rows)} posts were not readable: {some(failed)}")
     for key in by_id.keys() & rows.keys():
         by_id[key] |= {column: rows[key][column] for column in columns if column in rows[key]}
 

@@ -9,7 +9,8 @@ import datasets
 NEGATIVE_RELATION = "None"
 
 # What says something of the picture beside the picture.
-PICTURE_COLUMNS = ("grounded_regions", "detected_regions", "caption")
+REGION_COLUMNS = ("grounded_regions", "detected_regions")
+PICTURE_COLUMNS = (*REGION_COLUMNS, "caption")
 
 
 def post_features(relations: list[str]) -> datasets.Features:
