@@ -15,8 +15,9 @@ import datasets
 import torch
 from transformers.utils import logging
 
+from .annotation_file import ANNOTATION_VERSION, HEADER_KEY, read_annotation_header, read_annotation_rows
 from .focal_augmentation import clip_box
-from .post_checks import check_images, is_numbers, read_json, short, show, some
+from .post_checks import check_images, is_numbers, short, show, some
 from .posts import NEGATIVE_RELATION, REGION_COLUMNS, post_features
 
 logger = logging.get_logger(__name__)
@@ -61,7 +62,6 @@ GROUNDED_NAME = re.compile(r"(\d+)_pred_yolo_crop_(\d+)\.\w+")  # the line of th
 DETECTED_NAME = re.compile(r"(.+)_crop_(\d+)\.\w+")  # the name of the image, a running number
 IMAGE_FOLDER = "img_org"
 
-ANNOTATION_VERSION = 1
 LINES_IN_REPORT = 100
 LEAK = (
     "The released regions of MNRE give the label away: the grounding queries held the entity types of the gold "
@@ -115,7 +115,7 @@ def load_mnre(
     if captions is None or isinstance(captions, (str, os.PathLike)):
         captions = [] if captions is None else [captions]
     captions = list(captions)
-    annotations = [path for path in captions if is_annotation(path)]
+    annotations = [path for path in captions if read_annotation_header(path)]
     if annotations and len(captions) > 1:
         raise ValueError(f"captions: {annotations[0]} is an annotation file, which holds all captions: give it alone")
 
@@ -417,32 +417,24 @@ def add_captions(posts: dict[str, dict[int, dict]], paths: list[str | os.PathLik
         problems.append(f"captions: {len(missing)} image(s) without one: {some(missing)}; expected one for each image")
 
 
-def is_annotation(path: str | os.PathLike) -> bool:
-    with open(path, "rb") as file:
-        header = read_json(file.readline())
-    return isinstance(header, dict) and "mmre_annotation" in header
-
-
 def add_annotation(posts: dict[str, dict[int, dict]], path: Path, columns: list[str], problems: list[str]) -> None:
     """Take columns of the posts from an annotation file of this project."""
-    if not is_annotation(path):
-        raise ValueError(f'{path} is no annotation file: expected {{"mmre_annotation": {ANNOTATION_VERSION}}} first')
-    lines = path.read_bytes().split(b"\n")
-    version = read_json(lines[0])["mmre_annotation"]
+    header = read_annotation_header(path)
+    if header is None:
+        raise ValueError(f'{path} is no annotation file: expected {{"{HEADER_KEY}": {ANNOTATION_VERSION}}} first')
+    version = header[HEADER_KEY]
     if version != ANNOTATION_VERSION:
         raise ValueError(f"{path} is an annotation file of version {version!r}; expected {ANNOTATION_VERSION}")
 
     rows = {}
-    for number, raw in enumerate(lines[1:], start=2):
-        row = read_json(raw)
+    for where, row in read_annotation_rows(path):
         if isinstance(row, dict) and isinstance(row.get("id"), str):
-            check_annotation(row, f"{path}:{number}", problems)
+            check_annotation(row, where, problems)
             if row["id"] in rows:
-                problems.append(f"{path}:{number}: id: {show(row['id'])} again; expected each id once")
+                problems.append(f"{where}: id: {show(row['id'])} again; expected each id once")
             rows[row["id"]] = row
-        elif raw.strip():
-            found = short.repr(raw.decode(errors="replace"))
-            problems.append(f"{path}:{number}: line: {found}; expected a JSON object with an id")
+        else:
+            problems.append(f"{where}: line: {show(row)}; expected a JSON object with an id")
     if not any(column in row for row in rows.values() for column in columns):
         problems.append(f"{path}: content: no {' or '.join(columns)} on any line; expected what is asked for")
 
@@ -452,6 +444,9 @@ def add_annotation(posts: dict[str, dict[int, dict]], path: Path, columns: list[
         problems.append(f"{path}: id: {len(missing)} of {len(by_id)} posts missing: {some(missing)}; expected all")
     if stray:
         problems.append(f"{path}: id: {len(stray)} of {len(rows)} without a post: {some(stray)}; expected none")
+    failed = [f"{key} ({row['error']})" for key, row in rows.items() if row.get("error")]
+    if failed:
+        logger.warning(f"{path}: the pictures of {len(failed)} of {len(rows)} posts were not readable: {some(failed)}")
     for key in by_id.keys() & rows.keys():
         by_id[key] |= {column: rows[key][column] for column in columns if column in rows[key]}
 

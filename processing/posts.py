@@ -8,8 +8,8 @@ import datasets
 
 NEGATIVE_RELATION = "None"
 
-REGION_COLUMNS = ("grounded_regions", "detected_regions")
 # What says something of the picture beside the picture.
+REGION_COLUMNS = ("grounded_regions", "detected_regions")
 PICTURE_COLUMNS = (*REGION_COLUMNS, "caption")
 
 

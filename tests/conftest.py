@@ -13,7 +13,29 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from transformers import BertTokenizer, CLIPImageProcessor
+from transformers import (
+    BertConfig,
+    BertTokenizer,
+    Blip2Config,
+    Blip2ForConditionalGeneration,
+    Blip2Processor,
+    CLIPImageProcessor,
+    GroundingDinoConfig,
+    GroundingDinoForObjectDetection,
+    GroundingDinoProcessor,
+    OPTConfig,
+    Owlv2Config,
+    Owlv2ForObjectDetection,
+    Owlv2Processor,
+    RTDetrV2Config,
+    RTDetrV2ForObjectDetection,
+    SwinConfig,
+)
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
+from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
+from transformers.models.rt_detr.configuration_rt_detr_resnet import RTDetrResNetConfig
+from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 
 from hub_server import HubServer
 from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification
@@ -47,25 +69,25 @@ def run(tmp_path_factory) -> Path:
     return folder / "run"
 
 
+def _make_tokenizer(**arguments) -> BertTokenizer:
+    characters = [chr(code) for code in range(33, 127)]
+    tokens = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *WORDS.split(),
+        *characters,
+        *("##" + c for c in characters),
+    ]
+    return BertTokenizer(vocab={token: index for index, token in enumerate(dict.fromkeys(tokens))}, **arguments)
+
+
 @pytest.fixture
 def make_tokenizer():
     """A BERT tokenizer that knows a few words and all ASCII characters."""
-
-    def make() -> BertTokenizer:
-        characters = [chr(code) for code in range(33, 127)]
-        tokens = [
-            "[PAD]",
-            "[UNK]",
-            "[CLS]",
-            "[SEP]",
-            "[MASK]",
-            *WORDS.split(),
-            *characters,
-            *("##" + c for c in characters),
-        ]
-        return BertTokenizer(vocab={token: index for index, token in enumerate(dict.fromkeys(tokens))})
-
-    return make
+    return _make_tokenizer
 
 
 @pytest.fixture
@@ -160,3 +182,91 @@ def run_client(hub, tmp_path_factory):
         return done.stdout
 
     return run
+
+
+def picture_models(tmp_path_factory) -> dict[str, str]:
+    """Folders of random models, by what they do: "grounding" (Grounding DINO), "owl" (grounding too), "detection"
+    (RT-DETR v2) and "captions" (BLIP-2)."""
+    folder = tmp_path_factory.mktemp("picture_models")
+    attention = {"num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+
+    def save(name: str, model, processor) -> None:
+        model.save_pretrained(folder / name)
+        processor.save_pretrained(folder / name)
+
+    torch.manual_seed(0)
+    tokenizer = _make_tokenizer(model_max_length=64)
+    transformer = {
+        **{"d_model": 32, "encoder_layers": 1, "decoder_layers": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16},
+        **{"encoder_attention_heads": 2, "decoder_attention_heads": 2, "num_queries": 9},
+    }
+    grounding = GroundingDinoConfig(
+        backbone_config=SwinConfig(
+            image_size=64,
+            embed_dim=8,
+            depths=[1] * 4,
+            num_heads=[1] * 4,
+            window_size=2,
+            out_features=["stage2", "stage3", "stage4"],
+        ),
+        text_config=BertConfig(vocab_size=len(tokenizer), **attention),
+        max_text_len=64,
+        **transformer,
+    )
+    image_processor = GroundingDinoImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 96})
+    processor = GroundingDinoProcessor(image_processor, tokenizer)
+    save("grounding", GroundingDinoForObjectDetection(grounding), processor)
+
+    text_config = {**attention, "vocab_size": len(tokenizer), "max_position_embeddings": 16}
+    text_config |= {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0}
+    owl = Owlv2Config(
+        text_config=text_config, vision_config={**attention, "image_size": 64, "patch_size": 16}, projection_dim=16
+    )
+    tokenizer = _make_tokenizer(model_max_length=16)
+    processor = Owlv2Processor(Owlv2ImageProcessorPil(size={"height": 64, "width": 64}), tokenizer)
+    save("owl", Owlv2ForObjectDetection(owl), processor)
+
+    backbone = RTDetrResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[8] * 4,
+        depths=[1] * 4,
+        layer_type="basic",
+        out_features=["stage2", "stage3", "stage4"],
+    )
+    detection = RTDetrV2Config(
+        backbone_config=backbone,
+        encoder_in_channels=[8] * 3,
+        encoder_hidden_dim=32,
+        decoder_in_channels=[32] * 3,
+        num_labels=3,
+        **transformer,
+    )
+    image_processor = RTDetrImageProcessorPil(size={"height": 64, "width": 64})
+    save("detection", RTDetrV2ForObjectDetection(detection), image_processor)
+
+    tokenizer = _make_tokenizer()
+    processor = Blip2Processor(BlipImageProcessorPil(size={"height": 32, "width": 32}), tokenizer, num_query_tokens=2)
+    language_model = OPTConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        ffn_dim=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        word_embed_proj_dim=16,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+        init_std=1.0,
+    )
+    captions = Blip2Config(
+        vision_config={**attention, "image_size": 32, "patch_size": 16},
+        qformer_config={**attention, "vocab_size": len(tokenizer)},
+        text_config=language_model.to_dict(),
+        num_query_tokens=2,
+        image_text_hidden_size=16,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        initializer_range=1.0,
+    )
+    save("captions", Blip2ForConditionalGeneration(captions), processor)
+    return {name: str(folder / name) for name in ("grounding", "owl", "detection", "captions")}
