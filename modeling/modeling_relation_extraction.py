@@ -112,9 +112,12 @@ class RelationExtractionPreTrainedModel(PreTrainedModel):
             exporting, N = B slots, also without any image.
 
         Raises:
-            ValueError: if `pixel_values` has another number of slots than the model.
+            ValueError: if `pixel_values` has another number of slots than the model, or is not there though the mask
+                says that there are images.
         """
         if pixel_values is None:
+            if mask is not None and not is_torchdynamo_exporting() and mask.any():
+                raise ValueError("The mask of the images says that there are some, but `pixel_values` is None.")
             return None, None
         if pixel_values.shape[:2] != shape:
             raise ValueError(
@@ -135,9 +138,18 @@ class RelationExtractionPreTrainedModel(PreTrainedModel):
 
 
 def select_patches(features: torch.Tensor, images: torch.Tensor, patch_size: int | list[int]) -> torch.Tensor:
-    """(N, special tokens + P, d_v) -> (N, P, d_v): without the class token and registers before the patches."""
+    """(N, special tokens + P, d_v) -> (N, P, d_v): without the class token and registers before the patches.
+
+    Raises:
+        ValueError: if the vision encoder did not give a row of patches for each image.
+    """
     height, width = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
     num_patches = (images.shape[-2] // height) * (images.shape[-1] // width)
+    if features.dim() != 3 or features.shape[0] != images.shape[0] or features.shape[1] < num_patches:
+        raise ValueError(
+            f"The vision encoder must be ViT-like: for {images.shape[0]} images it should give features of shape "
+            f"({images.shape[0]}, {num_patches} patches or more, width), but it gave {tuple(features.shape)}."
+        )
     return features[:, -num_patches:]
 
 

@@ -202,6 +202,14 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
             attn_implementation = {**attn_implementation, "text_config": text}
         super().set_attn_implementation(attn_implementation, *args, **kwargs)
 
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None, **kwargs) -> None:
+        """Turn gradient checkpointing on; not the reentrant kind, through which no prefix can learn."""
+        if (gradient_checkpointing_kwargs or {}).get("use_reentrant"):
+            raise ValueError(
+                f"{type(self).__name__} cannot learn with reentrant checkpointing: set `use_reentrant=False`."
+            )
+        super().gradient_checkpointing_enable(gradient_checkpointing_kwargs, **kwargs)
+
     @can_return_tuple
     def forward(
         self,
@@ -239,7 +247,7 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
             [`TGDIOutput`], or a tuple with `return_dict=False`.
 
         Raises:
-            ValueError: if `pixel_values` has another number of slots than the model.
+            ValueError: if `pixel_values` has another number of slots than the model, or a mask another shape.
             RuntimeError: if the text encoder's attention was changed so that it does not read the prefix.
         """
         attention_mask = (
@@ -249,6 +257,11 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
         # T is the start of T_e; all of it while exporting, for a program has no length that depends on its data.
         text_length = text_mask.shape[1]
         if not is_torchdynamo_exporting():
+            if text_mask.shape != input_ids.shape or not text_mask.any(dim=1).all():
+                raise ValueError(
+                    f"`text_mask` must have the shape of `input_ids`, {tuple(input_ids.shape)}, and be true on each "
+                    f"post's text; its shape is {tuple(text_mask.shape)}."
+                )
             text_length = int(text_mask.any(dim=0).nonzero().max()) + 1
         text_ids, text_mask = input_ids[:, :text_length], text_mask[:, :text_length]
         if not self.config.use_caption:

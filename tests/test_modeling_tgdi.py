@@ -1729,3 +1729,49 @@ def test_every_value_survives_saving_and_loading_through_auto_config(tmp_path, k
 def test_a_value_that_cannot_be_right_is_refused_by_name(values, message):
     with pytest.raises(StrictDataclassError, match=message):
         TGDIConfig(**values)
+
+
+def test_a_vision_encoder_that_packs_all_images_into_one_row_is_named():
+    vision = {"model_type": "pixtral", "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
+    model = make_model(vision_config=vision | {"intermediate_size": 32, "image_size": 32, "patch_size": 8, "head_dim": 6})
+    with pytest.raises(ValueError, match="must be ViT-like: for [0-9]+ images it should give features of shape"):
+        model(**make_batch(model.config))
+
+
+def test_reentrant_checkpointing_is_refused():
+    with pytest.raises(ValueError, match="set `use_reentrant=False`"):
+        make_model().gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+
+
+def test_a_mask_of_images_without_images_is_refused():
+    model = make_model()
+    batch = make_batch(model.config)
+    with pytest.raises(ValueError, match="`pixel_values` is None"):
+        model(**without(batch, "pixel_values"))
+    model(**without(batch, "pixel_values") | {"image_mask": torch.zeros_like(batch["image_mask"])})
+
+
+@pytest.mark.parametrize("change", [lambda mask: mask & False, lambda mask: mask[0], lambda mask: mask[:, :-1]])
+def test_a_text_mask_that_cannot_be_right_is_refused(change):
+    model = make_model()
+    batch = make_batch(model.config)
+    with pytest.raises(ValueError, match="`text_mask` must have the shape of `input_ids`"):
+        model(**batch | {"text_mask": change(batch["text_mask"])})
+
+
+def test_bf16_inference_is_close_to_float32():
+    model = make_model()
+    batch = make_batch(model.config)
+    with torch.no_grad():
+        expected = model(**batch).logits
+        logits = model.to(torch.bfloat16)(**batch).logits.float()
+    assert (logits - expected).norm() < 0.05 * expected.norm()
+
+
+def test_a_frozen_encoder_stays_in_evaluation_mode():
+    model = make_model(toi_encoder="separate")
+    for encoder in model.encoders("text"):
+        encoder.requires_grad_(False)
+    model.train()
+    assert model.training and model.vision_model.training and model.dropout.training
+    assert not any(module.training for encoder in (model.text_model, model.toi_model) for module in encoder.modules())
