@@ -110,7 +110,8 @@ def audit(
         row = {"source": source, "feature": feature}
         for name, (ids, names) in questions.items():
             row[name] = ask_table(keys["train"], keys["test"], ids["train"], ids["test"], names)
-        row["shared"] = sum(key in set(keys["train"]) for key in keys["test"] if key is not None)
+        of_train = set(keys["train"]) - {None}
+        row["shared"] = sum(key in of_train for key in keys["test"])
         features.append(row)
     for row in features:
         values = [row[name][value] for name in questions for value in ("mutual_information", "gain")]
@@ -149,12 +150,12 @@ class Columns:
     """The columns of a split that features are made of, read once."""
 
     def __init__(self, posts: datasets.Dataset, pictures: list[Picture | None]):
-        self.tokens = [tuple(words) for words in posts["tokens"]]
-        self.heads = [(span["start"], span["end"]) for span in posts["head"]]
-        self.tails = [(span["start"], span["end"]) for span in posts["tail"]]
-        self.captions = posts["caption"]
+        self.tokens = [tuple(words) for words in posts["tokens"][:]]
+        self.heads = [(span["start"], span["end"]) for span in posts["head"][:]]
+        self.tails = [(span["start"], span["end"]) for span in posts["tail"][:]]
+        self.captions = posts["caption"][:]
         self.boxes = {
-            kind: [np.array(boxes, dtype=float).reshape(-1, 4) for boxes in posts[f"{kind}_regions"]]
+            kind: [np.array(boxes, dtype=float).reshape(-1, 4) for boxes in posts[f"{kind}_regions"][:]]
             for kind in ("grounded", "detected")
         }
         self.pictures = pictures
@@ -290,13 +291,14 @@ def _scores(
     result = relation_f1(predicted, test_labels, names, NEGATIVE_RELATION)
     scores = {name: result[name] for name in ("accuracy", "precision", "recall", "f1")}
     errors = float(np.mean(test_labels != np.bincount(train_labels).argmax()))
-    return scores | {"gain": (scores["accuracy"] - (1 - errors)) / errors if errors else 0.0}
+    return scores | {"gain": 1 - float(np.mean(predicted != test_labels)) / errors if errors else 0.0}
 
 
 def repeated_pairs(posts: datasets.Dataset) -> dict[str, int]:
     """The pairs that are listed more than once, and those of them that have different relations."""
     listed = defaultdict(list)
-    for words, head, tail, relation in zip(posts["tokens"], posts["head"], posts["tail"], posts["relation"]):
+    columns = (posts[name][:] for name in ("tokens", "head", "tail", "relation"))
+    for words, head, tail, relation in zip(*columns):
         listed[tuple(words), head["start"], head["end"], tail["start"], tail["end"]].append(relation)
     repeated = [found for found in listed.values() if len(found) > 1]
     return {"listed_twice": len(repeated), "with_different_relations": sum(len(set(found)) > 1 for found in repeated)}
@@ -315,13 +317,13 @@ def type_queries(posts: datasets.DatasetDict) -> dict[str, dict[str, int]] | Non
     names = posts["train"].features["relation"].names
     if any(name != NEGATIVE_RELATION and (name[0] != "/" or name.count("/") != 3) for name in names):
         return None
-    if not any(regions for rows in posts.values() for regions in rows["grounded_regions"]):
+    if not any(regions for rows in posts.values() for regions in rows["grounded_regions"][:]):
         return None
     types = [[kind for kind in name.split("/")[1:3] if kind != "misc"] for name in names]
     result = {}
     for split, rows in posts.items():
         counts = Counter(posts=len(rows))
-        for relation, boxes in zip(rows["relation"], rows["grounded_regions"]):
+        for relation, boxes in zip(rows["relation"][:], rows["grounded_regions"][:]):
             found = types[relation] if names[relation] != NEGATIVE_RELATION else []
             identical = len({tuple(box) for box in boxes}) < len(boxes)
             counts["counts_fit"] += len(boxes) == 2 + len(found)
