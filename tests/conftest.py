@@ -69,6 +69,23 @@ def run(tmp_path_factory) -> Path:
     return folder / "run"
 
 
+@pytest.fixture(scope="session")
+def tgdi_run(tmp_path_factory) -> Path:
+    """The output folder of one tiny training of TGDI. Tests read it; what changes it needs a copy."""
+    import train
+
+    folder = tmp_path_factory.mktemp("train_tgdi")
+    config = yaml.safe_load(TINY_TRAINING.read_text("utf-8"))
+    for name in ("num_grounded_regions", "num_detected_regions"):
+        del config["model"][name]
+    config["model"] |= {"model_type": "tgdi", "num_object_images": 1}
+    config["data"]["num_synthetic_posts"] = 16
+    config["training"]["output_dir"] = str(folder / "run")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    train.main([str(folder / "config.yaml")])
+    return folder / "run"
+
+
 def _make_tokenizer(**arguments) -> BertTokenizer:
     characters = [chr(code) for code in range(33, 127)]
     tokens = [
@@ -184,6 +201,7 @@ def run_client(hub, tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="session")
 def picture_models(tmp_path_factory) -> dict[str, str]:
     """Folders of random models, by what they do: "grounding" (Grounding DINO), "owl" (grounding too), "detection"
     (RT-DETR v2) and "captions" (BLIP-2)."""

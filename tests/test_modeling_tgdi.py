@@ -1733,7 +1733,9 @@ def test_a_value_that_cannot_be_right_is_refused_by_name(values, message):
 
 def test_a_vision_encoder_that_packs_all_images_into_one_row_is_named():
     vision = {"model_type": "pixtral", "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
-    model = make_model(vision_config=vision | {"intermediate_size": 32, "image_size": 32, "patch_size": 8, "head_dim": 6})
+    model = make_model(
+        vision_config=vision | {"intermediate_size": 32, "image_size": 32, "patch_size": 8, "head_dim": 6}
+    )
     with pytest.raises(ValueError, match="must be ViT-like: for [0-9]+ images it should give features of shape"):
         model(**make_batch(model.config))
 

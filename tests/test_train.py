@@ -518,24 +518,48 @@ def test_the_command_runs_from_a_shell(config_file, tmp_path):
     assert "What to try next" in result.stdout
 
 
-def test_tgdi_is_trained_by_the_same_command(tmp_path):
+def write_tgdi_config(folder: Path, **model) -> str:
     config = json.loads(json.dumps(TINY))
     for name in ("num_grounded_regions", "num_detected_regions"):
         del config["model"][name]
-    config["model"] |= {"model_type": "tgdi", "num_object_images": 1}
+    config["model"] |= {"model_type": "tgdi", "num_object_images": 1} | model
     config["data"]["num_synthetic_posts"] = 16
-    config["training"]["output_dir"] = str(tmp_path / "run")
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
-    train.main([str(tmp_path / "config.yaml")])
-    assert metrics(tmp_path / "run")["posts"]["captions"] == "drawn"
-    processor, model = AutoProcessor.from_pretrained(tmp_path / "run"), AutoModel.from_pretrained(tmp_path / "run")
+    config["training"]["output_dir"] = str(folder / "run")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    return str(folder / "config.yaml")
+
+
+@pytest.mark.parametrize("use_caption", [True, False])
+def test_a_model_that_reads_captions_says_once_that_there_are_none(tmp_path, monkeypatch, use_caption):
+    warnings = []
+    monkeypatch.setattr(train.logger, "warning", warnings.append)
+    posts = make_synthetic_posts(num_train=16)
+    posts = posts.map(lambda _: {"caption": None}, features=posts["train"].features)
+    monkeypatch.setattr(train, "make_synthetic_posts", lambda **_: posts)
+    train.main([write_tgdi_config(tmp_path, use_caption=use_caption)])
+    assert (
+        warnings
+        == ["TGDIForRelationClassification reads captions, but the posts have none: it works without."][:use_caption]
+    )
+
+
+def test_captions_that_the_model_does_not_read_are_refused(config_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "load_mnre", lambda *_, **__: make_synthetic_posts(num_train=8))
+    path = config_file(dataset="mnre", data_dir="somewhere", regions="none", captions=["captions.txt"])
+    with pytest.raises(SystemExit, match="FocalMREForRelationClassification as configured reads no captions"):
+        train.main([path])
+
+
+def test_tgdi_is_trained_by_the_same_command(tgdi_run):
+    assert metrics(tgdi_run)["posts"]["captions"] == "drawn"
+    processor, model = AutoProcessor.from_pretrained(tgdi_run), AutoModel.from_pretrained(tgdi_run)
     assert type(model).__name__ == "TGDIForRelationClassification"
     assert model.config.num_object_images == processor.num_object_images == 1
     post = make_synthetic_posts(num_train=16)["test"][5]
     inputs = PostCollator(processor)([post])
     with torch.no_grad():
         probabilities = model(**inputs).logits.softmax(-1)[0]
-    row = predictions(tmp_path / "run")[5]
+    row = predictions(tgdi_run)[5]
     torch.testing.assert_close(torch.tensor(list(row["probabilities"].values())), probabilities, atol=1e-5, rtol=0)
 
 

