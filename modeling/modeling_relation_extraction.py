@@ -155,12 +155,11 @@ def select_patches(features: torch.Tensor, images: torch.Tensor, patch_size: int
 
 def scatter_images(features: torch.Tensor, exists: torch.Tensor) -> torch.Tensor:
     """(N, ...) of the `existing_images`, in the order of the mask (B, slots) -> (B, slots, ...), zero elsewhere."""
-    if is_torchdynamo_exporting():
-        images = features.unflatten(0, exists.shape)
-        return torch.where(exists.view(*exists.shape, *(1,) * (images.dim() - 2)), images, 0.0)
-    images = features.new_zeros(*exists.shape, *features.shape[1:])
-    images[exists] = features
-    return images
+    if not is_torchdynamo_exporting():
+        # By each slot's place among the images: torch.compile cannot differentiate `images[exists] = features`.
+        features = features[(exists.flatten().cumsum(0) - 1).clamp(min=0)]
+    images = features.unflatten(0, exists.shape)
+    return torch.where(exists.view(*exists.shape, *(1,) * (images.dim() - 2)), images, 0.0)
 
 
 def gather_tokens(hidden_states: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
