@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import torch
 import transformers
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from PIL import Image
 from transformers import AutoConfig, HfArgumentParser
 from transformers.utils import logging
@@ -456,8 +458,15 @@ def annotate(posts: datasets.Dataset, args: AnnotationArguments) -> None:
         ValueError: the file, finished or not, is there and was made with other settings or of other posts.
         OSError: a model is not there.
     """
+    # Without `cpu`, processes on a machine without an accelerator would not know of each other.
+    use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     # Far above the default of minutes: processes wait for each other only at the end, for as long as the slowest takes.
-    state = PartialState(timeout=timedelta(days=30))
+    state = PartialState(cpu=use_cpu, timeout=timedelta(days=30))
+    if state.num_processes != int(os.environ.get("WORLD_SIZE", 1)):
+        raise RuntimeError(
+            f"{os.environ['WORLD_SIZE']} processes were started, but accelerate knows of {state.num_processes}: they "
+            "would all do the same. Is there an accelerator for each?"
+        )
     out = Path(args.out)
     plan = make_plan(posts, args.batch_size)
     nlp = load_spacy(args.spacy_model) if "grounding" in args.tasks else None
