@@ -467,6 +467,22 @@ def test_a_bad_argument_ends_the_command_with_a_line(monkeypatch, capsys, tmp_pa
     assert error in message and "Traceback" not in message
 
 
+def test_what_is_missing_ends_the_command_with_a_line(mnre, arguments, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(annotate_module, "load_spacy", load_spacy)
+    command = ["mmre-annotate", str(mnre), "--out", str(tmp_path / "x.jsonl"), "--tasks", "grounding"]
+    monkeypatch.setattr(sys, "argv", [*command, "--spacy_model", "en_core_web_xx"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "python -m spacy download en_core_web_xx" in capsys.readouterr().err
+    (tmp_path / "x.jsonl").write_text("my thesis")
+    monkeypatch.setattr(
+        sys, "argv", [*command, "--spacy_model", SPACY_MODEL, "--grounding_model", arguments().grounding_model]
+    )
+    with pytest.raises(SystemExit):
+        main()
+    assert "x.jsonl is there and is no annotation file" in capsys.readouterr().err
+
+
 # The models
 
 
