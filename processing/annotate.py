@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import torch
 import transformers
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from PIL import Image
 from transformers import AutoConfig, HfArgumentParser
 from transformers.utils import logging
@@ -43,6 +45,10 @@ from .synthetic_posts import make_synthetic_posts
 TASK_COLUMNS = {"grounding": "grounded_regions", "detection": "detected_regions", "captions": "caption"}
 # All that annotation may see of a post. Not its relation.
 COLUMNS = ["id", "tokens", "head", "tail", "image"]
+
+
+class AnnotationFileError(ValueError):
+    """A file of an earlier run that cannot be gone on with."""
 
 
 @dataclass
@@ -268,7 +274,7 @@ def check_header(found: dict, header: dict, path: str | os.PathLike) -> None:
         if found.get(key) != expected.get(key)
     ]
     if differences:
-        raise ValueError(
+        raise AnnotationFileError(
             f"{path} was made with other settings or of other posts. Give the same ones to go on, another --out, or "
             "delete the file:\n  " + "\n  ".join(differences)
         )
@@ -300,7 +306,7 @@ def read_part(path: Path, header: dict) -> tuple[dict[int, list[dict]], int]:
         not among them.
 
     Raises:
-        ValueError: the file was made with other settings, or is damaged elsewhere than at its end.
+        AnnotationFileError: the file was made with other settings, or is damaged elsewhere than at its end.
     """
     batches, good = {}, 0
     with open(path, "rb") as file:
@@ -312,7 +318,9 @@ def read_part(path: Path, header: dict) -> tuple[dict[int, list[dict]], int]:
                 if number > 1:
                     batches[line["batch"]] = line["rows"]
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path}:{number} is damaged ({error}); delete the file to start anew") from error
+                raise AnnotationFileError(
+                    f"{path}:{number} is damaged ({error}); delete the file to start anew"
+                ) from error
             if number == 1:
                 check_header(line, header, path)
             good += len(raw)
@@ -438,7 +446,7 @@ def check_out(out: Path, header: dict) -> bool:
         return False
     found = read_annotation_header(out)
     if found is None:
-        raise ValueError(f"{out} is there and is no annotation file; give another --out")
+        raise AnnotationFileError(f"{out} is there and is no annotation file; give another --out")
     check_header(found, header, out)
     return True
 
@@ -453,11 +461,19 @@ def annotate(posts: datasets.Dataset, args: AnnotationArguments) -> None:
         args: where to write, what to find, with which models.
 
     Raises:
-        ValueError: the file, finished or not, is there and was made with other settings or of other posts.
+        AnnotationFileError: the file, finished or not, is there and was made with other settings or of other posts.
+        ImportError: spaCy is not installed.
         OSError: a model is not there.
     """
+    # Without `cpu`, processes on a machine without an accelerator would not know of each other.
+    use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     # Far above the default of minutes: processes wait for each other only at the end, for as long as the slowest takes.
-    state = PartialState(timeout=timedelta(days=30))
+    state = PartialState(cpu=use_cpu, timeout=timedelta(days=30))
+    if state.num_processes != int(os.environ.get("WORLD_SIZE", 1)):
+        raise RuntimeError(
+            f"{os.environ['WORLD_SIZE']} processes were started, but accelerate knows of {state.num_processes}: they "
+            "would all do the same. Is there an accelerator for each?"
+        )
     out = Path(args.out)
     plan = make_plan(posts, args.batch_size)
     nlp = load_spacy(args.spacy_model) if "grounding" in args.tasks else None
@@ -526,7 +542,7 @@ def merge_parts(out: Path, header: dict, plan: Plan, tasks: list[str]) -> list[d
     merged = []
     for number, key in enumerate(plan.posts["id"][:]):
         if number in shown and key not in rows:
-            raise ValueError(f"{out}.part-*: no row of {key!r}; run the same command again")
+            raise AnnotationFileError(f"{out}.part-*: no row of {key!r}; run the same command again")
         merged.append(rows.get(key) or empty_row(key, tasks))
     return merged
 
@@ -565,7 +581,10 @@ def main() -> None:
         posts = load_posts(positional.data, args.image_dir)
     except (ValueError, OSError) as error:
         parser.exit(1, f"{parser.prog}: error: {error}\n")
-    annotate(posts, args)
+    try:
+        annotate(posts, args)
+    except (AnnotationFileError, ImportError, OSError) as error:
+        parser.exit(1, f"{parser.prog}: error: {error}\n")
 
 
 if __name__ == "__main__":

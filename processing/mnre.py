@@ -89,7 +89,7 @@ def load_mnre(
     Args:
         data_dir: folder of the data set.
         regions: `"none"`; `"released"`, the boxes of FocalMRE's `{train,dev,test}_{vg,detect}_box_dict.pth`, **which
-            give the gold relation away**; or the path of an annotation file of this project.
+            give the gold relation away**; or the path of an annotation file, as `mmre-annotate` writes them.
         captions: an annotation file, or one or several files of MNRE captions (a line is a Python literal
             `{'img_id': ..., 'text': ...}`). Without them the column is null.
         on_missing_image: what happens if images are missing or unreadable. `"error"` raises; `"text_only"` logs the

@@ -17,8 +17,9 @@ from .spacy_entities import clean_post, find_nouns
 
 Box = list[float]
 
-# These read all keywords as one text and score its tokens; the others score each keyword.
+# The first read all keywords as one text and score its tokens, the others score each keyword.
 TOKEN_SCORING_MODELS = ("grounding-dino", "mm-grounding-dino")
+KEYWORD_SCORING_MODELS = ("owlvit", "owlv2")
 
 # Of a side of the image: far below a pixel.
 BOX_DECIMALS = 6
@@ -90,6 +91,9 @@ class Grounder:
         max_iou: intersection over union above which two boxes count as the same.
         dtype: of the weights, as transformers names it; `"auto"` is that of the checkpoint.
         device: where the model runs.
+
+    Raises:
+        ValueError: the model is of a type other than Grounding DINO, MM Grounding DINO, OWL-ViT and OWLv2.
     """
 
     def __init__(
@@ -104,6 +108,11 @@ class Grounder:
     ):
         self.processor = AutoProcessor.from_pretrained(model, revision=revision, backend="pil")
         self.model = AutoModelForZeroShotObjectDetection.from_pretrained(model, revision=revision, dtype=dtype)
+        if self.model.config.model_type not in TOKEN_SCORING_MODELS + KEYWORD_SCORING_MODELS:
+            raise ValueError(
+                f"{model} is of the type {self.model.config.model_type!r}; keywords can be grounded by "
+                f"{', '.join(TOKEN_SCORING_MODELS + KEYWORD_SCORING_MODELS)}"
+            )
         self.model.to(device).eval()
         self.threshold, self.num_regions, self.max_iou = threshold, num_regions, max_iou
 
@@ -120,7 +129,7 @@ class Grounder:
             The boxes of each picture, best first, in fractions of it.
         """
         scores_tokens = self.model.config.model_type in TOKEN_SCORING_MODELS
-        ground = self._ground_tokens if scores_tokens else self._ground_labels
+        ground = self._ground_tokens if scores_tokens else self._ground_keywords
         queries = []  # the index of the picture, and as many keywords as the model can read at once
         for index, words in enumerate(keywords):
             queries += [(index, part) for part in (self._split(words) if scores_tokens else [words]) if part]
@@ -182,22 +191,25 @@ class Grounder:
             results.append(scored)
         return results
 
-    def _ground_labels(self, images: list[Image.Image], keywords: list[list[str]]) -> list[list[tuple[float, Box]]]:
+    def _ground_keywords(self, images: list[Image.Image], keywords: list[list[str]]) -> list[list[tuple[float, Box]]]:
+        """The processor's way back to boxes is asked for one keyword at a time.
+
+        Among several it gives each box to one, and what fills up a shorter list of keywords would take boxes away.
+        """
         length = max(len(words) for words in keywords)
         texts = [words + [""] * (length - len(words)) for words in keywords]
         inputs = self.processor(images=images, text=texts, return_tensors="pt", truncation=True)
         outputs = self.model(**inputs.to(self.model.device, self.model.dtype))
-        results = self.processor.post_process_grounded_object_detection(
-            outputs, threshold=self.threshold, target_sizes=_sizes(images), text_labels=texts
-        )
-        found = []
-        for image, result in zip(images, results):
-            best = {}
-            boxes = _fractions(result["boxes"], image)
-            for score, box, word in zip(result["scores"].tolist(), boxes, result["text_labels"]):
-                if word and score > best.get(word, (0, None))[0]:
-                    best[word] = (score, box)
-            found.append(list(best.values()))
+        scores, found = outputs.logits, [[] for _ in images]
+        for column in range(length):
+            outputs.logits = scores[..., column : column + 1]
+            results = self.processor.post_process_grounded_object_detection(
+                outputs, threshold=self.threshold, target_sizes=_sizes(images)
+            )
+            for index, (image, result) in enumerate(zip(images, results)):
+                if column < len(keywords[index]) and len(result["scores"]):
+                    best = result["scores"].argmax()
+                    found[index].append((result["scores"][best].item(), _fractions(result["boxes"][best], image)))
         return found
 
 
