@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from peft import PeftConfig
 from transformers import AutoConfig, PreTrainedConfig
 
 import mmre.modeling  # noqa: F401, registers the configurations
@@ -16,15 +17,16 @@ from mmre.processing import NEGATIVE_RELATION
 from mmre.processing.mnre import LEAK
 
 SYSTEM_NAMES = {"focalmre": "FocalMRE", "tgdi": "TGDI"}
-DATASET_NAMES = {"mnre": "MNRE", "synthetic": "synthetic posts"}
+DATASET_NAMES = {"mnre": "MNRE", "synthetic": "synthetic posts", "files": "posts of the author's own"}
 DATASET_LANGUAGES = {"mnre": "en", "synthetic": "en"}
 METRICS = ("accuracy", "precision", "recall", "f1")
-RUN_FILES = ("config.json", "processor_config.json", "metrics.json", "resolved_config.yaml", "environment.json")
+RUN_FILES = ("processor_config.json", "metrics.json", "resolved_config.yaml", "environment.json")
 FEW_POSTS = 10
+REGION_COUNT = "number of grounded regions"  # what a baseline is given as the caption
 
 # Arguments whose values are a place on the author's machine: a folder or a checkpoint, and files.
 FOLDER_ARGUMENTS = ("data_dir", "image_dir", "model_name_or_path", "text_encoder", "vision_encoder")
-FILE_ARGUMENTS = ("regions", "captions")
+FILE_ARGUMENTS = ("regions", "captions", "train_file", "validation_file", "test_file")
 # Arguments that say where the author logged and published, not what was run.
 UNTOLD_ARGUMENTS = re.compile(r"hub_\w+|push_to_hub|report_to|run_name|project|trackio_\w+|logging_dir|disable_tqdm")
 
@@ -50,7 +52,8 @@ def render_model_card(
         FileNotFoundError: if a file of the model or of the record is not there.
     """
     output_dir = Path(output_dir)
-    for name in RUN_FILES:
+    is_adapter = (output_dir / "adapter_config.json").is_file()
+    for name in ("adapter_config.json" if is_adapter else "config.json", *RUN_FILES):
         if not (output_dir / name).is_file():
             raise FileNotFoundError(
                 f"{output_dir} has no {name}, so no card can be made of it: give the output folder of a training, "
@@ -62,7 +65,8 @@ def render_model_card(
         for name in ("metrics.json", "environment.json", "processor_config.json")
     )
     settings = yaml.safe_load((output_dir / "resolved_config.yaml").read_text("utf-8"))
-    config = AutoConfig.from_pretrained(output_dir)
+    base_model = PeftConfig.from_pretrained(output_dir).base_model_name_or_path if is_adapter else output_dir
+    config = AutoConfig.from_pretrained(base_model)
 
     posts, trained = metrics["posts"], metrics.get("train")
     results = {split: metrics[split] for split in ("validation", "test") if split in metrics}
@@ -78,7 +82,7 @@ def render_model_card(
         base_model=base_models or None,
         eval_results=_eval_results(results, posts["dataset"], f"{dataset_name} ({protocol})"),
         language=language or DATASET_LANGUAGES.get(posts["dataset"]),
-        library_name="transformers",
+        library_name="peft" if is_adapter else "transformers",
         license=license,
         metrics=list(METRICS) if results else None,
         model_name=model_id.split("/")[-1] if results else None,
@@ -90,6 +94,8 @@ def render_model_card(
         title=SYSTEM_NAMES[config.model_type] + (f" on {dataset_name} ({protocol})" if trained else ""),
         model_type=config.model_type,
         model_id=model_id,
+        is_adapter=is_adapter,
+        lora_rank=settings["model"].get("lora_rank"),
         relations=[config.id2label[label] for label in sorted(config.id2label)],
         negative_relation=NEGATIVE_RELATION,
         text_encoder=_encoder("text", config.text_config, settings, base_models),
@@ -125,18 +131,29 @@ def _switches(config: PreTrainedConfig) -> list[str]:
 
 
 def _region_kind(posts: dict[str, Any]) -> str:
-    """`released`, `none`, `drawn`, or `annotated`: the data's regions are then the path of an annotation file."""
-    return posts["regions"] if posts["regions"] in ("released", "none", "drawn") else "annotated"
+    """`released`, `none`, `drawn`, `given`, or `annotated`: then the data's regions are those of an annotation file."""
+    kinds = {"released": "released", "none": "none", "drawn": "drawn", "as given": "given"}
+    return kinds.get(posts["regions"], "annotated")
 
 
 def _protocol(posts: dict[str, Any], leaks: bool) -> str:
     """What a result has to be told with."""
     kind = _region_kind(posts)
-    regions = {"none": "no regions", "annotated": f"regions of {_file_names(posts['regions'])}"}
+    regions = {
+        "none": "no regions",
+        "annotated": f"regions of {_file_names(posts['regions'])}",
+        "given": "regions of unknown origin",
+    }
+    if posts["captions"] == REGION_COUNT:
+        regions = {"released": f"{REGION_COUNT}, released", "annotated": f"{REGION_COUNT} of {posts['regions']}"}
     parts = [regions.get(kind, f"{kind} regions")]
     parts += ["leaking"] if leaks else []
     parts += ["no pictures"] if posts.get("images") == "unused" else []
     parts += [f"{100 * posts['align_noise']:g} % of the pictures swapped"] if posts["align_noise"] else []
+    parts += [f"{100 * posts['aug_noise']:g} % of the regions replaced or deleted"] if posts.get("aug_noise") else []
+    parts += [f"{100 * posts['train_share']:g} % of the training posts"] if posts.get("train_share", 1) != 1 else []
+    number = posts.get("samples_per_relation")
+    parts += [f"at most {number} training posts of each relation"] if number is not None else []
     return ", ".join(parts)
 
 
@@ -204,7 +221,7 @@ def _portable(name: str, value: Any, base_models: list[str]) -> Any:
         return [_portable(name, item, base_models) for item in value]
     if not isinstance(value, str) or value in base_models or name == "entity_markers":
         return value
-    if name in FILE_ARGUMENTS and value not in ("released", "none"):
+    if name in FILE_ARGUMENTS and value not in ("released", "none", "as given"):
         return f"path/of/{_file_names(value)}"
     is_path = PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute() or value.startswith("~")
     return f"path/of/{name}" if name in FOLDER_ARGUMENTS or is_path else value

@@ -1,0 +1,190 @@
+"""Publishing: a folder is assembled, checked in a fresh process and uploaded; and what others load from there."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoProcessor
+
+import train
+from mmre.evaluation import publish as module
+from mmre.evaluation.publish import assemble, check
+
+POST = {"text": "Rafael Nadal weds Mery Perello in South Wales", "head": [0, 12], "tail": [18, 30]}
+
+# Someone else's process: nothing of this project can be imported, all code comes from the repository.
+WITHOUT_MMRE = """
+import json, sys
+sys.modules["mmre"] = None
+import torch
+from PIL import Image
+from transformers import AutoConfig, AutoModel, AutoProcessor, pipeline
+
+repo, post, arguments = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+image = Image.new("RGB", (64, 48), "gray")
+config = AutoConfig.from_pretrained(repo, trust_remote_code=True, **arguments)
+model = AutoModel.from_pretrained(repo, trust_remote_code=True, **arguments).eval()
+processor = AutoProcessor.from_pretrained(repo, trust_remote_code=True, **arguments)
+assert type(config).__module__.startswith("transformers_modules")
+with torch.no_grad():
+    logits = model(**processor(images=image, **post)).logits[0].tolist()
+scores = None
+if sys.argv[4] == "pipeline":
+    extract = pipeline("multimodal-relation-extraction", model=repo, trust_remote_code=True, device="cpu", **arguments)
+    scores = {row["label"]: row["score"] for row in extract(post | {"image": image}, top_k=len(logits))}
+    nameless = pipeline(model=repo, trust_remote_code=True, device="cpu", **arguments)
+    assert type(nameless).__name__ == "RelationExtractionPipeline"
+print(json.dumps({"logits": logits, "scores": scores}))
+"""
+
+# A process in which mmre is installed: its classes load the repository, none of whose code is run.
+WITH_MMRE = """
+import json, sys
+import torch
+from PIL import Image
+from transformers import AutoModel, AutoProcessor, pipeline
+import mmre.modeling, mmre.processing
+
+repo, post = sys.argv[1], json.loads(sys.argv[2])
+image = Image.new("RGB", (64, 48), "gray")
+model, processor = AutoModel.from_pretrained(repo).eval(), AutoProcessor.from_pretrained(repo)
+with torch.no_grad():
+    logits = model(**processor(images=image, **post)).logits[0].tolist()
+extract = pipeline("multimodal-relation-extraction", model=repo, device="cpu")
+scores = {row["label"]: row["score"] for row in extract(post | {"image": image}, top_k=len(logits))}
+assert not any(name.startswith("transformers_modules.") for name in sys.modules)
+print(json.dumps({"logits": logits, "scores": scores}))
+"""
+
+PUBLISH = """
+import sys
+from mmre.evaluation.publish import publish
+print(publish(sys.argv[1], sys.argv[2], private=sys.argv[3] == "private", revision=sys.argv[4] or None).oid)
+"""
+
+
+def last_line(output: str) -> str:
+    return output.strip().splitlines()[-1]
+
+
+def logits_of(folder) -> tuple[torch.Tensor, dict[str, float]]:
+    model, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
+    with torch.no_grad():
+        logits = model(**processor(images=Image.new("RGB", (64, 48), "gray"), **POST)).logits[0]
+    return logits, {model.config.id2label[i]: score for i, score in enumerate(logits.softmax(-1).tolist())}
+
+
+def agrees(output: str, folder) -> None:
+    logits, scores = logits_of(folder)
+    found = json.loads(last_line(output))
+    torch.testing.assert_close(torch.tensor(found["logits"]), logits, atol=1e-5, rtol=0)
+    if found["scores"] is not None:
+        assert found["scores"] == pytest.approx(scores, abs=1e-5)
+
+
+def changed_copy(folder: Path, target: Path) -> Path:
+    """The same model with another classifier."""
+    shutil.copytree(folder, target)
+    weights = load_file(target / "model.safetensors")
+    name = next(name for name in weights if name.startswith("classifier") and name.endswith("weight"))
+    weights[name] = weights[name] * -3
+    save_file(weights, target / "model.safetensors", {"format": "pt"})
+    return target
+
+
+@pytest.mark.parametrize("system", ["run", "tgdi_run"])
+def test_others_load_what_was_published(request, hub, run_client, system):
+    folder, repo = request.getfixturevalue(system), f"someone/{system}"
+    run_client(PUBLISH, folder, repo, "public", "", token=hub.write_token)
+    agrees(run_client(WITHOUT_MMRE, repo, json.dumps(POST), "{}", "pipeline"), folder)
+    agrees(run_client(WITH_MMRE, repo, json.dumps(POST)), folder)
+
+    files = hub.files(repo)
+    assert {"model.safetensors", "config.json", "processor_config.json", "tokenizer.json", "README.md"} <= set(files)
+    assert {"pipeline_relation_extraction.py", "learning_curve.png", "confusion_matrix.png"} <= set(files)
+    everything = b"".join(content for name, content in files.items() if not name.endswith((".safetensors", ".png")))
+    assert str(folder).encode() not in everything and str(Path.home()).encode() + b"/" not in everything
+    assert not {"metrics.json", "resolved_config.yaml", "training_args.bin"} & set(files)
+    card = ModelCard(files["README.md"].decode())
+    assert card.data.library_name == "transformers" and card.data.eval_results
+    assert f'"{repo}"' in card.content
+
+
+def test_a_private_repository_needs_a_token_and_revisions_stay(hub, run_client, run, tmp_path):
+    """One commit on a branch, a second one after it; the first is loaded by its hash."""
+    first = last_line(run_client(PUBLISH, run, "someone/private", "private", "trial", token=hub.write_token))
+    other = changed_copy(run, tmp_path / "other")
+    second = last_line(run_client(PUBLISH, other, "someone/private", "private", "trial", token=hub.write_token))
+    assert first != second
+    for revision, folder in ((first, run), ("trial", other)):
+        arguments = json.dumps({"revision": revision})
+        output = run_client(
+            WITHOUT_MMRE, "someone/private", json.dumps(POST), arguments, "pipeline", token=hub.read_token
+        )
+        agrees(output, folder)
+    with pytest.raises(AssertionError, match="someone/private is not a local folder|RepositoryNotFound|not a valid"):
+        run_client(WITHOUT_MMRE, "someone/private", json.dumps(POST), arguments, "")
+    assert "model.safetensors" not in hub.files("someone/private")
+
+
+def test_models_and_processors_push_themselves_too(hub, run_client, tgdi_run):
+    code = """
+import sys
+from transformers import AutoModel, AutoProcessor
+from huggingface_hub import ModelCard
+import mmre.modeling, mmre.processing
+AutoModel.from_pretrained(sys.argv[1]).push_to_hub(sys.argv[2])
+AutoProcessor.from_pretrained(sys.argv[1]).push_to_hub(sys.argv[2])
+ModelCard.load(sys.argv[1] + "/README.md").validate()
+"""
+    run_client(code, tgdi_run, "someone/by-hand", token=hub.write_token)
+    agrees(run_client(WITHOUT_MMRE, "someone/by-hand", json.dumps(POST), "{}", ""), tgdi_run)
+    assert any(request.path == "/api/validate-yaml" and request.status == 200 for request in hub.requests)
+
+
+def test_training_publishes_at_its_end(hub, run_client, tmp_path):
+    config = (Path(__file__).parent / "tiny_training.yaml").read_text("utf-8").replace("epochs: 2", "epochs: 1")
+    (tmp_path / "config.yaml").write_text(config + f"  output_dir: {tmp_path / 'outputs'}\n", "utf-8")
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); import train; train.main(sys.argv[1:])"
+    arguments = ["--push_to_hub", "true", "--hub_model_id", "someone/trained", "--num_synthetic_posts", "8"]
+    root = Path(train.__file__).parent
+    with pytest.raises(AssertionError, match="`push_to_hub`: .*401"):
+        run_client(code, root, tmp_path / "config.yaml", *arguments)
+    assert not (tmp_path / "outputs").exists()  # found out before anything was trained
+    output = run_client(code, root, tmp_path / "config.yaml", *arguments, token=hub.write_token)
+    assert "Published: " in output and hub.write_token not in output
+    files = hub.files("someone/trained")
+    assert files["README.md"].decode().count("FocalMRE") and not any(name.startswith("checkpoint-") for name in files)
+    agrees(run_client(WITHOUT_MMRE, "someone/trained", json.dumps(POST), "{}", ""), tmp_path / "outputs")
+    for path in (tmp_path / "outputs").rglob("*"):
+        assert path.is_dir() or hub.write_token.encode() not in path.read_bytes(), path
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no model in"):
+        assemble(tmp_path, tmp_path / "target")
+
+
+def test_what_does_not_load_or_says_something_else_elsewhere_is_not_published(run, tmp_path, monkeypatch):
+    assemble(run, tmp_path / "good")
+    shutil.copytree(tmp_path / "good", tmp_path / "broken")
+    (tmp_path / "broken" / "focal_augmentation.py").unlink()
+    with pytest.raises(RuntimeError, match="does not load in a fresh process"):
+        check(tmp_path / "broken")
+    code = tmp_path / "good" / "modeling_focalmre.py"
+    code.write_text(code.read_text("utf-8").replace("(1 - gate) * text + gate * image", "text + image"), "utf-8")
+    with pytest.raises(RuntimeError, match="gives other logits in a fresh process"):
+        check(tmp_path / "good")
+    uploads = []
+    monkeypatch.setattr(module.HfApi, "upload_folder", lambda *_, **__: uploads.append(1))
+    monkeypatch.setattr(
+        module, "assemble", lambda _, target, __: shutil.copytree(tmp_path / "good", target, dirs_exist_ok=True)
+    )
+    with pytest.raises(RuntimeError):
+        module.publish(run, "someone/wrong")
+    assert uploads == []
