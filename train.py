@@ -67,7 +67,7 @@ from mmre.evaluation import (
     sample_per_relation,
     sample_share,
 )
-from mmre.evaluation.publish import publish
+from mmre.evaluation.publish import let_auto_classes_load, publish
 from mmre.modeling import MODELS
 from mmre.processing import (
     NEGATIVE_RELATION,
@@ -288,6 +288,11 @@ class RelationTrainer(Trainer):
 
     def create_model_card(self, *args, **kwargs) -> None:
         """Write nothing: each `push_to_hub` would put the Trainer's draft in place of our card."""
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        if isinstance(self.model, PeftModel):
+            let_auto_classes_load(output_dir or self.args.output_dir)
 
     def _get_train_sampler(self, train_dataset: datasets.Dataset | None = None) -> torch.utils.data.Sampler:
         sampler = super()._get_train_sampler(train_dataset)
@@ -782,8 +787,6 @@ def add_adapters(
         trainable_token_indices=markers,
     )
     adapted_model = get_peft_model(model, config)
-    # What `AutoPeftModel` loads the base model with, whether `mmre` is installed or its code comes from the Hub.
-    config.auto_mapping = {"base_model_class": "AutoModel", "parent_library": "transformers"}
     config.base_model_name_or_path = base_model
     return adapted_model
 

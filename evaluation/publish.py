@@ -16,6 +16,8 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import CommitInfo, HfApi
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from peft import AutoPeftModel, PeftConfig, PeftModel
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, PreTrainedModel
@@ -81,8 +83,13 @@ def assemble(folder: str | os.PathLike, target: str | os.PathLike, repo_id: str 
     if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
         raise FileNotFoundError(f"There is no model in {folder}: it has no config.json and no adapter_config.json.")
     model, processor = load_model(folder), AutoProcessor.from_pretrained(folder)
+    for name in model.config.sub_configs:
+        encoder_config = getattr(model.config, name)
+        if not _is_hub_name(encoder_config._name_or_path):
+            encoder_config._name_or_path = ""  # a place on this machine
     if isinstance(model, PeftModel):
         model.save_pretrained(target)
+        let_auto_classes_load(target)
         processor.save_pretrained(target)
     else:
         extract = RelationExtractionPipeline(model=model, processor=processor, task=TASK, device=torch.device("cpu"))
@@ -92,6 +99,25 @@ def assemble(folder: str | os.PathLike, target: str | os.PathLike, repo_id: str 
             shutil.copy(folder / name, target)
     if (folder / "metrics.json").is_file():
         render_model_card(folder, repo_id).save(target / "README.md")
+
+
+def let_auto_classes_load(adapter: str | os.PathLike) -> None:
+    """Write into a saved adapter that its base model is loaded by `AutoModel`.
+
+    PEFT writes the module of the model's class there, and does not import what is not in a list of its own; nor is
+    that module there where the code comes from the Hub.
+    """
+    config = PeftConfig.from_pretrained(adapter)
+    config.auto_mapping = {"base_model_class": "AutoModel", "parent_library": "transformers"}
+    config.save_pretrained(adapter)
+
+
+def _is_hub_name(name: str) -> bool:
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return not os.path.exists(name)
 
 
 def check(folder: str | os.PathLike) -> None:
