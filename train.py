@@ -31,7 +31,7 @@ import numpy as np
 import torch
 import transformers
 import yaml
-from accelerate import PartialState
+from accelerate import DistributedType, PartialState
 from huggingface_hub import HfApi
 from huggingface_hub.errors import StrictDataclassError
 from peft import AutoPeftModel, LoraConfig, PeftConfig, PeftModel, get_peft_model
@@ -299,7 +299,9 @@ class RelationTrainer(Trainer):
         if not isinstance(sampler, LengthGroupedSampler):
             return sampler
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return EpochLengthGroupedSampler(sampler.batch_size, lengths=sampler.lengths, seed=seed)
+        # Of the batches of all processes together: so several of them see the batches that one would.
+        batch_size = sampler.batch_size * self.args.world_size
+        return EpochLengthGroupedSampler(batch_size, lengths=sampler.lengths, seed=seed)
 
     def _get_eval_sampler(self, eval_dataset: datasets.Dataset) -> SequentialSampler:
         # Under group_by_length the Trainer reorders evaluation too: predictions would not match the posts' ids.
@@ -403,18 +405,20 @@ def main(arguments: list[str]) -> None:
 
 
 def check_processes() -> None:
-    """Refuse what `accelerate launch --cpu --num_processes 2` does on one machine: it starts one process.
+    """Refuse what `accelerate launch` does not do on a CPU, and does not say.
 
     Raises:
-        SystemExit: with the command that starts them.
+        SystemExit: if it started one process where several were asked for, or does not share out parameters.
     """
-    # Set by the launcher for several processes, beside which each process gets its number.
-    launched_several = os.environ.get("ACCELERATE_USE_CPU") == "True" and "MASTER_ADDR" in os.environ
-    if launched_several and not PartialState(cpu=True).use_distributed:
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU") == "True"
+    # The address is set for several processes, beside which each process gets its number.
+    if on_cpu and "MASTER_ADDR" in os.environ and not PartialState(cpu=True).use_distributed:
         raise SystemExit(
             "train.py: accelerate started a single process: without MPI, its `--cpu` starts no others. This does:\n"
             "  accelerate launch --config_file configs/accelerate/cpu.yaml --num_processes N train.py ..."
         )
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true" and PartialState().distributed_type == DistributedType.MULTI_CPU:
+        raise SystemExit("train.py: accelerate does not share out parameters (FSDP) over processes on a CPU.")
 
 
 def create_repository(args: RelationTrainingArguments) -> str:
@@ -839,7 +843,10 @@ def scores(prediction: EvalPrediction, relations: list[str]) -> dict[str, float]
 def evaluation(prediction: Any, relations: list[str]) -> dict[str, Any]:
     """What `metrics.json` says of one split."""
     result = relation_f1(prediction.predictions.argmax(-1), prediction.label_ids, relations, NEGATIVE_RELATION)
-    return {"loss": prediction.metrics["test_loss"], "samples": len(prediction.label_ids)} | result
+    # Not the Trainer's: over several processes, some samples of the last batch count twice in its mean.
+    logits, labels = torch.from_numpy(prediction.predictions).float(), torch.from_numpy(prediction.label_ids)
+    loss = nn.functional.cross_entropy(logits, labels).item()
+    return {"loss": loss, "samples": len(labels)} | result
 
 
 def describe_posts(posts: datasets.DatasetDict, data_args: DataArguments, reads_captions: bool) -> dict[str, Any]:
