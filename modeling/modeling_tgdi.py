@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput, can_return_tuple, is_torchdynamo_exporting
 
@@ -202,13 +203,14 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
             attn_implementation = {**attn_implementation, "text_config": text}
         super().set_attn_implementation(attn_implementation, *args, **kwargs)
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None, **kwargs) -> None:
-        """Turn gradient checkpointing on; not the reentrant kind, through which no prefix can learn."""
-        if (gradient_checkpointing_kwargs or {}).get("use_reentrant"):
+    def _set_gradient_checkpointing(
+        self, enable: bool = True, gradient_checkpointing_func=checkpoint, **kwargs
+    ) -> None:
+        if enable and getattr(gradient_checkpointing_func, "keywords", {}).get("use_reentrant"):
             raise ValueError(
-                f"{type(self).__name__} cannot learn with reentrant checkpointing: set `use_reentrant=False`."
+                f"Through reentrant checkpointing no prefix of {type(self).__name__} can learn: set `use_reentrant=False`."
             )
-        super().gradient_checkpointing_enable(gradient_checkpointing_kwargs, **kwargs)
+        super()._set_gradient_checkpointing(enable, gradient_checkpointing_func, **kwargs)
 
     @can_return_tuple
     def forward(
@@ -254,15 +256,18 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
             torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
         )
         text_mask = attention_mask if text_mask is None else text_mask.bool()
+        if text_mask.shape != input_ids.shape:
+            raise ValueError(
+                f"`text_mask` must have the shape of `input_ids`, {tuple(input_ids.shape)}, but its shape is "
+                f"{tuple(text_mask.shape)}."
+            )
         # T is the start of T_e; all of it while exporting, for a program has no length that depends on its data.
         text_length = text_mask.shape[1]
         if not is_torchdynamo_exporting():
-            if text_mask.shape != input_ids.shape or not text_mask.any(dim=1).all():
-                raise ValueError(
-                    f"`text_mask` must have the shape of `input_ids`, {tuple(input_ids.shape)}, and be true on each "
-                    f"post's text; its shape is {tuple(text_mask.shape)}."
-                )
-            text_length = int(text_mask.any(dim=0).nonzero().max()) + 1
+            ends = (text_mask * torch.arange(1, text_length + 1, device=text_mask.device)).amax(dim=1)
+            shortest, text_length = torch.stack(ends.aminmax()).tolist()
+            if shortest == 0:
+                raise ValueError("`text_mask` must be true on each post's text, but it is false for all of a post.")
         text_ids, text_mask = input_ids[:, :text_length], text_mask[:, :text_length]
         if not self.config.use_caption:
             input_ids, attention_mask = text_ids, text_mask

@@ -731,10 +731,10 @@ def test_unfinished_annotation(repository, tmp_path):
     assert f"{path}:5: line: " in message(ValueError, repository, regions=path)
 
 
-def test_an_annotation_file_stands_alone(mnre_dir, tmp_path):
+def test_an_annotation_file_stands_alone(repository, tmp_path):
     annotation = tmp_path / "annotation.jsonl"
     annotation.write_text('{"mmre_annotation": 1}\n', "utf-8")
     captions = tmp_path / "captions.txt"
     captions.write_text("{'img_id': 'a.jpg', 'text': 'a man'}\n", "utf-8")
     with pytest.raises(ValueError, match="annotation.jsonl is an annotation file, .* give it alone"):
-        load_mnre(mnre_dir, captions=[captions, annotation])
+        load_mnre(repository, captions=[captions, annotation])

