@@ -203,13 +203,9 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
             attn_implementation = {**attn_implementation, "text_config": text}
         super().set_attn_implementation(attn_implementation, *args, **kwargs)
 
-    def _set_gradient_checkpointing(
-        self, enable: bool = True, gradient_checkpointing_func=checkpoint, **kwargs
-    ) -> None:
+    def _set_gradient_checkpointing(self, enable: bool = True, gradient_checkpointing_func=checkpoint, **kwargs):
         if enable and getattr(gradient_checkpointing_func, "keywords", {}).get("use_reentrant"):
-            raise ValueError(
-                f"Through reentrant checkpointing no prefix of {type(self).__name__} can learn: set `use_reentrant=False`."
-            )
+            raise ValueError("No prefix can learn through reentrant checkpointing: set `use_reentrant=False`.")
         super()._set_gradient_checkpointing(enable, gradient_checkpointing_func, **kwargs)
 
     @can_return_tuple
