@@ -56,6 +56,8 @@ from mmre.processing.post_files import (
     read_json_lines,
 )
 
+logger = logging.get_logger(__name__)
+
 PREDICTION_VERSION = 1
 FORMATS = ("jsonl", "csv", "nt")
 PREDICTION_FIELDS = (*JSON_FIELDS, "pairs", "entities")
@@ -319,6 +321,15 @@ class Predictor:
             For each post its `id`, and its `relations` (a list of `head`, `tail`, `label` and `score`, one for each
             pair of entities) or the `error` for which there are none.
         """
+        try:
+            return self._predict(posts, pool)
+        except ValueError as error:  # spaCy refuses huge texts, Grounding DINO pictures of hardly any height, ...
+            if len(posts) > 1:
+                return [row for post in posts for row in self([post], pool)]
+            logger.warning(f"No relations of {posts[0]['id']!r}: {error}")
+            return [{"id": posts[0]["id"], "error": str(error)}]
+
+    def _predict(self, posts: list[dict], pool: ThreadPoolExecutor) -> list[dict]:
         errors, posts = {}, [dict(post) for post in posts]
         for post in posts:
             if post["pairs"] is None:
@@ -337,7 +348,9 @@ class Predictor:
         self._look_at_pictures([posts[index] for index in asked], {path: image for path, (image, _) in images.items()})
         for index in asked:
             posts[index]["image"] = images.get(posts[index]["image"], (None, None))[0]
-        results = dict(zip(asked, self._predict([posts[index] for index in asked])))
+        self.extract.call_count = 0  # it warns of being called post by post; this calls it batch by batch
+        options = {"batch_size": self.args.batch_size, "output_fusion": self.args.output_fusion}
+        results = dict(zip(asked, tidy(self.extract([posts[index] for index in asked], **options))))
         rows = []
         for index, post in enumerate(posts):
             result = errors.get(index, results.get(index, []))
@@ -363,25 +376,6 @@ class Predictor:
             pictures = [images[post["image"]] for post in wanted]
             for post, boxes in zip(wanted, self.annotator.grounder(pictures, keywords, self.args.batch_size)):
                 post["grounded_regions"] = boxes
-
-    def _predict(self, posts: list[dict]) -> list[list[dict] | str]:
-        """The relations of each post, or why the processor does not take it."""
-        options = {"batch_size": self.args.batch_size, "output_fusion": self.args.output_fusion}
-        refused = {}
-        self.extract.call_count = 0  # it warns of being called post by post; this calls it batch by batch
-        try:
-            results = self.extract(posts, **options)
-        except ValueError:
-            for index, post in enumerate(posts):
-                try:
-                    self.extract.preprocess(post, index)
-                except ValueError as error:
-                    refused[index] = str(error.__cause__)
-            if not refused:
-                raise
-            results = self.extract([post for index, post in enumerate(posts) if index not in refused], **options)
-        results = iter(results)
-        return [refused[index] if index in refused else tidy(next(results)) for index in range(len(posts))]
 
 
 def text_and_names(post: dict) -> tuple[str, list[str]]:
