@@ -7,6 +7,7 @@ numbers. At the end that becomes FILE: JSON lines, CSV or N-Triples.
 
 import csv
 import hashlib
+import html
 import inspect
 import json
 import os
@@ -542,8 +543,13 @@ def write_csv(triples: Iterable[dict], file: TextIO) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["id", "head", "relation", "tail", "score"])
     for triple in triples:
-        head, tail = triple["head"]["text"], triple["tail"]["text"]
+        head, tail = graph_name(triple["head"]), graph_name(triple["tail"])
         writer.writerow([triple["id"], head, triple["label"], tail, triple["score"]])
+
+
+def graph_name(entity: dict) -> str:
+    """What an entity is called in a knowledge graph: without line breaks and HTML's `&amp;`."""
+    return " ".join(html.unescape(entity["text"]).split())
 
 
 def ntriples(triple: dict, base_iri: str) -> list[str]:
@@ -557,7 +563,7 @@ def ntriples(triple: dict, base_iri: str) -> list[str]:
         Three lines: the relation between `{base_iri}entity/...` and another such name, by `{base_iri}relation/...`; and
         the `rdfs:label` of both entities.
     """
-    names = [" ".join(triple[entity]["text"].split()) for entity in ("head", "tail")]
+    names = [graph_name(triple[entity]) for entity in ("head", "tail")]
     head, tail = (f"<{base_iri}entity/{quote(name, safe='')}>" for name in names)
     relation = f"<{base_iri}relation/{quote(triple['label'].removeprefix('/'), safe='/')}>"
     labels = [f"{node} <{RDFS_LABEL}> {literal(name)} .\n" for node, name in zip((head, tail), names)]

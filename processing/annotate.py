@@ -58,7 +58,7 @@ class PictureArguments:
     tasks: list[str] = field(
         default_factory=lambda: list(TASK_COLUMNS), metadata={"help": f"What to find, of: {', '.join(TASK_COLUMNS)}."}
     )
-    spacy_model: str = field(default="en_core_web_sm", metadata={"help": "spaCy model that finds the nouns."})
+    spacy_model: str = field(default="en_core_web_sm", metadata={"help": "spaCy model that finds nouns and entities."})
     grounding_model: str = field(
         default="IDEA-Research/grounding-dino-base",
         metadata={"help": "Zero-shot detector that looks for the nouns and the entities of a post."},

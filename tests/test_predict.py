@@ -341,6 +341,11 @@ def test_all_formats_hold_the_same_triples(focalmre, folder, arguments):
     assert len(statements) == 3 * len(triples)
 
 
+def test_names_in_a_knowledge_graph_are_without_html():
+    lines = ntriples({"head": {"text": "Marks &amp; Spencer"}, "tail": {"text": "York"}, "label": "/org/loc/in"}, "x:")
+    assert lines[1] == f'<x:entity/Marks%20%26%20Spencer> <{predict_module.RDFS_LABEL}> "Marks & Spencer" .\n'
+
+
 def test_relations_below_the_lowest_score_are_left_out_and_counted(focalmre, folder, arguments, capsys):
     path = write(folder / "raw.jsonl", [{"text": f"{TEXT} {word}"} for word in ("in York", "of the city", "")])
     everything = arguments("all.jsonl")
