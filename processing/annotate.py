@@ -51,18 +51,14 @@ class AnnotationFileError(ValueError):
     """A file of an earlier run that cannot be gone on with."""
 
 
-@dataclass
-class AnnotationArguments:
-    """What to look for, with which models."""
+@dataclass(kw_only=True)
+class PictureArguments:
+    """What to look for in pictures, with which models."""
 
-    out: str = field(metadata={"help": "The file to write: parquet if it ends in .parquet, else JSON lines."})
     tasks: list[str] = field(
         default_factory=lambda: list(TASK_COLUMNS), metadata={"help": f"What to find, of: {', '.join(TASK_COLUMNS)}."}
     )
-    image_dir: str | None = field(
-        default=None, metadata={"help": "MNRE: where its images are, if not below the folder of the data."}
-    )
-    spacy_model: str = field(default="en_core_web_sm", metadata={"help": "spaCy model that finds the nouns."})
+    spacy_model: str = field(default="en_core_web_sm", metadata={"help": "spaCy model that finds nouns and entities."})
     grounding_model: str = field(
         default="IDEA-Research/grounding-dino-base",
         metadata={"help": "Zero-shot detector that looks for the nouns and the entities of a post."},
@@ -90,8 +86,7 @@ class AnnotationArguments:
     dtype: str = field(default="auto", metadata={"help": "Of the models' weights: auto, float32, bfloat16, float16."})
 
     def __post_init__(self):
-        unknown = [task for task in self.tasks if task not in TASK_COLUMNS]
-        if unknown or not self.tasks:
+        if any(task not in TASK_COLUMNS for task in self.tasks):
             raise ValueError(f"--tasks {' '.join(self.tasks)}; expected one or more of {', '.join(TASK_COLUMNS)}")
         for name in ("grounding_threshold", "detection_threshold", "max_iou"):
             if not 0 <= getattr(self, name) <= 1:
@@ -101,6 +96,21 @@ class AnnotationArguments:
                 raise ValueError(f"--{name} {getattr(self, name)}; expected at least 1")
         if self.dtype not in ("auto", "float32", "bfloat16", "float16"):
             raise ValueError(f"--dtype {self.dtype}; expected auto, float32, bfloat16 or float16")
+
+
+@dataclass(kw_only=True)
+class AnnotationArguments(PictureArguments):
+    """What to look for, with which models, and where to write it."""
+
+    out: str = field(metadata={"help": "The file to write: parquet if it ends in .parquet, else JSON lines."})
+    image_dir: str | None = field(
+        default=None, metadata={"help": "MNRE: where its images are, if not below the folder of the data."}
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.tasks:
+            raise ValueError(f"--tasks: none; expected one or more of {', '.join(TASK_COLUMNS)}")
 
 
 def load_posts(data: str, image_dir: str | None = None) -> datasets.Dataset:
@@ -225,6 +235,19 @@ def make_plan(posts: datasets.Dataset, batch_size: int) -> Plan:
 
 def make_header(args: AnnotationArguments, plan: Plan, nlp: Any) -> dict:
     """Say what an annotation is made with: everything that decides what is in it."""
+    return {
+        HEADER_KEY: ANNOTATION_VERSION,
+        "posts": len(plan.posts),
+        "posts_sha256": plan.fingerprint,
+        "transformers": transformers.__version__,
+        "batch_size": args.batch_size,
+        "dtype": args.dtype,
+        **picture_settings(args, nlp),
+    }
+
+
+def picture_settings(args: PictureArguments, nlp: Any) -> dict:
+    """Say what is looked for in pictures, task by task, and with which models."""
 
     def model(task: str) -> dict:
         name, revision = getattr(args, f"{task}_model"), getattr(args, f"{task}_revision")
@@ -232,16 +255,9 @@ def make_header(args: AnnotationArguments, plan: Plan, nlp: Any) -> dict:
         commit = getattr(AutoConfig.from_pretrained(name, revision=revision), "_commit_hash", None)
         return {"model": name, "revision": commit or revision}
 
-    header = {
-        HEADER_KEY: ANNOTATION_VERSION,
-        "posts": len(plan.posts),
-        "posts_sha256": plan.fingerprint,
-        "transformers": transformers.__version__,
-        "batch_size": args.batch_size,
-        "dtype": args.dtype,
-    }
+    settings = {}
     if "grounding" in args.tasks:
-        header["grounding"] = {
+        settings["grounding"] = {
             **model("grounding"),
             "threshold": args.grounding_threshold,
             "num_regions": args.num_grounded_regions,
@@ -250,19 +266,19 @@ def make_header(args: AnnotationArguments, plan: Plan, nlp: Any) -> dict:
             "spacy_model_version": nlp.meta["version"],
         }
     if "detection" in args.tasks:
-        header["detection"] = {
+        settings["detection"] = {
             **model("detection"),
             "threshold": args.detection_threshold,
             "num_regions": args.num_detected_regions,
             "max_iou": args.max_iou,
         }
     if "captions" in args.tasks:
-        header["captions"] = {
+        settings["captions"] = {
             **model("caption"),
             "prompt": args.caption_prompt,
             "max_new_tokens": args.caption_max_new_tokens,
         }
-    return header
+    return settings
 
 
 def check_header(found: dict, header: dict, path: str | os.PathLike) -> None:
@@ -309,22 +325,31 @@ def read_part(path: Path, header: dict) -> tuple[dict[int, list[dict]], int]:
         AnnotationFileError: the file was made with other settings, or is damaged elsewhere than at its end.
     """
     batches, good = {}, 0
+    for number, rows, end in read_batches(path, header):
+        good = end
+        if number is not None:
+            batches[number] = rows
+    return batches, good
+
+
+def read_batches(path: Path, header: dict) -> Iterator[tuple[int | None, list[dict], int]]:
+    """The number of each batch of an unfinished file, its rows, and where its line ends; first None for the header."""
+    end = 0
     with open(path, "rb") as file:
         for number, raw in enumerate(file, start=1):
             if not raw.endswith(b"\n"):
-                break
+                return
+            end += len(raw)
             try:
                 line = json.loads(raw)
-                if number > 1:
-                    batches[line["batch"]] = line["rows"]
+                batch = (None, []) if number == 1 else (line["batch"], line["rows"])
             except (ValueError, KeyError, TypeError) as error:
                 raise AnnotationFileError(
                     f"{path}:{number} is damaged ({error}); delete the file to start anew"
                 ) from error
             if number == 1:
                 check_header(line, header, path)
-            good += len(raw)
-    return batches, good
+            yield *batch, end
 
 
 def read_image(image: dict) -> tuple[Image.Image | None, str | None]:
@@ -351,12 +376,12 @@ class Annotator:
 
     Args:
         args: the models and what they are asked.
-        header: from [`make_header`]; has the revisions.
+        header: from [`make_header`] or [`picture_settings`]; has the revisions.
         nlp: a spaCy model, if grounding is among the tasks.
         device: where the models run.
     """
 
-    def __init__(self, args: AnnotationArguments, header: dict, nlp: Any, device: Any):
+    def __init__(self, args: PictureArguments, header: dict, nlp: Any, device: Any):
         self.args, self.nlp = args, nlp
         self.seconds, self.counts = Counter(), Counter()  # by stage; images, or posts
         common = {"dtype": args.dtype, "device": device}

@@ -54,6 +54,24 @@ def read_annotation_header(path: str | os.PathLike) -> dict | None:
     return header if isinstance(header, dict) and HEADER_KEY in header else None
 
 
+def check_annotation_file(path: str | os.PathLike) -> None:
+    """Refuse a file that is no annotation file.
+
+    Args:
+        path: of any file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no annotation file, or one of another version.
+    """
+    header = read_annotation_header(path)
+    if header is None:
+        raise ValueError(f'{path} is no annotation file: expected {{"{HEADER_KEY}": {ANNOTATION_VERSION}}} first')
+    version = header[HEADER_KEY]
+    if version != ANNOTATION_VERSION:
+        raise ValueError(f"{path} is an annotation file of version {version!r}; expected {ANNOTATION_VERSION}")
+
+
 def read_annotation_rows(path: str | os.PathLike) -> Iterator[tuple[str, Any]]:
     """Read an annotation file that has a header.
 
@@ -103,4 +121,10 @@ def write_annotation(path: str | os.PathLike, header: dict, rows: Iterable[dict]
     os.replace(unfinished, path)
 
 
-__all__ = ["ANNOTATION_VERSION", "read_annotation_header", "read_annotation_rows", "write_annotation"]
+__all__ = [
+    "ANNOTATION_VERSION",
+    "check_annotation_file",
+    "read_annotation_header",
+    "read_annotation_rows",
+    "write_annotation",
+]

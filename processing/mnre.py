@@ -15,7 +15,7 @@ import datasets
 import torch
 from transformers.utils import logging
 
-from .annotation_file import ANNOTATION_VERSION, HEADER_KEY, read_annotation_header, read_annotation_rows
+from .annotation_file import check_annotation_file, read_annotation_header, read_annotation_rows
 from .focal_augmentation import clip_box
 from .post_checks import check_images, is_numbers, short, show, some
 from .posts import NEGATIVE_RELATION, REGION_COLUMNS, post_features
@@ -419,13 +419,7 @@ def add_captions(posts: dict[str, dict[int, dict]], paths: list[str | os.PathLik
 
 def add_annotation(posts: dict[str, dict[int, dict]], path: Path, columns: list[str], problems: list[str]) -> None:
     """Take columns of the posts from an annotation file of this project."""
-    header = read_annotation_header(path)
-    if header is None:
-        raise ValueError(f'{path} is no annotation file: expected {{"{HEADER_KEY}": {ANNOTATION_VERSION}}} first')
-    version = header[HEADER_KEY]
-    if version != ANNOTATION_VERSION:
-        raise ValueError(f"{path} is an annotation file of version {version!r}; expected {ANNOTATION_VERSION}")
-
+    check_annotation_file(path)
     rows = {}
     for where, row in read_annotation_rows(path):
         if isinstance(row, dict) and isinstance(row.get("id"), str):

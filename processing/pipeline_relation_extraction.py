@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import Pipeline
+from transformers import Pipeline, PreTrainedConfig
 from transformers.image_utils import load_image as download_image
+from transformers.utils import ModelOutput
 
 from .entity_markers import Span
 from .spacy_entities import find_entities, load_spacy
@@ -32,6 +33,7 @@ class RelationExtractionPipeline(Pipeline):
         top_k (`int`): how many relations of a pair of entities are returned, the most probable first; 1 by default.
         spacy_model (`str`): name of the spaCy model that finds the entities of posts that come without any;
             `"en_core_web_sm"` by default.
+        output_fusion (`bool`): whether each result also has `fusion`, how text and picture were fused; see below.
         batch_size (`int`): how many pairs of entities go through the model at once.
 
     Example:
@@ -67,12 +69,17 @@ class RelationExtractionPipeline(Pipeline):
 
                 `id` and `relation` are passed over, so that the rows of a data set of posts can be given as they are;
                 so is what the model does not read.
-            kwargs: `top_k`, `spacy_model`, `batch_size`, `num_workers`.
+            kwargs: `top_k`, `spacy_model`, `output_fusion`, `batch_size`, `num_workers`.
 
         Returns:
             For a post with `head` and `tail` a list of `top_k` dictionaries with `label` and `score`. For another post
             such a list over all pairs, in which each dictionary also has `head` and `tail`: `start`, `end` and `text`.
             For a list of posts a list of these; for a stream an iterator over them.
+
+            With `output_fusion` each dictionary has `fusion`. Of FocalMRE: under `grounded_regions` and
+            `detected_regions` the `gates` of the regions that exist (how much of the picture the two entities take, a
+            mean over λ at their markers) and the `weights`. Of TGDI: `matching_gate`, the mean of m, and
+            `hierarchy_gates`, for each image that exists the weight of each vision level, a mean over the text layers.
 
         Raises:
             ValueError: if a post cannot be right; it names the post.
@@ -92,17 +99,21 @@ class RelationExtractionPipeline(Pipeline):
         self.processor.save_pretrained(save_directory)
 
     def _sanitize_parameters(
-        self, top_k: int | None = None, spacy_model: str | None = None, **unknown
+        self,
+        top_k: int | None = None,
+        spacy_model: str | None = None,
+        output_fusion: bool | None = None,
+        **unknown,
     ) -> tuple[dict, dict, dict]:
         if unknown:
-            known = ["top_k", "spacy_model", "batch_size", "num_workers", "device", "dtype"]
+            known = ["top_k", "spacy_model", "output_fusion", "batch_size", "num_workers", "device", "dtype"]
             nearest = difflib.get_close_matches(next(iter(unknown)), known, n=1, cutoff=0)[0]
             raise TypeError(f"The pipeline has no argument {next(iter(unknown))!r}. The nearest name is {nearest!r}.")
         if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
             raise ValueError(f"`top_k` must be a number of relations, at least 1, got {top_k!r}.")
         return (
             {} if spacy_model is None else {"spacy_model": spacy_model},
-            {},
+            {} if output_fusion is None else {"output_fusion": output_fusion},
             {} if top_k is None else {"top_k": top_k},
         )
 
@@ -120,10 +131,11 @@ class RelationExtractionPipeline(Pipeline):
         loader = DataLoader(pairs, batch_size, num_workers=min(num_workers, 1), collate_fn=self._collate)
         results = []
         for batch, model_inputs in loader:
-            logits = iter(() if model_inputs is None else self.forward(model_inputs, **forward_params))
+            outputs = {} if model_inputs is None else self.forward(model_inputs, **forward_params)
+            rows = (dict(zip(outputs, values)) for values in zip(*outputs.values()))
             for pair in batch:
                 if "inputs" in pair:
-                    results += self.postprocess(pair | {"logits": next(logits)}, **postprocess_params)
+                    results += self.postprocess(pair | next(rows), **postprocess_params)
                 if pair["is_last"]:
                     yield results
                     results = []
@@ -148,15 +160,19 @@ class RelationExtractionPipeline(Pipeline):
             for name in rows[0]
         }
 
-    def _forward(self, model_inputs: dict) -> torch.Tensor:
-        return self.model(**model_inputs).logits
+    def _forward(self, model_inputs: dict, output_fusion: bool = False) -> dict[str, torch.Tensor]:
+        if not output_fusion:
+            return {"logits": self.model(**model_inputs).logits}
+        outputs = self.model(**model_inputs, output_fusion=True)
+        return {"logits": outputs.logits, **_fusion_means(outputs, model_inputs)}
 
     def postprocess(self, pair: dict, top_k: int = 1) -> list[dict]:
         """The most probable relations of one pair of entities."""
         scores = pair["logits"].float().softmax(dim=-1)
         best = scores.topk(min(top_k, len(scores)))
+        fusion = {"fusion": _existing(pair, self.model.config)} if "exists" in pair else {}
         return [
-            pair["entities"] | {"label": self.model.config.id2label[label], "score": score}
+            pair["entities"] | {"label": self.model.config.id2label[label], "score": score} | fusion
             for score, label in zip(best.values.tolist(), best.indices.tolist())
         ]
 
@@ -220,6 +236,39 @@ class _Pairs(IterableDataset):
     def __iter__(self) -> Iterator[dict]:
         for index, post in enumerate(self.posts):
             yield from self.preprocess(post, index, **self.params)
+
+
+def _fusion_means(outputs: ModelOutput, model_inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What the models return with `output_fusion`, as a few numbers of each pair; `exists` (B, slots) says of which."""
+    if "region_weights" in outputs:
+        means = {"exists": model_inputs["region_mask"], "weights": outputs.region_weights}
+        if outputs.gates is not None:
+            positions = model_inputs["entity_positions"][:, None, :, None]
+            positions = positions.expand(-1, outputs.gates.shape[1], -1, outputs.gates.shape[-1])
+            means["gates"] = outputs.gates.gather(2, positions).mean(dim=(2, 3))  # (B, R)
+    else:
+        means = {"exists": model_inputs["image_mask"]}
+        if outputs.matching_gate is not None:
+            means["matching_gate"] = outputs.matching_gate.mean(dim=1)
+        if outputs.hierarchy_gates is not None:
+            means["hierarchy_gates"] = outputs.hierarchy_gates.mean(dim=2)  # (B, I, c)
+    return {name: values if name == "exists" else values.float() for name, values in means.items()}
+
+
+def _existing(pair: dict, config: PreTrainedConfig) -> dict:
+    """The numbers of one pair, of the regions or images that exist."""
+    exists = pair["exists"]
+    if "weights" not in pair:
+        gates = {"matching_gate": pair["matching_gate"].item()} if "matching_gate" in pair else {}
+        if config.use_cross_modal_interaction:
+            gates["hierarchy_gates"] = pair["hierarchy_gates"][exists].tolist() if exists.any() else []
+        return gates
+    groups = slice(config.num_grounded_regions), slice(config.num_grounded_regions, None)
+    names = ["gates"] * config.use_gate + ["weights"]
+    return {
+        column: {name: pair[name][slots][exists[slots]].tolist() if exists.any() else [] for name in names}
+        for column, slots in zip(("grounded_regions", "detected_regions"), groups)
+    }
 
 
 def _check_fields(post: Any) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import difflib
-import io
 import math
 import os
 import re
@@ -30,6 +29,7 @@ CSV_SEPARATORS = (",", ";", "\t")  # a spreadsheet writes the second where the c
 LINES_PER_FIELD = 5
 
 Span = tuple[int, int]
+Check = Callable[[bool, str, Any, str], bool]
 
 
 class Problems:
@@ -250,40 +250,44 @@ def read_posts(path: str, split: str, problems: Problems) -> list[dict]:
     return posts
 
 
-def read_json_lines(path: str, problems: Problems) -> Iterator[tuple[str, dict | None]]:
+def read_json_lines(
+    path: str, problems: Problems, fields: Iterable[str] = JSON_FIELDS
+) -> Iterator[tuple[str, dict | None]]:
     """Where each line that is not blank stands, and its object; None for one that is malformed."""
-    raw_lines = Path(path).read_bytes().split(b"\n")  # not splitlines: a post may hold what ends a line to it
-    if raw_lines[0].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
-        expected = "JSON lines, one object on each (of pandas: to_json(..., orient='records', lines=True))"
-        problems.add(path, f"{path}:1", "content", "a JSON list", expected)
-        return
-    for number, raw in enumerate(raw_lines, start=1):
-        if not raw.strip():
-            continue
-        where, row = f"{path}:{number}", read_json(raw)
-        if not isinstance(row, dict):
-            found, expected = show(raw.decode(errors="replace")), "a JSON object, in UTF-8"
-            problems.add(path, where, "line", found, expected)
-            row = None
-        for field in row or ():
-            if field not in JSON_FIELDS:
-                add_unknown(path, where, field, JSON_FIELDS, problems)
-        yield where, row
+    with open(path, "rb") as file:
+        for number, raw in enumerate(file, start=1):
+            if number == 1 and raw.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+                expected = "JSON lines, one object on each (of pandas: to_json(..., orient='records', lines=True))"
+                problems.add(path, f"{path}:1", "content", "a JSON list", expected)
+                return
+            if not raw.strip():
+                continue
+            where, row = f"{path}:{number}", read_json(raw)
+            if not isinstance(row, dict):
+                found, expected = show(raw.removesuffix(b"\n").decode(errors="replace")), "a JSON object, in UTF-8"
+                problems.add(path, where, "line", found, expected)
+                row = None
+            for field in row or ():
+                if field not in fields:
+                    add_unknown(path, where, field, fields, problems)
+            yield where, row
 
 
-def read_csv(path: str, problems: Problems) -> Iterator[tuple[str, dict | None]]:
+def read_csv(
+    path: str, problems: Problems, needed: Iterable[str] = NEEDED_COLUMNS
+) -> Iterator[tuple[str, dict | None]]:
     """Where each record that is not blank stands, and its cells as fields of JSON lines; None for a malformed one."""
-    raw = Path(path).read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        expected = "text in UTF-8 (of a spreadsheet: save it as 'CSV UTF-8')"
-        problems.add(path, f"{path}:{line}", "content", show(raw[error.start : error.end]), expected)
-        return
-    records = read_records(text, path, problems)
+    with open(path, "rb") as file:
+        for number, raw in enumerate(file, start=1):
+            try:
+                raw.decode()
+            except UnicodeDecodeError as error:
+                expected = "text in UTF-8 (of a spreadsheet: save it as 'CSV UTF-8')"
+                problems.add(path, f"{path}:{number}", "content", show(raw[error.start : error.end]), expected)
+                return
+    records = read_records(path, problems)
     header = next(records, (0, 0, []))[2]
-    if not check_header(header, path, problems):
+    if not check_header(header, path, problems, needed):
         return
     for line, number, cells in records:
         if not any(cells):  # a spreadsheet leaves rows of separators below the last one
@@ -300,27 +304,29 @@ def read_csv(path: str, problems: Problems) -> Iterator[tuple[str, dict | None]]
                 boxes = read_json(row[column].encode(errors="replace"))
                 row[column] = row[column] if boxes is None else boxes
         for entity, columns in SPAN_COLUMNS.items():
-            row[entity] = [as_int(row[column]) for column in columns]
+            row[entity] = [as_int(row.get(column)) for column in columns]
         yield where, row
 
 
-def read_records(text: str, path: str, problems: Problems) -> Iterator[tuple[int, int, list[str]]]:
+def read_records(path: str, problems: Problems) -> Iterator[tuple[int, int, list[str]]]:
     """The line on which each record starts, its number, and its cells."""
-    header = re.split("[\r\n]", text, maxsplit=1)[0].replace('"', "")
-    separator = max(CSV_SEPARATORS, key=lambda separator: len({*header.split(separator)} & {*CSV_COLUMNS}))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    line, number = 1, 0
-    try:
-        for number, cells in enumerate(reader, start=1):
-            yield line, number, cells
-            line = reader.line_num + 1
-    except csv.Error as error:
-        where = f"{path}:{line}" + (f" (row {number + 1})" if number + 1 != line else "")
-        expected = "comma-separated values; a quote within a quoted cell is doubled, and each is closed"
-        problems.add(path, where, "row", str(error), expected)
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        header = file.readline().rstrip("\r\n").replace('"', "")
+        file.seek(0)
+        separator = max(CSV_SEPARATORS, key=lambda separator: len({*header.split(separator)} & {*CSV_COLUMNS}))
+        reader = csv.reader(file, delimiter=separator, strict=True)
+        line, number = 1, 0
+        try:
+            for number, cells in enumerate(reader, start=1):
+                yield line, number, cells
+                line = reader.line_num + 1
+        except csv.Error as error:
+            where = f"{path}:{line}" + (f" (row {number + 1})" if number + 1 != line else "")
+            expected = "comma-separated values; a quote within a quoted cell is doubled, and each is closed"
+            problems.add(path, where, "row", str(error), expected)
 
 
-def check_header(header: list[str], path: str, problems: Problems) -> bool:
+def check_header(header: list[str], path: str, problems: Problems, needed: Iterable[str]) -> bool:
     """Whether the rows below a header can be read."""
     where = f"{path}:1"
     for index, column in enumerate(header):
@@ -331,11 +337,11 @@ def check_header(header: list[str], path: str, problems: Problems) -> bool:
             problems.add(path, where, "header", f"no name for column {index + 1}", expected)
         elif column not in CSV_COLUMNS:
             add_unknown(path, where, column, CSV_COLUMNS, problems)
-    missing = [column for column in NEEDED_COLUMNS if column not in header]
+    missing = [column for column in needed if column not in header]
     if missing and header:
-        problems.add(path, where, "header", f"no {', '.join(missing)}", f"the columns {', '.join(NEEDED_COLUMNS)}")
+        problems.add(path, where, "header", f"no {', '.join(missing)}", f"the columns {', '.join(needed)}")
     elif not header:
-        problems.add(path, path, "content", "nothing", f"a header with the columns {', '.join(NEEDED_COLUMNS)}")
+        problems.add(path, path, "content", "nothing", f"a header with the columns {', '.join(needed)}")
     return not missing and len(set(header)) == len(header)
 
 
@@ -353,20 +359,34 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
-def check_post(row: dict, file: str, where: str, problems: Problems, is_csv: bool = False) -> dict:
-    """The columns of a post, from the fields of JSON lines; its relation and its image are as they were given."""
+def checker(file: str, where: str, problems: Problems) -> Check:
+    """What reports a bad field of the row that stands there, and says whether it is good."""
 
     def check(good: bool, field: str, found: Any, expected: str) -> bool:
         if not good:
             problems.add(file, where, field, show(found), expected)
         return bool(good)
 
-    post = check_words(row, check, is_csv)
+    return check
+
+
+def check_post(row: dict, file: str, where: str, problems: Problems, is_csv: bool = False) -> dict:
+    """The columns of a post, from the fields of JSON lines; its relation and its image are as they were given."""
+    check = checker(file, where, problems)
+    post = check_words(row, check, is_csv) | check_columns(row, check)
+    post["relation"] = row.get("relation")
+    if row.get("image") is None:
+        check_regions_have_image(post, file, where, problems)
+    return post
+
+
+def check_columns(row: dict, check: Check) -> dict:
+    """What a post has beside its text, its entities and its relation."""
+    post = {}
     for column in ("id", "image", "caption"):
         found = row.get(column)
         good = found is None or (is_text(found) and (found.strip() or column == "caption"))
         post[column] = found if check(good, column, found, "text or null") else None
-    post["relation"] = row.get("relation")
     for column in REGION_COLUMNS:
         boxes, post[column] = row.get(column), []
         good = boxes is None or (isinstance(boxes, list) and all(isinstance(box, list) for box in boxes))
@@ -376,13 +396,26 @@ def check_post(row: dict, file: str, where: str, problems: Problems, is_csv: boo
             expected = "[x_min, y_min, x_max, y_max] in fractions of the image, with 0 <= min < max <= 1"
             check(clipped is not None, column, box, expected)
             post[column].append(clipped)
-    if row.get("image") is None:
-        check_regions_have_image(post, file, where, problems)
     return post
 
 
-def check_words(row: dict, check: Callable[[bool, str, Any, str], bool], is_csv: bool) -> dict:
+def check_words(row: dict, check: Check, is_csv: bool) -> dict:
     """The words of a post, and the spans of its entities in words."""
+    text, unit = check_text(row, check)
+    spans = {}
+    for entity in ("head", "tail"):
+        field = ", ".join(SPAN_COLUMNS[entity]) if is_csv else entity
+        spans[entity] = check_entity(row.get(entity), entity, field, text, unit, check)
+    if text is None or None in spans.values():
+        return {"tokens": None, "head": None, "tail": None}
+    if unit == "characters":
+        text, word_spans = split_words(text, list(spans.values()))
+        spans = dict(zip(spans, word_spans))
+    return {"tokens": text} | {entity: {"start": span[0], "end": span[1]} for entity, span in spans.items()}
+
+
+def check_text(row: dict, check: Check) -> tuple[str | list[str] | None, str]:
+    """The text of a post, or its words, None if these are bad; and what its spans count."""
     text, tokens, unit = row.get("text"), row.get("tokens"), "characters"
     if text is not None and tokens is not None:
         good = check(False, "text, tokens", [text, tokens], "one of them")
@@ -391,25 +424,22 @@ def check_words(row: dict, check: Callable[[bool, str, Any, str], bool], is_csv:
         good, unit = check(good, "tokens", tokens, "a list of words, at least one, none of them blank"), "words"
     else:
         good = check(is_text(text) and text.strip(), "text", text, "a text that is not blank")
-    length = len(text if unit == "characters" else tokens) if good else math.inf
-    within = f"0 <= start < end <= {length}" if good else "0 <= start < end"
+    return (tokens if unit == "words" else text) if good else None, unit
 
-    spans = {}
-    for entity in ("head", "tail"):
-        found, span = row.get(entity), as_span(row.get(entity))
-        field = ", ".join(SPAN_COLUMNS[entity]) if is_csv else entity
-        inside = span is not None and 0 <= span[0] < span[1] <= length
-        inside = check(inside, field, found, f"start and end of the {entity} in {unit}, whole numbers, {within}")
-        if inside and good and unit == "characters":
-            name = text[span[0] : span[1]]
-            inside = check(name.strip(), field, name, f"characters {span[0]} to {span[1]} of the text not to be blank")
-        spans[entity] = span if inside else None
-    if not good or None in spans.values():
-        return {"tokens": None, "head": None, "tail": None}
-    if unit == "characters":
-        tokens, word_spans = split_words(text, list(spans.values()))
-        spans = dict(zip(spans, word_spans))
-    return {"tokens": tokens} | {entity: {"start": span[0], "end": span[1]} for entity, span in spans.items()}
+
+def check_entity(
+    found: Any, entity: str, field: str, text: str | list[str] | None, unit: str, check: Check
+) -> Span | None:
+    """The span of an entity within a text or its words; None if it is bad."""
+    length = math.inf if text is None else len(text)
+    within = "0 <= start < end" if text is None else f"0 <= start < end <= {length}"
+    span = as_span(found)
+    inside = span is not None and 0 <= span[0] < span[1] <= length
+    inside = check(inside, field, found, f"start and end of the {entity} in {unit}, whole numbers, {within}")
+    if inside and text is not None and unit == "characters":
+        name = text[span[0] : span[1]]
+        inside = check(name.strip(), field, name, f"characters {span[0]} to {span[1]} of the text not to be blank")
+    return span if inside else None
 
 
 def check_regions_have_image(post: dict, file: str, where: str, problems: Problems) -> None:

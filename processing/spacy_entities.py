@@ -25,7 +25,7 @@ ODDITY = re.compile(
     re.VERBOSE,
 )
 # What spaCy's entities and nouns have around them that does not belong to the name. A full stop does: "U.S."
-TRIMMED = " \t\r\n\"'“”‘’,:;!?-–|/\\()[]<>*_~"
+TRIMMED = " \t\r\n\"'“”‘’,:;!?-–|/\\()[]<>*_~&"
 NAME = re.compile(rf"[{re.escape(TRIMMED)}]*(?:(?:the|an?)\s+)?(.*?)(?:\s?['’]s)?[{re.escape(TRIMMED)}]*", re.I | re.S)
 
 

@@ -75,6 +75,11 @@ def test_a_post_without_words_has_neither_entities_nor_nouns(nlp, post):
     assert find_nouns(nlp, post) == []
 
 
+def test_an_ampersand_after_a_name_does_not_belong_to_it(nlp):
+    text = "watch : Norudin answers your questions on Holuvo Vesisto &amp; more , live"
+    assert [entity["text"] for entity in find_entities(nlp, text)] == ["Norudin", "Holuvo Vesisto"]
+
+
 def test_a_missing_model_is_an_error_with_the_command_that_installs_it():
     with pytest.raises(OSError, match="python -m spacy download en_core_web_xx"):
         load_spacy("en_core_web_xx")
