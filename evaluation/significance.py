@@ -42,7 +42,8 @@ def read_predictions(path: str | Path) -> Predictions:
     path = Path(path)
     path = path / "predictions.jsonl" if path.is_dir() else path
     rows = {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    # Not splitlines: to it, characters that may stand in an id end a line too.
+    for number, line in enumerate(path.read_text("utf-8").rstrip("\n").split("\n"), start=1):
         try:
             row = json.loads(line)
             post_id, gold, predicted, relations = row["id"], row["gold"], row["predicted"], [*row["probabilities"]]
