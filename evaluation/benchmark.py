@@ -3,9 +3,9 @@
     mmre-benchmark SUITE --data FOLDER|synthetic [options] [--any_argument_of_train.py value ...]
     mmre-benchmark compare RUN_A RUN_B
 
-A suite is a table of cells. Each cell is a run of `train.py` for each seed, in a process of its own. Its address is a hash
-of what its result comes from: the recipe, the content of the data, the code. A run that is there is not done again, one
-that was stopped goes on, and one that fails is recorded while the rest goes on.
+A suite is a table of cells. Each cell is a run of `train.py` for each seed, in a process of its own. Its address is a
+hash of what its result comes from: the recipe, the content of the data, the code. A run that is there is not done
+again, one that was stopped goes on, and one that fails is recorded while the rest goes on.
 """
 
 import argparse
@@ -64,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         plan = {
             name: plan_rows(suite, options, extra, train, configs, code["sources"]) for name, suite in suites.items()
         }
-        counts = count_posts(options.data) if any(suite.statistics for suite in suites.values()) else {}
+        has_counts = any(suite.statistics for suite in suites.values()) and not options.dry_run
+        counts = count_posts(options.data) if has_counts else {}
     except (OSError, ValueError) as error:
         raise SystemExit(f"mmre-benchmark: {error}") from error
     # A run that stands in several tables is done once; all cells get their first seed before any gets its second.
@@ -348,8 +349,8 @@ def markdown(table: dict[str, Any]) -> str:
         lines += [
             "",
             "±: sample standard deviation over the seeds. Interval: bootstrap over the test posts "
-            f"({BOOTSTRAP_SAMPLES:,} samples, each of which scores all seeds on the same posts and takes their mean), so "
-            "it is of other test posts, not of other seeds. Paper: on MNRE with the released regions.",
+            f"({BOOTSTRAP_SAMPLES:,} samples; each scores all seeds on the same posts and takes their mean): it says "
+            "what other test posts could give, not what other seeds could. Paper: on MNRE with the released regions.",
         ]
     lines += ["", *(f"- Missing: {problem}" for problem in table["missing"])] if table["missing"] else []
     return "\n".join(lines) + "\n"
@@ -427,6 +428,8 @@ def cost_table(plan: dict[str, list[Row]], runs: list[Run], options: argparse.Na
         "|---|---|---|--:|--:|--:|--:|--:|",
     ]
     for name, rows in plan.items():
+        if not rows:
+            lines.append(f"| {name} | (counts posts, nothing to train) | | | | | | |")
         for row in rows:
             if not row.runs:
                 lines.append(f"| {name} | {row.name} | (means nothing without regions) | | | | | |")

@@ -208,10 +208,16 @@ def plan_rows(
             if captions == [None]:
                 raise ValueError(f"{cell.name!r} of {suite.title!r} reads captions of the pictures: give --captions.")
         for files in captions:
-            name = cell.name if len(captions) == 1 else f"{cell.name} ({Path(files[0]).stem})"
+            name = cell.name if len(captions) == 1 else f"{cell.name} ({_common_name(files)})"
             values = recipe | cell.arguments | data_arguments(cell, options, files)
             rows.append(Row(cell, name, plan_runs(name, path.stem, values, options, extra, train, sources)))
     return rows
+
+
+def _common_name(files: list[str]) -> str:
+    """What caption files are called: `blip2` for `blip2_train.txt`, `blip2_val.txt` and `blip2_test.txt`."""
+    stems = [Path(path).stem for path in files]
+    return (os.path.commonprefix(stems) if len(stems) > 1 else "").rstrip("_-. ") or stems[0]
 
 
 def data_arguments(cell: Cell, options: argparse.Namespace, captions: list[str] | None) -> dict[str, Any]:
@@ -411,7 +417,7 @@ def _write_record(run: Run, record: dict[str, Any]) -> None:
 
 
 def seconds_per_visit(out: Path) -> dict[str, float]:
-    """What the finished runs of each recipe, and of each kind, took per visit of a training post: seconds on average."""
+    """Seconds per visit of a training post that the finished runs took, on average: of each recipe and each kind."""
     seconds, visits = Counter(), Counter()
     for path in out.glob("cells/*/cell.json"):
         record = json.loads(path.read_text("utf-8"))

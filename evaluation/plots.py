@@ -95,8 +95,8 @@ def plot_results(points: Sequence[dict[str, Any]], xlabel: str, ylabel: str, pat
     """Draw what was measured over what was varied, beside a paper's figures.
 
     Args:
-        points: each with its `line` (a name), its `x` (a number; or names, which make bars), the `mean` and the `std` over
-            the seeds (`None` for one seed), and the figure of the `paper` (`None` if it prints none).
+        points: each with its `line` (a name), its `x` (a number; or a name, which makes bars), the `mean` and the `std`
+            over the seeds (`None` for one seed), and the figure of the `paper` (`None` if it prints none).
         xlabel: what was varied.
         ylabel: what was measured, with its unit.
         path: the PNG file to write.
