@@ -33,10 +33,12 @@ TINY = ROOT / "tests/tiny_training.yaml"
 PAPERS = ROOT.parent / "shared" / "papers"
 RELATIONS = ["None", "couple", "peer"]
 
-# The real train.py, but the first run with a gate is killed once it has written its first checkpoint.
+# The real train.py, but a run without a gate fails, and the first with one is killed after its first checkpoint.
 KILLED_ONCE = """
 import os, pathlib, signal, sys
 sys.path.insert(0, {root!r})
+if __name__ == "__main__" and "use_gate: false" in open(sys.argv[1]).read():
+    raise SystemExit("train.py: no gate")
 import train
 from train import *
 
@@ -47,7 +49,7 @@ class Killed(train.RelationTrainer):
 
 if __name__ == "__main__":
     mark = pathlib.Path({folder!r}, "killed")
-    if "use_gate: false" not in open(sys.argv[1]).read() and not mark.exists():
+    if not mark.exists():
         mark.touch()
         train.RelationTrainer = Killed
     train.main(sys.argv[1:])
@@ -120,35 +122,33 @@ def table(tmp_path: Path, name: str = "tiny_drawn") -> dict:
     return json.loads((tmp_path / f"out/{name}.json").read_text("utf-8"))
 
 
-def test_a_killed_run_is_recorded_the_rest_goes_on_and_the_next_call_goes_on_with_it(tiny, tmp_path, capsys):
-    assert tiny(KILLED_ONCE, "--seeds", "5") == 1
+def test_what_fails_or_is_killed_is_recorded_the_rest_goes_on_and_the_next_call_goes_on_with_it(tiny, tmp_path, capsys):
+    suite = ABLATION._replace(cells=ABLATION.cells[::-1])
+    assert tiny(KILLED_ONCE, "--seeds", "5", suite=suite) == 1
     printed = capsys.readouterr().out
-    assert "[1/2] whole, seed 5: FAILED: killed by SIGKILL" in printed
-    assert re.search(r"\[2/2\] w/o gate, seed 5: done in \d+ s\n", printed)
-    whole, no_gate = table(tmp_path)["rows"]
-    assert whole["measured"] == {} and whole["paper"]["f1"] == 68.57
-    assert list(no_gate["runs"]) == ["5"] and no_gate["paper"] == {}
-    assert table(tmp_path)["missing"] == ["whole, seed 5: failed: killed by SIGKILL"]
+    assert "[1/2] w/o gate, seed 5: FAILED: train.py: no gate (see " in printed
+    assert "[2/2] whole, seed 5: FAILED: killed by SIGKILL (see " in printed
+    assert [row["measured"] for row in table(tmp_path)["rows"]] == [{}, {}]
+    assert [row["paper"].get("f1") for row in table(tmp_path)["rows"]] == [None, 68.57]
 
-    assert tiny(KILLED_ONCE, "--seeds", "5") == 0
+    assert tiny(KILLED_ONCE, "--seeds", "5", suite=suite) == 1
     printed = capsys.readouterr().out
-    assert re.search(r"\[1/2\] whole, seed 5: done in \d+ s, from checkpoint-6 on\n", printed)
-    assert "[2/2] w/o gate, seed 5: done before\n" in printed
-    assert table(tmp_path)["missing"] == []
-    for row in table(tmp_path)["rows"]:
-        folder = tmp_path / "out/cells" / row["runs"]["5"]
-        assert not [*folder.glob("checkpoint-*"), *folder.glob("*.safetensors")]
-        assert json.loads((folder / "environment.json").read_text("utf-8"))["seed"] == 5
-        lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text("utf-8").splitlines()]
-        hits = sum(line["gold"] == line["predicted"] != "None" for line in lines)
-        gold, predicted = (sum(line[name] != "None" for line in lines) for name in ("gold", "predicted"))
-        right = sum(line["gold"] == line["predicted"] for line in lines)
-        f1 = 200 * hits / (gold + predicted)
-        expected = {"recall": 100 * hits / gold, "f1": f1, "accuracy": 100 * right / 24}
-        measured = row["measured"]
-        assert {name: measured[name]["mean"] for name in expected} == pytest.approx(expected)
-        assert measured["f1"]["std"] is None
-        assert row["interval"][0] <= f1 <= row["interval"][1]
+    assert "[1/2] w/o gate, seed 5: FAILED" in printed
+    assert re.search(r"\[2/2\] whole, seed 5: done in \d+ s, from checkpoint-6 on\n", printed)
+    assert table(tmp_path)["missing"] == ["w/o gate, seed 5: failed: train.py: no gate"]
+    row = table(tmp_path)["rows"][1]
+    folder = tmp_path / "out/cells" / row["runs"]["5"]
+    assert not [*folder.glob("checkpoint-*"), *folder.glob("*.safetensors")]
+    assert json.loads((folder / "environment.json").read_text("utf-8"))["seed"] == 5
+    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text("utf-8").splitlines()]
+    hits = sum(line["gold"] == line["predicted"] != "None" for line in lines)
+    gold, predicted = (sum(line[name] != "None" for line in lines) for name in ("gold", "predicted"))
+    right = sum(line["gold"] == line["predicted"] for line in lines)
+    f1 = 200 * hits / (gold + predicted)
+    expected = {"recall": 100 * hits / gold, "f1": f1, "accuracy": 100 * right / 24}
+    assert {name: row["measured"][name]["mean"] for name in expected} == pytest.approx(expected)
+    assert row["measured"]["f1"]["std"] is None
+    assert row["interval"][0] <= f1 <= row["interval"][1]
 
 
 def test_the_numbers_of_a_table_are_those_of_its_runs(tiny, known, tmp_path, capsys):
