@@ -193,7 +193,8 @@ def make_table(
     Returns:
         A table that JSON can say. All figures are per cent but counts. `rows` have `measured`: for each metric the
         `mean` over the seeds that are there, the sample standard deviation `std` (null for one seed) and the `values`;
-        `interval`: the 95 % bootstrap interval of `interval_of` (see [`bootstrap_interval`]); `paper` and its `source`.
+        `interval`: the 95 % bootstrap interval of `interval_of` (see [`bootstrap_interval`]); `paper` and its `source`;
+        and of a cell the `regions` that it is given: none where it sees no picture.
     """
     missing = [problem for row in rows for problem in _missing(row)]
     if suite.statistics is not None:
@@ -277,6 +278,7 @@ def _line(
         "paper": dict(zip(paper_metrics, paper)),
         "source": source,
         "point": point,
+        "regions": None,
     }
 
 
@@ -292,7 +294,8 @@ def _cell_line(suite: Suite, row: Row) -> dict[str, Any]:
     line = _line(row.cell.name, suite, row.cell.paper, values, runs, interval, row.cell.point)
     if row.name != row.cell.name and row.cell.point:  # a line of the plot for each source of captions
         line["point"] = (row.name.replace(row.cell.name, row.cell.point[0]), row.cell.point[1])
-    return line | {"name": row.name}
+    regions = Path(row.runs[0].settings["data"]["regions"]).name if row.runs else None
+    return line | {"name": row.name, "regions": regions}
 
 
 def _relation_lines(suite: Suite, row: Row) -> list[dict[str, Any]]:
@@ -328,6 +331,9 @@ def markdown(table: dict[str, Any]) -> str:
         facts += [f"{label} {', '.join(map(str, table[label]))}"] if table[label] else []
     facts += [f"regions {table['regions']}"] if table["regions"] else []
     lines += ["", f"{'; '.join(facts)}; code {(table['code']['commit'] or table['code']['sources'])[:12]}."]
+    without = [row["name"] for row in table["rows"] if row["regions"] == "none"]
+    if without and table["protocol"] != "none":
+        lines.append(f"Without regions, under each protocol: {', '.join(without)}.")
     if table["test_posts_without_picture"]:
         lines.append(f"{table['test_posts_without_picture']:,} of the test posts had no picture.")
     by_relation = any(row["test_posts"] is not None for row in table["rows"])
@@ -395,6 +401,7 @@ def write_table(table: dict[str, Any], suite: Suite, stem: Path) -> list[Path]:
             **dict(zip(("low", "high"), row["interval"] or (None, None))),
             **{f"paper_{metric}": row["paper"].get(metric) for metric in table["paper_metrics"]},
             "source": row["source"],
+            "regions": row["regions"],
         }
         for row in table["rows"]
     ]

@@ -383,6 +383,16 @@ def test_one_run_stands_in_all_tables_that_show_it(mnre):
     assert len({plan(suite, data=mnre)[name].runs[0].address for suite, name in whole.items()}) == 1
 
 
+def test_a_cell_without_pictures_is_told_from_those_with_released_regions(monkeypatch, mnre, tmp_path, capsys):
+    monkeypatch.setattr(benchmark, "do_run", lambda *arguments: "left out")
+    benchmark_runs._index.cache_clear()
+    options = [*captions(mnre), "--seeds", "1", "--out", str(tmp_path / "out")]
+    assert benchmark.main(["baselines", "--data", str(mnre), *options]) == 1
+    assert "Without regions, under each protocol: text only, text + caption.\n" in capsys.readouterr().out
+    regions = [row["regions"] for row in table(tmp_path, "baselines_released")["rows"]]
+    assert regions == ["none", "none", "released"]
+
+
 def test_captions_of_two_sources_are_two_rows(mnre):
     for split in ("train", "val", "test"):
         (mnre / f"llava_{split}.txt").write_text(split, "utf-8")
