@@ -1,7 +1,7 @@
 """How good, how robust and why: the metric, the protocols and the tools to compare results."""
 
 from .model_card import render_model_card
-from .plots import plot_confusion_matrix, plot_learning_curve
+from .plots import plot_confusion_matrix, plot_learning_curve, plot_results
 from .protocols import (
     align_noise,
     aug_noise,
@@ -19,6 +19,7 @@ __all__ = [
     "drop_pictures",
     "plot_confusion_matrix",
     "plot_learning_curve",
+    "plot_results",
     "region_count_as_caption",
     "relation_f1",
     "render_model_card",

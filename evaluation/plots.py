@@ -1,7 +1,8 @@
-"""Pictures of a run: its learning curve and its confusion matrix."""
+"""Pictures of results: learning curve, confusion matrix, and what is measured over what is varied."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 # Not pyplot: it would keep each figure open, and choose a backend for the whole process.
 from matplotlib.figure import Figure
@@ -90,4 +91,37 @@ def plot_confusion_matrix(
     return figure
 
 
-__all__ = ["plot_confusion_matrix", "plot_learning_curve"]
+def plot_results(points: Sequence[dict[str, Any]], xlabel: str, ylabel: str, path: str | Path) -> Figure:
+    """Draw what was measured over what was varied, beside a paper's figures.
+
+    Args:
+        points: each with its `line` (a name), its `x` (a number; or a name, which makes bars), the `mean` and the `std`
+            over the seeds (`None` for one seed), and the figure of the `paper` (`None` if it prints none).
+        xlabel: what was varied.
+        ylabel: what was measured, with its unit.
+        path: the PNG file to write.
+
+    Returns:
+        The figure: the means with error bars of one standard deviation, and the paper's figures dashed.
+    """
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained", dpi=DOTS_PER_INCH)
+    axes = figure.subplots()
+    for index, name in enumerate(dict.fromkeys(point["line"] for point in points)):
+        of_line = [point for point in points if point["line"] == name]
+        xs, means = [point["x"] for point in of_line], [point["mean"] for point in of_line]
+        errors = [point["std"] or 0 for point in of_line]
+        if isinstance(xs[0], str):
+            axes.bar(xs, means, yerr=errors, capsize=3, color=f"C{index}", width=0.6, label=name)
+        else:
+            axes.errorbar(xs, means, yerr=errors, capsize=3, marker="o", color=f"C{index}", label=name)
+        of_paper = [(point["x"], point["paper"]) for point in of_line if point["paper"] is not None]
+        if of_paper:
+            axes.plot(*zip(*of_paper), marker="x", linestyle="--", color=f"C{index}", alpha=0.6, label=f"{name}, paper")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, format="png")
+    return figure
+
+
+__all__ = ["plot_confusion_matrix", "plot_learning_curve", "plot_results"]

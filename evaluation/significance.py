@@ -1,0 +1,214 @@
+"""How sure a difference is: the bootstrap over test posts, and McNemar's test."""
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.stats import binomtest
+
+from mmre.processing import NEGATIVE_RELATION
+
+from .relation_f1 import relation_f1
+
+BOOTSTRAP_SAMPLES = 10_000
+INTERVAL = (2.5, 97.5)  # percentiles: 95 %
+
+
+class Predictions(NamedTuple):
+    """What `predictions.jsonl` says: ids of the posts, names of all relations, and ids of relations, (N,) each."""
+
+    post_ids: list[str]
+    relations: list[str]
+    gold: np.ndarray
+    predicted: np.ndarray
+
+
+def read_predictions(path: str | Path) -> Predictions:
+    """Read the `predictions.jsonl` of a run.
+
+    Args:
+        path: the file, or the output folder of `train.py` that holds it.
+
+    Returns:
+        The posts in the order of their ids, so that those of two runs stand side by side.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no file of predictions, or a post stands there twice.
+    """
+    path = Path(path)
+    path = path / "predictions.jsonl" if path.is_dir() else path
+    rows = {}
+    # Not splitlines: to it, characters that may stand in an id end a line too.
+    for number, line in enumerate(path.read_text("utf-8").rstrip("\n").split("\n"), start=1):
+        try:
+            row = json.loads(line)
+            post_id, gold, predicted, relations = row["id"], row["gold"], row["predicted"], [*row["probabilities"]]
+            ids = relations.index(gold), relations.index(predicted)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}:{number}: {type(error).__name__}: {error}; expected a line of predictions.jsonl, as train.py "
+                "writes it: id, gold, predicted, probabilities."
+            ) from error
+        if post_id in rows:
+            raise ValueError(f"{path}:{number}: the post {post_id!r} stands there twice.")
+        rows[post_id] = ids
+    if not rows:
+        raise ValueError(f"{path} has no predictions.")
+    post_ids = sorted(rows)
+    return Predictions(post_ids, relations, *np.array([rows[post_id] for post_id in post_ids]).T)
+
+
+def check_same_posts(runs: Sequence[Predictions], names: Sequence[Any]) -> None:
+    """Refuse to compare runs that were not tested on the same posts.
+
+    Raises:
+        ValueError: if the posts, their relations, or the relations that are known differ.
+    """
+    first = runs[0]
+    for run, name in zip(runs[1:], names[1:]):
+        if run.post_ids != first.post_ids:
+            strange = sorted({*run.post_ids} ^ {*first.post_ids})
+            raise ValueError(f"{names[0]} and {name}: {len(strange)} posts are in one only, such as {strange[0]!r}.")
+        if run.relations != first.relations:
+            raise ValueError(f"{names[0]} and {name} know other relations.")
+        if (run.gold != first.gold).any():
+            post = first.post_ids[int((run.gold != first.gold).argmax())]
+            raise ValueError(f"{names[0]} and {name} differ in the true relation of the post {post!r}.")
+
+
+@lru_cache(maxsize=2)
+def _resampled(number: int, samples: int, seed: int) -> np.ndarray:
+    """How often each post is in each bootstrap sample: (samples, number)."""
+    counts = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=samples)
+    return counts.astype(np.float32)  # whole numbers below 2 ** 24: exact
+
+
+def bootstrap_f1(
+    hits: np.ndarray, predicted: np.ndarray, targets: np.ndarray, samples: int = BOOTSTRAP_SAMPLES, seed: int = 0
+) -> np.ndarray:
+    """F1 of runs on bootstrap samples of the posts; the same samples for all runs and for each call.
+
+    Args:
+        hits: (S, N), whether run s predicts a positive for post n, and it is the true one.
+        predicted: (S, N), whether run s predicts a positive.
+        targets: (N,), whether the post has one.
+        samples: how many samples of N posts are drawn with replacement.
+        seed: the same seed draws the same samples.
+
+    Returns:
+        (samples, S): 2 hits / (predicted + targets) of each sample; zero where there is neither.
+    """
+    counts = _resampled(len(targets), samples, seed)
+    doubled = 2 * counts @ hits.T.astype(np.float32)
+    total = counts @ (predicted.astype(np.float32) + targets.astype(np.float32)).T
+    return np.divide(doubled, total, out=np.zeros(doubled.shape), where=total > 0)
+
+
+def bootstrap_metric(runs: Sequence[Predictions], metric: str = "f1", relation: str | None = None) -> np.ndarray:
+    """A metric of runs with the same test posts, on bootstrap samples of these.
+
+    Args:
+        runs: the predictions of S runs.
+        metric: `"f1"`, micro-averaged over all relations but the negative one, or `"accuracy"`.
+        relation: F1 of this relation alone.
+
+    Returns:
+        (samples, S).
+    """
+    gold, predicted = runs[0].gold, np.stack([run.predicted for run in runs])
+    right = predicted == gold
+    if metric == "accuracy":  # F1 where each post has a target and a prediction
+        return bootstrap_f1(right, np.ones_like(right), np.ones_like(gold))
+    if metric != "f1":
+        raise ValueError(f"`metric` must be 'f1' or 'accuracy', got {metric!r}.")
+    if relation is not None:
+        label = runs[0].relations.index(relation)
+        return bootstrap_f1(right & (gold == label), predicted == label, gold == label)
+    negative = runs[0].relations.index(NEGATIVE_RELATION)
+    return bootstrap_f1(right & (gold != negative), predicted != negative, gold != negative)
+
+
+def bootstrap_interval(
+    runs: Sequence[Predictions], metric: str = "f1", relation: str | None = None
+) -> tuple[float, float]:
+    """The 95 % interval of the mean of a metric over runs that differ in their seed.
+
+    Each bootstrap sample draws posts with replacement, scores all runs on these same posts, and takes the mean over the
+    runs; the interval is from the 2.5th to the 97.5th percentile. So it says what other test posts could have given.
+    What another seed could have given, the standard deviation over the runs says.
+
+    Args:
+        runs: the predictions of the runs, on the same posts.
+        metric: `"f1"` or `"accuracy"`.
+        relation: F1 of this relation alone.
+
+    Returns:
+        Lower and upper end.
+    """
+    low, high = np.percentile(bootstrap_metric(runs, metric, relation).mean(axis=1), INTERVAL)
+    return float(low), float(high)
+
+
+def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, float]:
+    """McNemar's exact test: is one of two runs right more often on the posts where only one is?
+
+    Args:
+        right_a: (N,), whether run A is right.
+        right_b: (N,), whether run B is right.
+
+    Returns:
+        `only_a` and `only_b`, the numbers of posts on which that run alone is right, and the two-sided `p_value` of the
+        binomial test; one if the runs never differ.
+    """
+    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    p_value = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    return {"only_a": only_a, "only_b": only_b, "p_value": p_value}
+
+
+def compare(run_a: Predictions, run_b: Predictions) -> dict[str, Any]:
+    """Compare two runs on the same posts.
+
+    Args:
+        run_a: predictions of run A.
+        run_b: predictions of run B.
+
+    Returns:
+        `posts`, their number; `a` and `b`, what [`relation_f1`] says of each, and `interval` of F1; `f1_difference`:
+        A minus B, its `interval` and the two-sided `p_value` by the paired bootstrap (twice the smaller share of the
+        samples on one side of zero, the observed one counted in); `mcnemar`: see [`mcnemar`].
+    """
+    check_same_posts([run_a, run_b], ["A", "B"])
+    scores = []
+    for run in (run_a, run_b):
+        score = relation_f1(run.predicted.tolist(), run.gold.tolist(), run.relations, NEGATIVE_RELATION)
+        scores.append(score | {"interval": bootstrap_interval([run])})
+    sampled = bootstrap_metric([run_a, run_b])
+    differences = sampled[:, 0] - sampled[:, 1]
+    sides = [int((differences <= 0).sum()), int((differences >= 0).sum())]
+    return {
+        "posts": len(run_a.post_ids),
+        "a": scores[0],
+        "b": scores[1],
+        "f1_difference": {
+            "value": scores[0]["f1"] - scores[1]["f1"],
+            "interval": tuple(float(end) for end in np.percentile(differences, INTERVAL)),
+            "p_value": min(1.0, 2 * (min(sides) + 1) / (len(differences) + 1)),
+        },
+        "mcnemar": mcnemar(run_a.predicted == run_a.gold, run_b.predicted == run_b.gold),
+    }
+
+
+__all__ = [
+    "Predictions",
+    "bootstrap_f1",
+    "bootstrap_interval",
+    "bootstrap_metric",
+    "check_same_posts",
+    "compare",
+    "mcnemar",
+    "read_predictions",
+]
