@@ -32,9 +32,8 @@ import torch
 import transformers
 import yaml
 from accelerate import DistributedType, PartialState
-from huggingface_hub import HfApi
 from huggingface_hub.errors import StrictDataclassError
-from peft import AutoPeftModel, LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from torch.utils.data import SequentialSampler
 from transformers import (
@@ -53,7 +52,7 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.utils import find_adapter_config_file, logging
+from transformers.utils import logging
 
 from mmre.evaluation import (
     align_noise,
@@ -67,7 +66,7 @@ from mmre.evaluation import (
     sample_per_relation,
     sample_share,
 )
-from mmre.evaluation.publish import let_auto_classes_load, publish
+from mmre.evaluation.publish import adapter_config, create_repository, let_auto_classes_load, load_model, publish
 from mmre.modeling import MODELS
 from mmre.processing import (
     NEGATIVE_RELATION,
@@ -291,7 +290,7 @@ class RelationTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
-        if isinstance(self.model, PeftModel):
+        if isinstance(self.model, PeftModel) and self.args.should_save:
             let_auto_classes_load(output_dir or self.args.output_dir)
 
     def _get_train_sampler(self, train_dataset: datasets.Dataset | None = None) -> torch.utils.data.Sampler:
@@ -336,7 +335,7 @@ def main(arguments: list[str]) -> None:
     settings = resolved_settings(model_args, data_args, args, model_values)
     checkpoint = find_checkpoint(output_dir, args, settings)
     check_processes()
-    repo_id = create_repository(args) if args.push_to_hub else None
+    repo_id = prepare_repository(args) if args.push_to_hub else None
     # The whole model is published at the end. The Trainer would push checkpoints without their code, and its own card.
     args.push_to_hub = False
     try:
@@ -379,7 +378,9 @@ def main(arguments: list[str]) -> None:
         results["train"] = training.metrics | {"best_checkpoint": trainer.state.best_model_checkpoint}
         trainer.save_model()
     if args.do_eval:
-        results["validation"] = evaluation(trainer.predict(posts["validation"]), relations)
+        results["validation"] = evaluation(
+            trainer.predict(posts["validation"], metric_key_prefix="validation"), relations
+        )
     if args.do_predict:
         # The only look at the test split, with the checkpoint that is best on the validation split.
         prediction = trainer.predict(posts["test"])
@@ -421,7 +422,7 @@ def check_processes() -> None:
         raise SystemExit("train.py: accelerate does not share out parameters (FSDP) over processes on a CPU.")
 
 
-def create_repository(args: RelationTrainingArguments) -> str:
+def prepare_repository(args: RelationTrainingArguments) -> str:
     """The repository to publish to. It is made before the training, which would be a pity to lose for a bad token.
 
     Raises:
@@ -433,7 +434,7 @@ def create_repository(args: RelationTrainingArguments) -> str:
     if not PartialState().is_main_process:
         return name
     try:
-        return HfApi(token=args.hub_token).create_repo(name, private=args.hub_private_repo, exist_ok=True).repo_id
+        return create_repository(name, args.hub_private_repo, args.hub_token)
     except (OSError, ValueError) as error:  # of the connection, the Hub, or the name
         raise SystemExit(f"train.py: `push_to_hub`: {error}") from error
 
@@ -552,8 +553,8 @@ def _model_type(settings: dict[str, Any], arguments: list[str]) -> str:
     known, _ = parser.parse_known_args(arguments)
     path = known.model_name_or_path
     if path is not None:
-        if find_adapter_config_file(path) is not None:
-            path = PeftConfig.from_pretrained(path).base_model_name_or_path
+        adapter = adapter_config(path)
+        path = path if adapter is None else adapter.base_model_name_or_path
         return AutoConfig.from_pretrained(path).model_type
     model_type = known.model_type or ModelArguments.model_type
     if model_type not in MODELS:
@@ -704,10 +705,7 @@ def build(
     path = model_args.model_name_or_path
     if path is not None:
         processor = AutoProcessor.from_pretrained(path)
-        is_adapter = find_adapter_config_file(path) is not None
-        model = (
-            AutoPeftModel.from_pretrained(path, is_trainable=True) if is_adapter else AutoModel.from_pretrained(path)
-        )
+        model = load_model(path, is_trainable=True)
         for name, value in values.items():
             for saved in (model.config, processor):
                 if hasattr(saved, name) and _plain(getattr(saved, name)) != _plain(value):

@@ -1,6 +1,7 @@
 """The model card, rendered from what a run left in its output folder."""
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from importlib import resources
@@ -9,6 +10,8 @@ from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from peft import PeftConfig
 from transformers import AutoConfig, PreTrainedConfig
 
@@ -65,14 +68,23 @@ def render_model_card(
         for name in ("metrics.json", "environment.json", "processor_config.json")
     )
     settings = yaml.safe_load((output_dir / "resolved_config.yaml").read_text("utf-8"))
-    base_model = PeftConfig.from_pretrained(output_dir).base_model_name_or_path if is_adapter else output_dir
+    base_model = output_dir
+    if is_adapter:
+        # What it was trained on lies in its output folder, or came from elsewhere.
+        base_model = output_dir / "base_model"
+        base_model = (
+            base_model if base_model.is_dir() else PeftConfig.from_pretrained(output_dir).base_model_name_or_path
+        )
     config = AutoConfig.from_pretrained(base_model)
 
     posts, trained = metrics["posts"], metrics.get("train")
     results = {split: metrics[split] for split in ("validation", "test") if split in metrics}
     base_models = environment.get("base_models", [])  # not in the folders of earlier versions
     model_id = repo_id or output_dir.resolve().name
-    dataset_name = DATASET_NAMES.get(posts["dataset"], PurePosixPath(posts["dataset"]).name)
+    dataset = posts["dataset"]
+    if dataset not in DATASET_NAMES and not is_hub_name(dataset):
+        dataset = PurePosixPath(dataset).name  # a folder of this machine
+    dataset_name = DATASET_NAMES.get(dataset, dataset)
     leaks = posts["dataset"] == "mnre" and posts["regions"] == "released"
     protocol = _protocol(posts, leaks)
     uses_images = posts.get("images") != "unused"
@@ -80,7 +92,7 @@ def render_model_card(
     best_checkpoint = re.search(r"checkpoint-(\d+)$", (trained or {}).get("best_checkpoint") or "")
     card_data = ModelCardData(
         base_model=base_models or None,
-        eval_results=_eval_results(results, posts["dataset"], f"{dataset_name} ({protocol})"),
+        eval_results=_eval_results(results, dataset, f"{dataset_name} ({protocol})"),
         language=language or DATASET_LANGUAGES.get(posts["dataset"]),
         library_name="peft" if is_adapter else "transformers",
         license=license,
@@ -122,6 +134,15 @@ def render_model_card(
         environment=environment,
         percent=lambda ratio: f"{100 * ratio:.2f}",
     )
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a name is one of the Hub, not a place on this machine."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return not os.path.exists(name)
 
 
 def _switches(config: PreTrainedConfig) -> list[str]:
@@ -221,6 +242,8 @@ def _portable(name: str, value: Any, base_models: list[str]) -> Any:
         return [_portable(name, item, base_models) for item in value]
     if not isinstance(value, str) or value in base_models or name == "entity_markers":
         return value
+    if name == "dataset":
+        return value if value in DATASET_NAMES or is_hub_name(value) else f"path/of/{PurePosixPath(value).name}"
     if name in FILE_ARGUMENTS and value not in ("released", "none", "as given"):
         return f"path/of/{_file_names(value)}"
     is_path = PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute() or value.startswith("~")

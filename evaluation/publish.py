@@ -15,10 +15,9 @@ import tempfile
 from pathlib import Path
 
 import torch
-from huggingface_hub import CommitInfo, HfApi
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
-from peft import AutoPeftModel, PeftConfig, PeftModel
+from huggingface_hub import CommitInfo, HfApi, ModelCard, ModelCardData
+from huggingface_hub.errors import HfHubHTTPError
+from peft import PeftConfig, PeftModel
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, PreTrainedModel
 from transformers.utils import find_adapter_config_file
@@ -27,7 +26,7 @@ import mmre.modeling  # noqa: F401, registers the models
 from mmre.processing import RelationExtractionPipeline
 from mmre.processing.pipeline_relation_extraction import TASK
 
-from .model_card import render_model_card
+from .model_card import is_hub_name, render_model_card
 
 # What stands beside the model in an output folder and belongs on its card.
 PICTURES = ("learning_curve.png", "confusion_matrix.png")
@@ -60,14 +59,36 @@ print(json.dumps(logits))
 POST = {"text": "A post about one thing and another", "head": [13, 22], "tail": [27, 34]}
 TOLERANCE = 1e-4
 
-
-def load_model(folder: str | os.PathLike) -> PreTrainedModel | PeftModel:
-    """The model in a folder, or its LoRA adapter on the model that it was trained on."""
-    is_adapter = find_adapter_config_file(str(folder)) is not None
-    return (AutoPeftModel if is_adapter else AutoModel).from_pretrained(folder).eval()
+# What the Hub's HTTP client raises where it gets no answer; which client that is depends on huggingface_hub.
+NO_ANSWER = HfHubHTTPError.__bases__[0]
 
 
-def assemble(folder: str | os.PathLike, target: str | os.PathLike, repo_id: str | None = None) -> None:
+def load_model(folder: str | os.PathLike, is_trainable: bool = False) -> PreTrainedModel | PeftModel:
+    """The model in a folder or on the Hub, or its LoRA adapter on the model that it was trained on."""
+    config = adapter_config(folder)
+    if config is None:
+        return AutoModel.from_pretrained(folder).eval()
+    base = AutoModel.from_pretrained(config.base_model_name_or_path, revision=config.revision)
+    return PeftModel.from_pretrained(base, folder, config=config, is_trainable=is_trainable).eval()
+
+
+def adapter_config(folder: str | os.PathLike) -> PeftConfig | None:
+    """The configuration of the LoRA adapter in a folder or on the Hub; none if there is a whole model.
+
+    An adapter's output folder may have been moved: what it was trained on is then found in it, in `base_model`.
+    """
+    if find_adapter_config_file(str(folder)) is None:
+        return None
+    config = PeftConfig.from_pretrained(folder)
+    inside = Path(folder) / "base_model"
+    if inside.is_dir() and not os.path.isdir(config.base_model_name_or_path):
+        config.base_model_name_or_path = str(inside.absolute())
+    return config
+
+
+def assemble(
+    folder: str | os.PathLike, target: str | os.PathLike, repo_id: str | None = None, license: str | None = None
+) -> None:
     """Put all that a repository of a model needs into a folder: weights, configurations, processor, code, card.
 
     Args:
@@ -75,6 +96,7 @@ def assemble(folder: str | os.PathLike, target: str | os.PathLike, repo_id: str 
             adapter alone is put together.
         target: an empty or a new folder.
         repo_id: the repository's name, for the card.
+        license: the licence, for the card; that of a card in the folder by default.
 
     Raises:
         FileNotFoundError: if there is no model in the folder.
@@ -85,9 +107,10 @@ def assemble(folder: str | os.PathLike, target: str | os.PathLike, repo_id: str 
     model, processor = load_model(folder), AutoProcessor.from_pretrained(folder)
     for name in model.config.sub_configs:
         encoder_config = getattr(model.config, name)
-        if not _is_hub_name(encoder_config._name_or_path):
+        if not is_hub_name(encoder_config._name_or_path):
             encoder_config._name_or_path = ""  # a place on this machine
     if isinstance(model, PeftModel):
+        model.peft_config["default"].base_model_name_or_path = adapter_config(folder).base_model_name_or_path
         model.save_pretrained(target)
         let_auto_classes_load(target)
         processor.save_pretrained(target)
@@ -97,8 +120,20 @@ def assemble(folder: str | os.PathLike, target: str | os.PathLike, repo_id: str 
     for name in PICTURES:
         if (folder / name).is_file():
             shutil.copy(folder / name, target)
+    _card(folder, repo_id, license).save(target / "README.md")
+
+
+def _card(folder: Path, repo_id: str | None, license: str | None) -> ModelCard:
+    """The card: of the run, if the folder has its record; with the licence and language of the card in the folder."""
+    old = ModelCard.load(folder / "README.md").data if (folder / "README.md").is_file() else ModelCardData()
+    license = license or old.license
     if (folder / "metrics.json").is_file():
-        render_model_card(folder, repo_id).save(target / "README.md")
+        return render_model_card(folder, repo_id, license=license, language=old.language)
+    data = ModelCardData(library_name="transformers", license=license, tags=["mmre", TASK])
+    text = f"# {(repo_id or folder.name).split('/')[-1]}\n\nA model of multimodal relation extraction, of mmre."
+    if folder.name == "base_model":
+        text += " **It is not trained**: two encoders and new layers between them, to load LoRA adapters on."
+    return ModelCard(f"---\n{data}\n---\n\n{text}\n")
 
 
 def let_auto_classes_load(adapter: str | os.PathLike) -> None:
@@ -112,14 +147,6 @@ def let_auto_classes_load(adapter: str | os.PathLike) -> None:
     config.save_pretrained(adapter)
 
 
-def _is_hub_name(name: str) -> bool:
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return not os.path.exists(name)
-
-
 def check(folder: str | os.PathLike) -> None:
     """Load an assembled folder in a fresh process, with the code in it, and compare its logits with those of this one.
 
@@ -128,7 +155,8 @@ def check(folder: str | os.PathLike) -> None:
     """
     folder = Path(folder).absolute()
     model, processor = load_model(folder), AutoProcessor.from_pretrained(folder)
-    base = model.peft_config["default"].base_model_name_or_path if isinstance(model, PeftModel) else folder
+    adapter = adapter_config(folder)
+    base = folder if adapter is None else adapter.base_model_name_or_path
     with torch.no_grad():
         expected = model(**processor(images=Image.new("RGB", (64, 48), "gray"), **POST)).logits[0].float()
     with tempfile.TemporaryDirectory() as empty:
@@ -147,14 +175,37 @@ def check(folder: str | os.PathLike) -> None:
         raise RuntimeError(f"{folder} gives other logits in a fresh process than here: they differ by {difference}.")
 
 
+def create_repository(repo_id: str, private: bool | None = None, token: str | bool | None = None) -> str:
+    """Make a repository, unless it is there; its whole name.
+
+    Raises:
+        OSError: if the Hub refuses it or cannot be reached; it says what to do.
+        ValueError: if the name cannot be one, or the repository is public and was to be private.
+    """
+    api = HfApi(token=token)
+    try:
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if private and not api.model_info(repo_id).private:
+            raise ValueError(f"{repo_id} is there already, and public: make it private first, or give another name.")
+    except HfHubHTTPError as error:
+        mend = "log in by `hf auth login`, or set HF_TOKEN to a token that may write"
+        raise OSError(f"the Hub refuses {repo_id}: {mend}. It says: {error}") from error
+    except NO_ANSWER as error:
+        raise OSError(f"the Hub at {api.endpoint} cannot be reached: {error}") from error
+    return repo_id
+
+
 def publish(
     folder: str | os.PathLike,
     repo_id: str,
     private: bool | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
+    license: str | None = None,
 ) -> CommitInfo:
     """Assemble, check and upload a model, or a LoRA adapter and the model that it was trained on.
+
+    What an earlier publication has left in the repository is replaced.
 
     Args:
         folder: an output folder of `train.py`.
@@ -163,6 +214,7 @@ def publish(
         private: whether a new repository is private; by default what the account's settings say.
         revision: the branch, which is made if it is not there; the main one by default.
         token: a token, if not the stored one.
+        license: the licence, for the card; that of a card in the folder by default.
 
     Returns:
         The commit; its `commit_url` and its `oid` say where the model is.
@@ -170,24 +222,35 @@ def publish(
     Raises:
         FileNotFoundError: if there is no model in the folder.
         RuntimeError: if it does not load in a fresh process, or gives other logits there.
-        HfHubHTTPError: if the Hub refuses it.
+        OSError, ValueError: if the Hub refuses it or cannot be reached.
     """
     api = HfApi(token=token)
+    repo_id = create_repository(repo_id, private, token)
     with tempfile.TemporaryDirectory() as target:
-        assemble(folder, target, repo_id)
+        assemble(folder, target, repo_id, license)
         check(target)
-        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        if find_adapter_config_file(target) is not None:
-            config = PeftConfig.from_pretrained(target)
+        config = adapter_config(target)
+        if config is not None:
             if os.path.isdir(config.base_model_name_or_path):
-                base = publish(config.base_model_name_or_path, f"{repo_id}-base", private, token=token)
+                base = publish(config.base_model_name_or_path, f"{repo_id}-base", private, None, token, license)
                 config.base_model_name_or_path, config.revision = base.repo_url.repo_id, base.oid
                 config.save_pretrained(target)
-        if revision is not None:
-            api.create_branch(repo_id, branch=revision, exist_ok=True)
-        return api.upload_folder(
-            repo_id=repo_id, folder_path=target, revision=revision, commit_message="Publish a trained model"
-        )
+            card = ModelCard.load(Path(target) / "README.md")
+            card.data.base_model = config.base_model_name_or_path
+            card.save(Path(target) / "README.md")
+        try:
+            if revision is not None:
+                api.create_branch(repo_id, branch=revision, exist_ok=True)
+            return api.upload_folder(
+                repo_id=repo_id,
+                folder_path=target,
+                revision=revision,
+                commit_message="Publish a trained model",
+                # An adapter left beside a whole model would be loaded onto it.
+                delete_patterns=["*.safetensors", "*.safetensors.index.json", "*.json", "*.py", "*.png", "*.bin"],
+            )
+        except NO_ANSWER as error:
+            raise OSError(f"{repo_id} could not be uploaded to {api.endpoint}: {error}") from error
 
 
 def main() -> None:
@@ -197,6 +260,7 @@ def main() -> None:
     parser.add_argument("repo_id", help="the repository, name or organization/name")
     parser.add_argument("--private", action="store_true", default=None, help="make a new repository a private one")
     parser.add_argument("--revision", help="the branch to upload to")
+    parser.add_argument("--license", help="the licence, as the Hub names it: apache-2.0, mit, ...")
     arguments = parser.parse_args()
     try:
         commit = publish(**vars(arguments))

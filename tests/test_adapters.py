@@ -6,13 +6,16 @@ import shutil
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
 from peft import AutoPeftModel, PeftModel
 from PIL import Image
 from safetensors.torch import load_file
 from test_publish import POST, PUBLISH, last_line
+from test_several_processes import CPU, launch
 from transformers import AutoModel, AutoProcessor
 
 import train
+from mmre.evaluation.publish import load_model
 
 LOAD_ADAPTER = """
 import json, sys
@@ -126,6 +129,23 @@ def test_an_adapter_is_tested_and_trained_further_like_any_checkpoint(adapter, t
         train.main([*arguments, *data, *rest, "--lora_rank", "2", "--output_dir", str(tmp_path / "again")])
 
 
+def test_a_moved_adapter_finds_the_model_it_belongs_to(adapter, tmp_path):
+    shutil.copytree(adapter, tmp_path / "moved")
+    config = json.loads((tmp_path / "moved" / "adapter_config.json").read_text("utf-8"))
+    config["base_model_name_or_path"] = "/no/such/folder/base_model"
+    (tmp_path / "moved" / "adapter_config.json").write_text(json.dumps(config), "utf-8")
+    processor = AutoProcessor.from_pretrained(adapter)
+    expected = gray_logits(AutoPeftModel.from_pretrained(adapter), processor)
+    torch.testing.assert_close(gray_logits(load_model(tmp_path / "moved"), processor), expected)
+
+
+def test_adapters_are_trained_by_several_processes(run, tmp_path):
+    config = config_of(run, tmp_path / "lora", lora_rank=2)
+    done = launch("--config_file", CPU, "--num_processes", 2, "train.py", config)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert type(load_model(tmp_path / "lora")).__name__ == "PeftModel"
+
+
 def test_an_adapter_is_published_with_the_model_it_belongs_to(adapter, hub, run_client, tmp_path):
     repo = f"someone/lora-{json.loads((adapter / 'metrics.json').read_text('utf-8'))['test']['loss']:.6f}"
     run_client(PUBLISH, adapter, repo, "public", "", token=hub.write_token)
@@ -136,7 +156,9 @@ def test_an_adapter_is_published_with_the_model_it_belongs_to(adapter, hub, run_
     assert "model.safetensors" not in files and "model.safetensors" in hub.files(f"{repo}-base")
     config = json.loads(files["adapter_config.json"])
     assert config["base_model_name_or_path"] == f"{repo}-base" and len(config["revision"]) == 40
-    assert "AutoPeftModel" in files["README.md"].decode()
+    card = ModelCard(files["README.md"].decode())
+    assert "AutoPeftModel" in card.content and card.data.base_model == f"{repo}-base"
+    assert "**It is not trained**" in hub.files(f"{repo}-base")["README.md"].decode()
     everything = b"".join(content for name, content in files.items() if not name.endswith((".safetensors", ".png")))
     assert str(adapter).encode() not in everything
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import ModelCard
+from huggingface_hub import HfApi, ModelCard
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor
@@ -136,7 +136,7 @@ def test_models_and_processors_push_themselves_too(hub, run_client, tgdi_run):
     code = """
 import sys
 from transformers import AutoModel, AutoProcessor
-from huggingface_hub import ModelCard
+from huggingface_hub import HfApi, ModelCard
 import mmre.modeling, mmre.processing
 AutoModel.from_pretrained(sys.argv[1]).push_to_hub(sys.argv[2])
 AutoProcessor.from_pretrained(sys.argv[1]).push_to_hub(sys.argv[2])
@@ -153,7 +153,7 @@ def test_training_publishes_at_its_end(hub, run_client, tmp_path):
     code = "import sys; sys.path.insert(0, sys.argv.pop(1)); import train; train.main(sys.argv[1:])"
     arguments = ["--push_to_hub", "true", "--hub_model_id", "someone/trained", "--num_synthetic_posts", "8"]
     root = Path(train.__file__).parent
-    with pytest.raises(AssertionError, match="`push_to_hub`: .*401"):
+    with pytest.raises(AssertionError, match="`push_to_hub`: the Hub refuses someone/trained: log in"):
         run_client(code, root, tmp_path / "config.yaml", *arguments)
     assert not (tmp_path / "outputs").exists()  # found out before anything was trained
     output = run_client(code, root, tmp_path / "config.yaml", *arguments, token=hub.write_token)
@@ -163,6 +163,35 @@ def test_training_publishes_at_its_end(hub, run_client, tmp_path):
     agrees(run_client(WITHOUT_MMRE, "someone/trained", json.dumps(POST), "{}", ""), tmp_path / "outputs")
     for path in (tmp_path / "outputs").rglob("*"):
         assert path.is_dir() or hub.write_token.encode() not in path.read_bytes(), path
+
+
+def test_what_an_earlier_publication_left_is_replaced_and_the_licence_stays(hub, run_client, run, tmp_path):
+    code = """
+import sys
+from huggingface_hub import HfApi
+HfApi().create_repo(sys.argv[1])
+for name in ("adapter_config.json", "adapter_model.safetensors", "notes.txt"):
+    HfApi().upload_file(path_or_fileobj=b"{}", path_in_repo=name, repo_id=sys.argv[1])
+"""
+    run_client(code, "someone/used", token=hub.write_token)
+    folder = tmp_path / "outputs"
+    shutil.copytree(run, folder)
+    module.render_model_card(folder, license="apache-2.0").save(folder / "README.md")
+    run_client(PUBLISH, folder, "someone/used", "public", "", token=hub.write_token)
+    files = hub.files("someone/used")
+    assert not {"adapter_config.json", "adapter_model.safetensors"} & set(files) and "notes.txt" in files
+    assert ModelCard(files["README.md"].decode()).data.license == "apache-2.0"
+    with pytest.raises(AssertionError, match="someone/used is there already, and public"):
+        run_client(PUBLISH, folder, "someone/used", "private", "", token=hub.write_token)
+    with pytest.raises(AssertionError, match="the Hub refuses someone/used.*`hf auth login`"):
+        run_client(PUBLISH, folder, "someone/used", "public", "", token=hub.read_token)
+
+
+def test_a_hub_that_does_not_answer_is_an_error_with_its_address(run, monkeypatch):
+    monkeypatch.setattr(module, "HfApi", lambda token: HfApi(endpoint="http://127.0.0.1:9", token="hf_x"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with pytest.raises(OSError, match="the Hub at http://127.0.0.1:9 cannot be reached"):
+        module.create_repository("someone/nothing")
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
