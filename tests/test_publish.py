@@ -213,7 +213,7 @@ def test_what_does_not_load_or_says_something_else_elsewhere_is_not_published(ru
     monkeypatch.setattr(module, "create_repository", lambda repo_id, *_: repo_id)
     monkeypatch.setattr(module.HfApi, "upload_folder", lambda *_, **__: uploads.append(1))
     monkeypatch.setattr(
-        module, "assemble", lambda _, target, __: shutil.copytree(tmp_path / "good", target, dirs_exist_ok=True)
+        module, "assemble", lambda _, target, *__: shutil.copytree(tmp_path / "good", target, dirs_exist_ok=True)
     )
     with pytest.raises(RuntimeError):
         module.publish(run, "someone/wrong")
