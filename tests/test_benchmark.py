@@ -122,6 +122,7 @@ def table(tmp_path: Path, name: str = "tiny_drawn") -> dict:
     return json.loads((tmp_path / f"out/{name}.json").read_text("utf-8"))
 
 
+@pytest.mark.slow
 def test_what_fails_or_is_killed_is_recorded_the_rest_goes_on_and_the_next_call_goes_on_with_it(tiny, tmp_path, capsys):
     suite = ABLATION._replace(cells=ABLATION.cells[::-1])
     assert tiny(KILLED_ONCE, "--seeds", "5", suite=suite) == 1

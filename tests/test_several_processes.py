@@ -115,6 +115,7 @@ def test_one_process_where_two_were_asked_for_is_refused(config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_sharding_that_accelerate_does_not_do_on_a_cpu_is_refused(config, tmp_path):
     fsdp = CPU.with_name("fsdp.yaml")
     done = launch(
@@ -124,7 +125,7 @@ def test_sharding_that_accelerate_does_not_do_on_a_cpu_is_refused(config, tmp_pa
     assert done.returncode != 0 and "does not share out parameters (FSDP)" in done.stderr
 
 
-@pytest.mark.parametrize("system", ["run", "tgdi_run"])
+@pytest.mark.parametrize("system", [pytest.param("run", marks=pytest.mark.slow), "tgdi_run"])
 def test_the_models_can_be_shared_out_over_processes(request, tmp_path, system):
     from transformers import AutoProcessor
 
