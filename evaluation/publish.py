@@ -31,6 +31,13 @@ from .model_card import is_hub_name, render_model_card
 # What stands beside the model in an output folder and belongs on its card.
 PICTURES = ("learning_curve.png", "confusion_matrix.png")
 
+# What of an earlier publication must go: an adapter left beside a whole model would be loaded onto it. Nothing of the
+# author's own is among these.
+REPLACED = [
+    *("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "adapter_model.bin"),
+    *("config.json", "adapter_config.json", *PICTURES),
+]
+
 # Loads a folder as its users will, with the code that lies in it, and prints the logits of a post.
 CHECK = """
 import json, sys
@@ -205,7 +212,8 @@ def publish(
 ) -> CommitInfo:
     """Assemble, check and upload a model, or a LoRA adapter and the model that it was trained on.
 
-    What an earlier publication has left in the repository is replaced.
+    Weights, configurations and pictures of an earlier publication are replaced, other files of the repository stay. The
+    card is rendered anew; of a card in the folder, its licence and language are kept.
 
     Args:
         folder: an output folder of `train.py`.
@@ -246,8 +254,7 @@ def publish(
                 folder_path=target,
                 revision=revision,
                 commit_message="Publish a trained model",
-                # An adapter left beside a whole model would be loaded onto it.
-                delete_patterns=["*.safetensors", "*.safetensors.index.json", "*.json", "*.py", "*.png", "*.bin"],
+                delete_patterns=REPLACED,
             )
         except NO_ANSWER as error:
             raise OSError(f"{repo_id} could not be uploaded to {api.endpoint}: {error}") from error

@@ -170,7 +170,7 @@ def test_what_an_earlier_publication_left_is_replaced_and_the_licence_stays(hub,
 import sys
 from huggingface_hub import HfApi
 HfApi().create_repo(sys.argv[1])
-for name in ("adapter_config.json", "adapter_model.safetensors", "notes.txt"):
+for name in ("adapter_config.json", "adapter_model.safetensors", "notes.txt", "notes.json", "demo.py"):
     HfApi().upload_file(path_or_fileobj=b"{}", path_in_repo=name, repo_id=sys.argv[1])
 """
     run_client(code, "someone/used", token=hub.write_token)
@@ -179,7 +179,8 @@ for name in ("adapter_config.json", "adapter_model.safetensors", "notes.txt"):
     module.render_model_card(folder, license="apache-2.0").save(folder / "README.md")
     run_client(PUBLISH, folder, "someone/used", "public", "", token=hub.write_token)
     files = hub.files("someone/used")
-    assert not {"adapter_config.json", "adapter_model.safetensors"} & set(files) and "notes.txt" in files
+    assert not {"adapter_config.json", "adapter_model.safetensors"} & set(files)
+    assert {"notes.txt", "notes.json", "demo.py"} <= set(files)
     assert ModelCard(files["README.md"].decode()).data.license == "apache-2.0"
     with pytest.raises(AssertionError, match="someone/used is there already, and public"):
         run_client(PUBLISH, folder, "someone/used", "private", "", token=hub.write_token)
