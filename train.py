@@ -28,6 +28,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import psutil
 import torch
 import transformers
 import yaml
@@ -405,6 +406,22 @@ def main(arguments: list[str]) -> None:
             print(f"Published: {publish_run(output_dir, repo_id, args)}")
 
 
+def start_processes() -> None:
+    """Start the processes of `accelerate launch --cpu --num_processes N`, which without MPI starts only this one.
+
+    The launcher passes N on to nobody, but this process is its child and can read its command line. A process that
+    torchrun or MPI started is the child of another.
+    """
+    if os.environ.get("ACCELERATE_USE_CPU") != "True" or "MASTER_ADDR" not in os.environ:
+        return
+    launcher = "\n".join(psutil.Process().parent().cmdline())
+    processes = re.search(r"^--num[-_]processes[=\n](\d+)$", launcher, re.MULTILINE)
+    if processes is None or re.search(r"^--num[-_]machines[=\n](?!1$)", launcher, re.MULTILINE):
+        return
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", processes[1]]
+    os.execv(sys.executable, [*command, *sys.argv])  # noqa: S606 - this interpreter, no shell
+
+
 def check_processes() -> None:
     """Refuse what `accelerate launch` does not do on a CPU, and does not say.
 
@@ -415,7 +432,7 @@ def check_processes() -> None:
     # The address is set for several processes, beside which each process gets its number.
     if on_cpu and "MASTER_ADDR" in os.environ and not PartialState(cpu=True).use_distributed:
         raise SystemExit(
-            "train.py: accelerate started a single process: without MPI, its `--cpu` starts no others. This does:\n"
+            "train.py: accelerate started one process only: without MPI, its `--cpu` starts no others. This does:\n"
             "  accelerate launch --config_file configs/accelerate/cpu.yaml --num_processes N train.py ..."
         )
     if os.environ.get("ACCELERATE_USE_FSDP") == "true" and PartialState().distributed_type == DistributedType.MULTI_CPU:
@@ -1025,4 +1042,5 @@ def what_next(output_dir: Path, model_type: str) -> str:
 
 
 if __name__ == "__main__":
+    start_processes()
     main(sys.argv[1:])

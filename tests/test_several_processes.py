@@ -82,16 +82,20 @@ def one(config):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "tolerance"),
+    ("how", "arguments", "tolerance"),
     [
-        (["--per_device_train_batch_size", "4"], 1e-5),
-        (["--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "2", "--bf16", "true"], 2e-3),
+        (["--cpu"], ["--per_device_train_batch_size", "4"], 1e-5),  # of which accelerate starts one, train.py both
+        (
+            ["--config_file", CPU],
+            ["--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "2", "--bf16", "true"],
+            2e-3,
+        ),
     ],
     ids=["float32", "accumulation-bf16"],
 )
-def test_two_processes_end_where_one_does(config, one, arguments, tolerance):
+def test_two_processes_end_where_one_does(config, one, how, arguments, tolerance):
     folder = config.parent / f"two-{tolerance}"
-    done = launch("--config_file", CPU, "--num_processes", 2, "train.py", config, "--output_dir", folder, *arguments)
+    done = launch(*how, "--num_processes", 2, "train.py", config, "--output_dir", folder, *arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads((folder / "environment.json").read_text("utf-8"))["processes"] == 2
     expected, found = probabilities(one), probabilities(folder)
@@ -108,10 +112,11 @@ def test_two_processes_end_where_one_does(config, one, arguments, tolerance):
     assert all((weights[name] - others[name]).abs().max() < 10 * tolerance for name in weights)
 
 
-def test_one_process_where_two_were_asked_for_is_refused(config, tmp_path):
-    done = launch("--cpu", "--num_processes", 2, "train.py", config, "--output_dir", tmp_path / "run")
-    assert done.returncode != 0
-    assert "accelerate started a single process" in done.stderr and "configs/accelerate/cpu.yaml" in done.stderr
+def test_processes_that_nobody_can_start_are_refused(config, tmp_path):
+    """Two machines without MPI: accelerate starts one process here, and so would the other machine, each by itself."""
+    address = ["--num_machines", 2, "--machine_rank", 0, "--main_process_ip", "127.0.0.1", "--main_process_port", 29500]
+    done = launch("--cpu", "--num_processes", 2, *address, "train.py", config, "--output_dir", tmp_path / "run")
+    assert done.returncode != 0 and "accelerate started one process only" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
