@@ -52,6 +52,7 @@ from transformers import (
     Trainer,
     TrainingArguments,
 )
+from transformers.integrations import TrackioCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import logging
 
@@ -67,7 +68,7 @@ from mmre.evaluation import (
     sample_per_relation,
     sample_share,
 )
-from mmre.evaluation.publish import adapter_config, create_repository, let_auto_classes_load, load_model, publish
+from mmre.evaluation.publish import adapter_config, complete, create_repository, load_model, publish
 from mmre.modeling import MODELS
 from mmre.processing import (
     NEGATIVE_RELATION,
@@ -83,6 +84,11 @@ from mmre.processing import load_posts as load_post_files
 logger = logging.get_logger("mmre.train")
 
 SECTIONS = ("model", "data", "training")
+# What a report of a training names, whether set or not: the defaults are those of the transformers installed.
+HYPERPARAMETERS = (
+    *("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "optim", "max_grad_norm"),
+    *("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"),
+)
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -291,8 +297,8 @@ class RelationTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
-        if isinstance(self.model, PeftModel) and self.args.should_save:
-            let_auto_classes_load(output_dir or self.args.output_dir)
+        if self.args.should_save:
+            complete(output_dir or self.args.output_dir)
 
     def _get_train_sampler(self, train_dataset: datasets.Dataset | None = None) -> torch.utils.data.Sampler:
         sampler = super()._get_train_sampler(train_dataset)
@@ -378,6 +384,8 @@ def main(arguments: list[str]) -> None:
         training = trainer.train(resume_from_checkpoint=checkpoint)
         results["train"] = training.metrics | {"best_checkpoint": trainer.state.best_model_checkpoint}
         trainer.save_model()
+        # trackio's run ends with the training: the figures below would open a second one.
+        trainer.remove_callback(TrackioCallback)
     if args.do_eval:
         results["validation"] = evaluation(
             trainer.predict(posts["validation"], metric_key_prefix="validation"), relations
@@ -930,7 +938,8 @@ def find_checkpoint(output_dir: Path, args: RelationTrainingArguments, settings:
 def resolved_settings(
     model_args: ModelArguments, data_args: DataArguments, args: RelationTrainingArguments, model_values: dict[str, Any]
 ) -> dict[str, Any]:
-    """What repeats the run: all values of `model` and `data`, and those of `training` that are not the defaults."""
+    """What repeats the run: all values of `model` and `data`, of `training` those that every report of a training names
+    and those that are not the defaults."""
     training = {"output_dir": args.output_dir, "seed": args.seed}
     values = args.to_dict()
     for argument in dataclasses.fields(args):
@@ -946,7 +955,7 @@ def resolved_settings(
         # Empty values are what transformers puts in where nothing is the default.
         empty = not default or default == "none"
         filled_in = name in ("accelerator_config", "fsdp_config") or (empty and value in (False, [], {}))
-        if value != default and not filled_in:
+        if name in HYPERPARAMETERS or (value != default and not filled_in):
             training[name] = value
     return {"model": vars(model_args) | model_values, "data": vars(data_args), "training": training}
 

@@ -231,6 +231,8 @@ def _portable_configuration(
         portable["model"]["model_name_or_path"] = model_id
     if posts["regions"] == "drawn":
         del portable["data"]["regions"]  # it stands for MNRE's
+    if posts["dataset"] != "synthetic":
+        portable["data"].pop("num_synthetic_posts", None)
     return yaml.safe_dump(portable, sort_keys=False, allow_unicode=True)
 
 

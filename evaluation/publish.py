@@ -6,6 +6,7 @@ The token is that of `hf auth login`, or of the environment variable HF_TOKEN.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -16,10 +17,11 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import CommitInfo, HfApi, ModelCard, ModelCardData
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from peft import PeftConfig, PeftModel
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, PreTrainedModel
+from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import find_adapter_config_file
 
 import mmre.modeling  # noqa: F401, registers the models
@@ -93,17 +95,13 @@ def adapter_config(folder: str | os.PathLike) -> PeftConfig | None:
     return config
 
 
-def assemble(
-    folder: str | os.PathLike, target: str | os.PathLike, repo_id: str | None = None, license: str | None = None
-) -> None:
-    """Put all that a repository of a model needs into a folder: weights, configurations, processor, code, card.
+def assemble(folder: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Put all that a repository of a model needs but the card into a folder: weights, configurations, processor, code.
 
     Args:
         folder: an output folder of `train.py`, or any folder with a model and its processor. Of a LoRA adapter, the
             adapter alone is put together.
         target: an empty or a new folder.
-        repo_id: the repository's name, for the card.
-        license: the licence, for the card; that of a card in the folder by default.
 
     Raises:
         FileNotFoundError: if there is no model in the folder.
@@ -118,40 +116,51 @@ def assemble(
             encoder_config._name_or_path = ""  # a place on this machine
     if isinstance(model, PeftModel):
         model.peft_config["default"].base_model_name_or_path = adapter_config(folder).base_model_name_or_path
-        model.save_pretrained(target)
-        let_auto_classes_load(target)
-        processor.save_pretrained(target)
-    else:
-        extract = RelationExtractionPipeline(model=model, processor=processor, task=TASK, device=torch.device("cpu"))
-        extract.save_pretrained(target)
+    model.save_pretrained(target)
+    processor.save_pretrained(target)
+    complete(target)
     for name in PICTURES:
         if (folder / name).is_file():
             shutil.copy(folder / name, target)
-    _card(folder, repo_id, license).save(target / "README.md")
 
 
-def _card(folder: Path, repo_id: str | None, license: str | None) -> ModelCard:
-    """The card: of the run, if the folder has its record; with the licence and language of the card in the folder."""
-    old = ModelCard.load(folder / "README.md").data if (folder / "README.md").is_file() else ModelCardData()
-    license = license or old.license
+def _card(folder: Path, repo_id: str, license: str | None, token: str | bool | None) -> ModelCard:
+    """The card: of the run, if the folder has its record. It keeps the licence and the language of the card in the
+    folder, or else of the one that the repository has."""
+    olds = []
+    if (folder / "README.md").is_file():
+        olds.append(ModelCard.load(folder / "README.md").data)
+    with contextlib.suppress(EntryNotFoundError):
+        olds.append(ModelCard.load(repo_id, token=token, ignore_metadata_errors=True).data)
+    license = license or next((old.license for old in olds if old.license), None)
+    language = next((old.language for old in olds if old.language), None)
     if (folder / "metrics.json").is_file():
-        return render_model_card(folder, repo_id, license=license, language=old.language)
-    data = ModelCardData(library_name="transformers", license=license, tags=["mmre", TASK])
-    text = f"# {(repo_id or folder.name).split('/')[-1]}\n\nA model of multimodal relation extraction, of mmre."
+        return render_model_card(folder, repo_id, license=license, language=language)
+    data = ModelCardData(library_name="transformers", license=license, language=language, tags=["mmre", TASK])
+    text = f"# {repo_id.split('/')[-1]}\n\nA model of multimodal relation extraction, of mmre."
     if folder.name == "base_model":
         text += " **It is not trained**: two encoders and new layers between them, to load LoRA adapters on."
     return ModelCard(f"---\n{data}\n---\n\n{text}\n")
 
 
-def let_auto_classes_load(adapter: str | os.PathLike) -> None:
-    """Write into a saved adapter that its base model is loaded by `AutoModel`.
+def complete(folder: str | os.PathLike) -> None:
+    """Write into a folder of a saved model what `pipeline` loads it by, and into one of an adapter what PEFT does.
 
-    PEFT writes the module of the model's class there, and does not import what is not in a list of its own; nor is
-    that module there where the code comes from the Hub.
+    Of an adapter, PEFT writes the module of the model's class there, and does not import what is not in a list of its
+    own; nor is that module there where the code comes from the Hub. `AutoModel` loads it.
     """
-    config = PeftConfig.from_pretrained(adapter)
-    config.auto_mapping = {"base_model_class": "AutoModel", "parent_library": "transformers"}
-    config.save_pretrained(adapter)
+    if find_adapter_config_file(str(folder)) is not None:
+        adapter = PeftConfig.from_pretrained(folder)
+        adapter.auto_mapping = {"base_model_class": "AutoModel", "parent_library": "transformers"}
+        adapter.save_pretrained(folder)
+        return
+    custom_object_save(RelationExtractionPipeline, folder)
+    options = dict(RelationExtractionPipeline._registered_impl[TASK])
+    options["impl"] = f"{RelationExtractionPipeline.__module__.split('.')[-1]}.{RelationExtractionPipeline.__name__}"
+    options["pt"] = [auto_class.__name__ for auto_class in options["pt"]]
+    path = Path(folder) / "config.json"
+    config = json.loads(path.read_text("utf-8")) | {"custom_pipelines": {TASK: options}}
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 def check(folder: str | os.PathLike) -> None:
@@ -213,7 +222,7 @@ def publish(
     """Assemble, check and upload a model, or a LoRA adapter and the model that it was trained on.
 
     Weights, configurations and pictures of an earlier publication are replaced, other files of the repository stay. The
-    card is rendered anew; of a card in the folder, its licence and language are kept.
+    card is rendered anew; it keeps the licence and the language of the card in the folder, or of the repository's.
 
     Args:
         folder: an output folder of `train.py`.
@@ -222,7 +231,7 @@ def publish(
         private: whether a new repository is private; by default what the account's settings say.
         revision: the branch, which is made if it is not there; the main one by default.
         token: a token, if not the stored one.
-        license: the licence, for the card; that of a card in the folder by default.
+        license: the licence, for the card; that of an earlier card by default.
 
     Returns:
         The commit; its `commit_url` and its `oid` say where the model is.
@@ -233,19 +242,20 @@ def publish(
         OSError, ValueError: if the Hub refuses it or cannot be reached.
     """
     api = HfApi(token=token)
-    repo_id = create_repository(repo_id, private, token)
     with tempfile.TemporaryDirectory() as target:
-        assemble(folder, target, repo_id, license)
+        assemble(folder, target)
         check(target)
+        # Not before: nobody wants an empty repository for a mistyped folder.
+        repo_id = create_repository(repo_id, private, token)
+        card = _card(Path(folder), repo_id, license, token)
         config = adapter_config(target)
         if config is not None:
             if os.path.isdir(config.base_model_name_or_path):
                 base = publish(config.base_model_name_or_path, f"{repo_id}-base", private, None, token, license)
                 config.base_model_name_or_path, config.revision = base.repo_url.repo_id, base.oid
                 config.save_pretrained(target)
-            card = ModelCard.load(Path(target) / "README.md")
             card.data.base_model = config.base_model_name_or_path
-            card.save(Path(target) / "README.md")
+        card.save(Path(target) / "README.md")
         try:
             if revision is not None:
                 api.create_branch(repo_id, branch=revision, exist_ok=True)

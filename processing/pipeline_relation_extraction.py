@@ -2,19 +2,20 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
+import httpx
 import torch
 from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import Pipeline, PreTrainedConfig
-from transformers.image_utils import load_image as download_image
 from transformers.utils import ModelOutput
 
 from .entity_markers import Span
+from .focal_augmentation import load_image
 from .spacy_entities import find_entities, load_spacy
 
 TASK = "multimodal-relation-extraction"
@@ -109,7 +110,7 @@ class RelationExtractionPipeline(Pipeline):
             known = ["top_k", "spacy_model", "output_fusion", "batch_size", "num_workers", "device", "dtype"]
             nearest = difflib.get_close_matches(next(iter(unknown)), known, n=1, cutoff=0)[0]
             raise TypeError(f"The pipeline has no argument {next(iter(unknown))!r}. The nearest name is {nearest!r}.")
-        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+        if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
             raise ValueError(f"`top_k` must be a number of relations, at least 1, got {top_k!r}.")
         return (
             {} if spacy_model is None else {"spacy_model": spacy_model},
@@ -185,14 +186,12 @@ class RelationExtractionPipeline(Pipeline):
             pairs = [(post["head"], post["tail"])]
         elif post.get("pairs") is not None:
             pairs = post["pairs"]
-            if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
-                raise ValueError(f"`pairs` must be a list of (head, tail), got {pairs!r}.")
         else:
             text = text if isinstance(text, str) else " ".join(text)
             pairs = list(permutations(find_entities(self._spacy(spacy_model), text), 2))
         if not pairs:
             return []
-        pairs = [tuple(_span(entity) for entity in pair) for pair in pairs]
+        pairs = [tuple(map(_span, pair)) for pair in pairs]
 
         columns = {}
         if "caption" in inspect.signature(self.processor.__call__).parameters:
@@ -201,17 +200,14 @@ class RelationExtractionPipeline(Pipeline):
         if isinstance(image, str) and image.startswith(("http://", "https://")):
             image = _download(image)
         regions = {name: post.get(name) for name in ("grounded_regions", "detected_regions")}
-        # The picture is the same for all pairs: it is read and scaled for the first.
-        inputs = [
-            self.processor(
-                text=text,
-                head=head,
-                tail=tail,
-                **(columns | {"images": image} | regions if number == 0 else columns),
-                return_tensors="pt",
-            )
-            for number, (head, tail) in enumerate(pairs)
-        ]
+        inputs = []
+        for number, (head, tail) in enumerate(pairs):
+            # The picture is the same for all pairs: it is read and scaled for the first.
+            values = columns | {"images": image} | regions if number == 0 else columns
+            try:
+                inputs.append(self.processor(text=text, head=head, tail=tail, **values, return_tensors="pt"))
+            except ValueError as error:
+                raise ValueError(f"pairs[{number}]: {error}" if len(pairs) > 1 else str(error)) from error
         picture = {name: inputs[0][name] for name in PICTURE_INPUTS if name in inputs[0]}
         return [
             {
@@ -278,22 +274,46 @@ def _check_fields(post: Any) -> None:
         if name not in POST_FIELDS + IGNORED_FIELDS:
             nearest = difflib.get_close_matches(str(name), POST_FIELDS, n=1, cutoff=0)[0]
             raise ValueError(f"A post has no field {name!r}. The nearest name is {nearest!r}.")
-    if (post.get("text") is None) == (post.get("tokens") is None):
+    text, tokens, pairs = post.get("text"), post.get("tokens"), post.get("pairs")
+    if (text is None) == (tokens is None):
         raise ValueError("A post needs its `text`, a string, or its `tokens`, a list of words; one of them.")
+    if text is not None and not isinstance(text, str):
+        raise ValueError(
+            f"`text` must be a string, got {text!r}. Words go under `tokens`; of columns, give the rows one by one."
+        )
+    is_list = isinstance(tokens, Sequence) and not isinstance(tokens, (str, bytes))
+    if tokens is not None and not (is_list and all(isinstance(word, str) for word in tokens)):
+        raise ValueError(
+            f"`tokens` must be a list of words, got {tokens!r}. A string goes under `text`; of columns, give the rows "
+            "one by one."
+        )
     has_head, has_tail, has_pairs = (post.get(name) is not None for name in ("head", "tail", "pairs"))
     if has_head != has_tail or (has_head and has_pairs):
         raise ValueError("A post needs both `head` and `tail`, or `pairs` of them, or neither: then spaCy finds them.")
+    if has_pairs and not (
+        isinstance(pairs, (list, tuple)) and all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs)
+    ):
+        raise ValueError(f"`pairs` must be a list of (head, tail), got {pairs!r}.")
 
 
 def _download(url: str) -> Image.Image:
+    """Not by transformers, which takes the page of an error for the picture."""
     try:
-        return download_image(url, timeout=DOWNLOAD_TIMEOUT)
-    except Exception as error:  # of the HTTP client, of the server's answer, or of the decoder
-        raise ValueError(f"The image {url} cannot be fetched: {error!r}") from error
+        response = httpx.get(url, timeout=DOWNLOAD_TIMEOUT, follow_redirects=True)
+        response.raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ValueError(f"The image {url} cannot be fetched: {error or repr(error)}") from error
+    try:
+        return load_image(response.content)
+    except ValueError as error:
+        raise ValueError(f"What {url} answers is no image: {error}") from error
 
 
 def _span(entity: Any) -> Any:
-    return (entity["start"], entity["end"]) if isinstance(entity, Mapping) else entity
+    # What lacks one of the two is no span: the processor says so.
+    return (
+        (entity["start"], entity["end"]) if isinstance(entity, Mapping) and {"start", "end"} <= set(entity) else entity
+    )
 
 
 def _name(text: str | list[str], span: Span) -> dict:

@@ -1,10 +1,11 @@
 """The pipeline: what a post may be, and that neither batches nor streams change what is said of it."""
 
-import io
+import http.server
+import threading
 
+import httpx
 import pytest
 import torch
-from PIL import Image
 from transformers import AutoModel, AutoProcessor, pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
@@ -84,13 +85,36 @@ def test_a_picture_may_be_an_image_a_path_bytes_or_an_address(extract, post, pic
     assert extract({**post, "image": raw}) == expected
     asked = []
 
-    def download(url, timeout):
-        asked.append((url, timeout))
-        return Image.open(io.BytesIO(raw))
+    def get(url, **options):
+        asked.append((url, options["timeout"]))
+        return httpx.Response(200, content=raw, request=httpx.Request("GET", url))
 
-    monkeypatch.setitem(RelationExtractionPipeline._encode.__globals__, "download_image", download)
+    monkeypatch.setattr(httpx, "get", get)
     assert extract({**post, "image": "https://example.org/a.png"}) == expected
     assert asked == [("https://example.org/a.png", 30)]
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "message"),
+    [(404, b"<html>nothing here</html>", "a.png cannot be fetched: .*404 Not Found"), (200, b"<html>", "is no image")],
+)
+def test_what_a_server_says_of_a_picture_is_told(extract, post, status, content, message):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with pytest.raises(ValueError, match=f"Post 0: .*{message}"):
+            extract({**post, "image": f"http://127.0.0.1:{server.server_port}/a.png"})
+        server.shutdown()
+        thread.join()
 
 
 def test_neither_batches_nor_streams_nor_workers_change_a_result(extract):
@@ -190,6 +214,14 @@ def test_a_missing_spacy_model_is_named_with_the_command_that_installs_it(extrac
         ({"text": "ab", "head": (0, 1), "tail": (1, 2), "pairs": []}, "both `head` and `tail`"),
         ({"text": "ab", "pairs": [(0, 1)]}, r"`pairs` must be a list of \(head, tail\)|`head` must be a span"),
         ({"text": "ab", "head": (0, 9), "tail": (1, 2)}, "`head` must be a span"),
+        ({"text": "ab", "head": {"start": 0}, "tail": (1, 2)}, "`head` must be a span"),
+        ({"text": "ab", "pairs": [((0, 1), (1, 2)), ((0, 1), (1, 9))]}, r"pairs\[1\]: `tail` must be a span"),
+        ({"text": "ab", "pairs": 5}, r"`pairs` must be a list of \(head, tail\), got 5"),
+        ({"text": 5}, "`text` must be a string, got 5"),
+        ({"text": ["a b", "c d"], "head": [(0, 1), (0, 1)], "tail": [(2, 3), (2, 3)]}, "give the rows one by one"),
+        ({"tokens": "a b", "head": (0, 1), "tail": (1, 2)}, "`tokens` must be a list of words, got 'a b'"),
+        ({"tokens": ["a", 3], "head": (0, 1), "tail": (1, 2)}, r"`tokens` must be a list of words, got \['a', 3\]"),
+        ({"tokens": [["a", "b"]], "head": [(0, 1)], "tail": [(1, 2)]}, "give the rows one by one"),
         ({"text": "ab", "head": (0, 1), "tail": (1, 2), "image": "no.png"}, "no.png"),
         ({"text": "ab", "head": (0, 1), "tail": (1, 2), "image": b"no image"}, "cannot be read"),
         ({"text": "ab", "head": (0, 1), "tail": (1, 2), "grounded_regions": [[0, 0, 1, 1]]}, "no image"),
@@ -209,8 +241,9 @@ def test_what_is_no_post_at_all_and_arguments_nobody_knows_are_refused(extract, 
         extract("Rafael Nadal weds Mery Perello")
     with pytest.raises(TypeError, match="no argument 'topk'. The nearest name is 'top_k'"):
         extract(post, topk=2)
-    with pytest.raises(ValueError, match="`top_k` must be a number of relations, at least 1, got 0"):
-        extract(post, top_k=0)
+    for number in (0, True, 1.5):
+        with pytest.raises(ValueError, match=f"`top_k` must be a number of relations, at least 1, got {number}"):
+            extract(post, top_k=number)
 
 
 def test_another_dtype_is_close(extract, folder, post):

@@ -87,6 +87,12 @@ def agrees(output: str, folder) -> None:
         assert found["scores"] == pytest.approx(scores, abs=1e-5)
 
 
+def test_an_output_folder_loads_elsewhere_as_it_is(run_client, run):
+    """Somebody may upload it by hand."""
+    agrees(run_client(WITHOUT_MMRE, run, json.dumps(POST), "{}", "pipeline"), run)
+    agrees(run_client(WITH_MMRE, run, json.dumps(POST)), run)
+
+
 def changed_copy(folder: Path, target: Path) -> Path:
     """The same model with another classifier."""
     shutil.copytree(folder, target)
@@ -167,25 +173,42 @@ def test_training_publishes_at_its_end(hub, run_client, tmp_path):
 
 def test_what_an_earlier_publication_left_is_replaced_and_the_licence_stays(hub, run_client, run, tmp_path):
     code = """
-import sys
-from huggingface_hub import HfApi
-HfApi().create_repo(sys.argv[1])
+import json, sys
+from huggingface_hub import HfApi, ModelCard
+from mmre.evaluation import publish as module
+
+repo, licensed, folder, read_token = sys.argv[1:]
+HfApi().create_repo(repo)
 for name in ("adapter_config.json", "adapter_model.safetensors", "notes.txt", "notes.json", "demo.py"):
-    HfApi().upload_file(path_or_fileobj=b"{}", path_in_repo=name, repo_id=sys.argv[1])
+    HfApi().upload_file(path_or_fileobj=b"{}", path_in_repo=name, repo_id=repo)
+module.publish(licensed, repo)
+module.check = lambda folder: None  # done above
+commits = [module.publish(folder, repo).oid, module.publish(folder, repo, license="mit").oid]
+errors = []
+for arguments in ({"private": True}, {"token": read_token}):
+    try:
+        module.publish(folder, repo, **arguments)
+    except (OSError, ValueError) as error:
+        errors.append(str(error))
+print(json.dumps({
+    "licences": [
+        ModelCard.load(HfApi().hf_hub_download(repo, "README.md", revision=commit)).data.license for commit in commits
+    ],
+    "errors": errors,
+}))
 """
-    run_client(code, "someone/used", token=hub.write_token)
-    folder = tmp_path / "outputs"
-    shutil.copytree(run, folder)
-    module.render_model_card(folder, license="apache-2.0").save(folder / "README.md")
-    run_client(PUBLISH, folder, "someone/used", "public", "", token=hub.write_token)
+    licensed = tmp_path / "outputs"
+    shutil.copytree(run, licensed)
+    module.render_model_card(licensed, license="apache-2.0").save(licensed / "README.md")
+    output = run_client(code, "someone/used", licensed, run, hub.read_token, token=hub.write_token)
+    found = json.loads(last_line(output))
     files = hub.files("someone/used")
     assert not {"adapter_config.json", "adapter_model.safetensors"} & set(files)
     assert {"notes.txt", "notes.json", "demo.py"} <= set(files)
-    assert ModelCard(files["README.md"].decode()).data.license == "apache-2.0"
-    with pytest.raises(AssertionError, match="someone/used is there already, and public"):
-        run_client(PUBLISH, folder, "someone/used", "private", "", token=hub.write_token)
-    with pytest.raises(AssertionError, match="someone/used could not be uploaded to http"):
-        run_client(PUBLISH, folder, "someone/used", "public", "", token=hub.read_token)
+    # The card of `run` has none: that of the repository stays, unless another is given.
+    assert found["licences"] == ["apache-2.0", "mit"]
+    assert "someone/used is there already, and public" in found["errors"][0]
+    assert "someone/used could not be uploaded to http" in found["errors"][1]
 
 
 def test_a_hub_that_does_not_answer_is_an_error_with_its_address(run, monkeypatch):
@@ -211,11 +234,15 @@ def test_what_does_not_load_or_says_something_else_elsewhere_is_not_published(ru
     with pytest.raises(RuntimeError, match="gives other logits in a fresh process"):
         check(tmp_path / "good")
     uploads = []
-    monkeypatch.setattr(module, "create_repository", lambda repo_id, *_: repo_id)
+    monkeypatch.setattr(module, "create_repository", lambda repo_id, *_: uploads.append(repo_id) or repo_id)
     monkeypatch.setattr(module.HfApi, "upload_folder", lambda *_, **__: uploads.append(1))
     monkeypatch.setattr(
         module, "assemble", lambda _, target, *__: shutil.copytree(tmp_path / "good", target, dirs_exist_ok=True)
     )
     with pytest.raises(RuntimeError):
         module.publish(run, "someone/wrong")
-    assert uploads == []
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "create_repository", lambda repo_id, *_: uploads.append(repo_id) or repo_id)
+    with pytest.raises(FileNotFoundError):
+        module.publish(tmp_path / "mistyped", "someone/wrong")
+    assert uploads == []  # not even an empty repository
