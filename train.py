@@ -78,6 +78,7 @@ from mmre.processing import (
     load_hub_posts,
     load_mnre,
     make_synthetic_posts,
+    with_annotation,
 )
 from mmre.processing import load_posts as load_post_files
 
@@ -157,7 +158,7 @@ class DataArguments:
         default=None,
         metadata={
             "help": "Of MNRE 'released' (the default; they leak the label), 'none', or the path of an annotation "
-            "file. Of posts of your own 'as given' (the default) or 'none'."
+            "file. Of posts of your own 'as given' (the default), 'none', or the path of an annotation file."
         },
     )
     captions: list[str] | None = field(default=None, metadata={"help": "Caption files, or an annotation file."})
@@ -196,11 +197,13 @@ class DataArguments:
             raise ValueError("`dataset` 'files' needs `train_file`: its relations are the ones to know.")
         if self.dataset != "files" and any(files):
             raise ValueError(f"`train_file` and the others belong to `dataset` 'files', not {self.dataset!r}.")
-        if self.is_own and (self.regions not in ("as given", "none") or self.captions):
+        if self.is_own and self.regions not in ("as given", "none") and not os.path.isfile(self.regions):
             raise ValueError(
-                f"`dataset` {self.dataset!r} has its regions and captions in its columns: `regions` is 'as given' or "
-                f"'none', not {self.regions!r}, and `captions` is left out."
+                f"`regions` of `dataset` {self.dataset!r} is 'as given', 'none' or the path of an annotation file, not "
+                f"{self.regions!r}."
             )
+        if self.is_own and self.captions and len(self.captions) > 1:
+            raise ValueError(f"`captions` of `dataset` {self.dataset!r} is one annotation file, not {self.captions!r}.")
         if self.train_share != 1 and self.samples_per_relation is not None:
             raise ValueError("`train_share` and `samples_per_relation` are two ways to draw posts: set one.")
         if self.region_count_as_caption and (self.use_images or self.captions):
@@ -653,6 +656,9 @@ def load_posts(data_args: DataArguments, args: RelationTrainingArguments) -> dat
             image_dir=data_args.image_dir,
             use_images=data_args.use_images,
         )
+    if data_args.is_own:
+        annotation = None if data_args.regions in ("as given", "none") else data_args.regions
+        posts = with_annotation(posts, annotation, data_args.captions[0] if data_args.captions else None)
     used = {"train": args.do_train, "validation": args.do_train or args.do_eval, "test": args.do_predict}
     missing = [split for split in used if used[split] and split not in posts]
     if missing:
@@ -880,7 +886,9 @@ def describe_posts(posts: datasets.DatasetDict, data_args: DataArguments, reads_
         def has(*columns: str) -> bool:
             return any(any(rows[name]) for rows in posts.values() for name in columns)
 
-        regions, captions = "as given" if has(*REGION_COLUMNS) else "none", "as given" if has("caption") else None
+        if regions in ("as given", "none"):
+            regions = "as given" if has(*REGION_COLUMNS) else "none"
+        captions = captions or ("as given" if has("caption") else None)
     elif data_args.dataset == "synthetic":
         regions = captions = "drawn"
     if data_args.region_count_as_caption:

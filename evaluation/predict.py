@@ -28,11 +28,13 @@ from transformers import HfArgumentParser, pipeline
 from transformers.utils import logging
 
 import mmre.modeling  # noqa: F401, registers the models
-from mmre.processing import NEGATIVE_RELATION, REGION_COLUMNS, find_entities, load_spacy
+from mmre.processing import NEGATIVE_RELATION, PROCESSORS, REGION_COLUMNS, find_entities, load_spacy
 from mmre.processing.annotate import (
     Annotator,
     PictureArguments,
     append_line,
+    naming,
+    only_run,
     picture_settings,
     read_batches,
     read_image,
@@ -328,7 +330,7 @@ class Predictor:
             if len(posts) > 1:
                 return [row for post in posts for row in self([post], pool)]
             logger.warning(f"No relations of {posts[0]['id']!r}: {error}")
-            return [{"id": posts[0]["id"], "error": str(error)}]
+            return [{"id": posts[0]["id"], "error": f"the models do not take the post or its picture: {error}"}]
 
     def _predict(self, posts: list[dict], pool: ThreadPoolExecutor) -> list[dict]:
         errors, posts = {}, [dict(post) for post in posts]
@@ -407,18 +409,30 @@ def predict(model: str, posts: str, args: PredictionArguments) -> None:
         args: what to look for and what to write.
 
     Raises:
-        AnnotationFileError: an unfinished file is there and was made with other settings or of other posts.
+        AnnotationFileError: an unfinished file is there and was made with other settings or of other posts, or another
+            run is writing it.
         ImportError: spaCy is needed and not installed.
         OSError: a model or a file is not there, or the output is there already.
         ValueError: the posts are bad; one report names the bad places. Or the model reads no captions.
     """
+    with only_run(args.out):
+        _predict(model, posts, args)
+
+
+def _predict(model: str, posts: str, args: PredictionArguments) -> None:
     out, part = Path(args.out), Path(f"{args.out}.part")
     if out.exists() and not part.exists():
         raise FileExistsError(f"{out} is there already; give another --out, or delete it")
     survey = survey_posts(posts, args)
     needs_spacy = "grounding" in args.tasks or not survey.has_all_entities
     nlp = load_spacy(args.spacy_model) if needs_spacy else None
-    extract = pipeline(TASK, model=model, revision=args.revision, dtype=args.dtype)
+    with naming(f"MODEL {model}"):
+        extract = pipeline(TASK, model=model, revision=args.revision, dtype=args.dtype)
+    if extract.model.config.model_type not in PROCESSORS:
+        kind = extract.model.config.model_type
+        raise ValueError(
+            f"MODEL {model} is a {kind!r}, which extracts no relations; expected {' or '.join(PROCESSORS)}"
+        )
     if ("captions" in args.tasks or args.captions) and not reads_captions(extract.processor):
         raise ValueError(f"captions: {model} reads none ({type(extract.model).__name__})")
     settings = picture_settings(args, nlp)
@@ -441,7 +455,6 @@ def predict(model: str, posts: str, args: PredictionArguments) -> None:
             done = 0 if number is None else number + 1
     folder = args.image_dir or (posts if os.path.isdir(posts) else os.path.dirname(posts))
     predictor = Predictor(extract, args, settings, nlp, folder)
-    out.parent.mkdir(parents=True, exist_ok=True)
     start, initial = time.perf_counter(), min(done * args.batch_size, survey.count)
     bar = logging.tqdm(total=survey.count, initial=initial, desc="Predicting", unit="post")
     with open(part, "ab") as file, ThreadPoolExecutor() as pool, bar:
@@ -485,7 +498,7 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> str:
         What there was, in a few lines.
     """
     out = Path(args.out)
-    failed = out.with_suffix(".errors.jsonl")
+    failed = Path(f"{out}.errors.jsonl")
     unfinished, unfinished_failed = Path(f"{out}.unfinished"), Path(f"{failed}.unfinished")
     counts, named = Counter(), []
     with open(unfinished_failed, "w", encoding="utf-8", newline="\n") as errors:
@@ -519,6 +532,7 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> str:
         os.replace(unfinished_failed, failed)
     else:
         unfinished_failed.unlink()
+        failed.unlink(missing_ok=True)  # of an output that was deleted
     os.replace(unfinished, out)
     report = [f"{out}: {counts['triples']} triples of {header['posts']} posts"]
     report.append(

@@ -3,6 +3,7 @@
 from transformers import AutoModel, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .annotation_file import with_annotation
 from .mnre import load_mnre
 from .pipeline_relation_extraction import TASK, RelationExtractionPipeline
 from .post_files import load_hub_posts, load_posts
@@ -38,4 +39,5 @@ __all__ = [
     "load_spacy",
     "make_synthetic_posts",
     "post_features",
+    "with_annotation",
 ]

@@ -11,9 +11,9 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ import torch
 import transformers
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
+from filelock import FileLock, Timeout
 from PIL import Image
 from transformers import AutoConfig, HfArgumentParser
 from transformers.utils import logging
@@ -36,8 +37,10 @@ from .annotation_file import (
     write_annotation,
 )
 from .focal_augmentation import load_image
-from .mnre import TEXT_FILES, find_image, find_texts, index_files, names, read_posts, some
+from .mnre import TEXT_FILES, find_image, find_texts, index_files, names, read_posts
 from .picture_models import Captioner, Detector, Grounder, find_keywords
+from .post_checks import problem_report, some
+from .post_files import load_posts as load_post_files
 from .posts import REGION_COLUMNS
 from .spacy_entities import load_spacy
 from .synthetic_posts import make_synthetic_posts
@@ -104,8 +107,12 @@ class AnnotationArguments(PictureArguments):
 
     out: str = field(metadata={"help": "The file to write: parquet if it ends in .parquet, else JSON lines."})
     image_dir: str | None = field(
-        default=None, metadata={"help": "MNRE: where its images are, if not below the folder of the data."}
+        default=None,
+        metadata={"help": "Where the images of MNRE, or of files, are, if not below that folder, or beside the files."},
     )
+    train_file: str | None = field(default=None, metadata={"help": "With DATA `files`: CSV or JSON lines."})
+    validation_file: str | None = field(default=None, metadata={"help": "The same."})
+    test_file: str | None = field(default=None, metadata={"help": "The same."})
 
     def __post_init__(self):
         super().__post_init__()
@@ -113,13 +120,17 @@ class AnnotationArguments(PictureArguments):
             raise ValueError(f"--tasks: none; expected one or more of {', '.join(TASK_COLUMNS)}")
 
 
-def load_posts(data: str, image_dir: str | None = None) -> datasets.Dataset:
+def load_posts(
+    data: str, image_dir: str | None = None, files: Sequence[str | None] = (None, None, None)
+) -> datasets.Dataset:
     """Load the posts of all splits, without their relations.
 
     Args:
         data: the folder of MNRE, a data set with the columns of [`post_features`] (a folder of `save_to_disk`, or what
-            `load_dataset` takes: a folder or a name on the Hub), or `"synthetic"`.
-        image_dir: where MNRE's images are; below `data` if not given.
+            `load_dataset` takes: a folder or a name on the Hub), `"synthetic"`, or `"files"`.
+        image_dir: where the images of MNRE or of files are; below `data`, or beside the files, if not given.
+        files: with `"files"`, the files of the training, the validation and the test posts, as
+            [`mmre.processing.load_posts`] reads them.
 
     Returns:
         `datasets.Dataset` with `id`, `tokens`, `head`, `tail` and `image`, which is not decoded.
@@ -128,14 +139,24 @@ def load_posts(data: str, image_dir: str | None = None) -> datasets.Dataset:
         FileNotFoundError: there are no such data, or MNRE without any of its images.
         ValueError: the data is bad; one report names the bad places.
     """
+    if any(files) and data != "files":
+        raise ValueError(f"--train_file and the others belong to the data 'files', not to {data!r}")
     if data == "synthetic":
         posts = make_synthetic_posts()
+    elif data == "files":
+        posts = load_post_files(*files, image_dir=image_dir, on_missing_image="keep")
+    elif data.lower().endswith((".csv", ".jsonl", ".json")):
+        raise ValueError(f"{data}: of files say which split they are: files --train_file {data} --test_file ...")
     elif os.path.isdir(data) and any((Path(data) / name).is_file() for name in ("dataset_dict.json", "state.json")):
         posts = datasets.load_from_disk(data)
     elif os.path.isdir(data) and _is_mnre(data):
         return _load_mnre_posts(data, image_dir)
     else:
-        posts = datasets.load_dataset(data)
+        try:
+            posts = datasets.load_dataset(data)
+        except (OSError, datasets.exceptions.DatasetsError) as error:
+            found = f"the folder {data} cannot be loaded" if os.path.isdir(data) else f"there is no folder {data}"
+            raise FileNotFoundError(f"{found}, nor a data set of that name on the Hub: {error}") from error
     splits = list(posts.values()) if isinstance(posts, dict) else [posts]
     for split in splits:
         missing = [column for column in COLUMNS if column not in split.column_names]
@@ -170,7 +191,7 @@ def _load_mnre_posts(data_dir: str, image_dir: str | None) -> datasets.Dataset:
             post["image"] = image or os.path.join(image_dir or data_dir, str(post["img_id"]))
             rows.append(post)
     if problems:
-        raise ValueError("\n  ".join([f"{len(problems)} problem(s) in the data:", *problems]))
+        raise ValueError(problem_report(problems))
     if not num_found:
         raise FileNotFoundError(
             f"None of MNRE's images is in {image_dir or data_dir} or below it; say where they are with --image_dir"
@@ -197,7 +218,7 @@ def _check_posts(posts: datasets.Dataset, data: str) -> None:
                 expected = f"start and end, not empty, within its {len(row['tokens'])} tokens"
                 problems.append(f"{where}: {name}: {row[name]}; expected {expected}")
     if problems or not seen:
-        raise ValueError("\n  ".join([f"{len(problems)} problem(s) in the data:", *problems[:10]]))
+        raise ValueError(problem_report(problems or [f"{data}: content: no posts; expected at least one"]))
 
 
 @dataclass
@@ -251,9 +272,10 @@ def picture_settings(args: PictureArguments, nlp: Any) -> dict:
 
     def model(task: str) -> dict:
         name, revision = getattr(args, f"{task}_model"), getattr(args, f"{task}_revision")
+        with naming(f"--{task}_model {name}"):
+            config = AutoConfig.from_pretrained(name, revision=revision)
         # The commit, where the model comes from the Hub: the name of a branch says little in a year.
-        commit = getattr(AutoConfig.from_pretrained(name, revision=revision), "_commit_hash", None)
-        return {"model": name, "revision": commit or revision}
+        return {"model": name, "revision": getattr(config, "_commit_hash", None) or revision}
 
     settings = {}
     if "grounding" in args.tasks:
@@ -279,6 +301,17 @@ def picture_settings(args: PictureArguments, nlp: Any) -> dict:
             "max_new_tokens": args.caption_max_new_tokens,
         }
     return settings
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Say what could not be loaded: transformers does not, where there are several."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{what}: {error}") from error
+    except OSError as error:
+        raise OSError(f"{what}: {error}") from error
 
 
 def check_header(found: dict, header: dict, path: str | os.PathLike) -> None:
@@ -388,11 +421,14 @@ class Annotator:
         self.grounder = self.detector = self.captioner = None
         if "grounding" in args.tasks:
             wanted = {key: value for key, value in header["grounding"].items() if not key.startswith("spacy")}
-            self.grounder = Grounder(**wanted, **common)
+            with naming(f"--grounding_model {wanted['model']}"):
+                self.grounder = Grounder(**wanted, **common)
         if "detection" in args.tasks:
-            self.detector = Detector(**header["detection"], **common)
+            with naming(f"--detection_model {header['detection']['model']}"):
+                self.detector = Detector(**header["detection"], **common)
         if "captions" in args.tasks:
-            self.captioner = Captioner(**header["captions"], **common)
+            with naming(f"--caption_model {header['captions']['model']}"):
+                self.captioner = Captioner(**header["captions"], **common)
 
     def __call__(self, posts: datasets.Dataset, pictures: list[list[int]], pool: ThreadPoolExecutor) -> list[dict]:
         """Annotate the posts of a batch of pictures.
@@ -404,7 +440,22 @@ class Annotator:
 
         Returns:
             A row of the annotation for each of the posts.
+
+        Raises:
+            ValueError: the models take none of several pictures, so it is not the pictures.
         """
+        try:
+            return self._annotate(posts, pictures, pool)
+        except ValueError as error:  # Grounding DINO refuses a picture of hardly any height, spaCy a huge text
+            if len(pictures) == 1:
+                reason = f"the models do not take it: {error}"
+                return [empty_row(key, self.args.tasks) | {"error": reason} for key in posts.select(pictures[0])["id"]]
+            rows = [self(posts, [picture], pool) for picture in pictures]
+            if all("error" in row for of_picture in rows for row in of_picture):
+                raise ValueError(f"none of {len(pictures)} pictures could be annotated: {error}") from error
+            return [row for of_picture in rows for row in of_picture]
+
+    def _annotate(self, posts: datasets.Dataset, pictures: list[list[int]], pool: ThreadPoolExecutor) -> list[dict]:
         firsts = posts.select([numbers[0] for numbers in pictures])
         with self._timed("decoding", len(pictures)):
             decoded = list(pool.map(read_image, firsts["image"][:]))
@@ -499,6 +550,32 @@ def annotate(posts: datasets.Dataset, args: AnnotationArguments) -> None:
             f"{os.environ['WORLD_SIZE']} processes were started, but accelerate knows of {state.num_processes}: they "
             "would all do the same. Is there an accelerator for each?"
         )
+    with only_run(args.out) if state.is_main_process else nullcontext():
+        _annotate(posts, args, state)
+
+
+@contextmanager
+def only_run(out: str | os.PathLike) -> Iterator[None]:
+    """Keep other runs away from an output while this one writes it.
+
+    Raises:
+        AnnotationFileError: another run is writing it.
+    """
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{out}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise AnnotationFileError(f"another run is writing {out}: wait for it, or give another --out") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows deletes no open file
+            os.unlink(lock.lock_file)
+        lock.release()
+
+
+def _annotate(posts: datasets.Dataset, args: AnnotationArguments, state: PartialState) -> None:
     out = Path(args.out)
     plan = make_plan(posts, args.batch_size)
     nlp = load_spacy(args.spacy_model) if "grounding" in args.tasks else None
@@ -513,15 +590,14 @@ def annotate(posts: datasets.Dataset, args: AnnotationArguments) -> None:
     throughput = ""
     state.wait_for_everyone()  # nobody writes before all have read
     if not finished:
-        own.parent.mkdir(parents=True, exist_ok=True)
         share = [number for number in range(len(plan.batches)) if number % state.num_processes == state.process_index]
         todo = [number for number in share if number not in done]
+        annotator = Annotator(args, header, nlp, state.device) if todo else None
         with open(own, "ab") as file:
             file.truncate(good)
             if not good:
                 append_line(file, header)
             if todo:
-                annotator = Annotator(args, header, nlp, state.device)
                 for number, rows in annotate_batches(annotator, plan, share, todo, quiet=not state.is_main_process):
                     append_line(file, {"batch": number, "rows": rows})
                 throughput = "This process, this time:\n" + annotator.throughput()
@@ -599,16 +675,14 @@ def main() -> None:
         AnnotationArguments, prog="mmre-annotate", description=__doc__.split("\n\n")[0], allow_abbrev=False
     )
     parser.add_argument(
-        "data", help="folder of MNRE, a data set in this project's schema (folder or name on the Hub), or synthetic"
+        "data",
+        help="folder of MNRE, a data set in this project's schema (folder or name on the Hub), files, or synthetic",
     )
     try:
         args, positional = parser.parse_args_into_dataclasses()
-        posts = load_posts(positional.data, args.image_dir)
-    except (ValueError, OSError) as error:
-        parser.exit(1, f"{parser.prog}: error: {error}\n")
-    try:
+        posts = load_posts(positional.data, args.image_dir, (args.train_file, args.validation_file, args.test_file))
         annotate(posts, args)
-    except (AnnotationFileError, ImportError, OSError) as error:
+    except (ValueError, ImportError, OSError) as error:
         parser.exit(1, f"{parser.prog}: error: {error}\n")
 
 

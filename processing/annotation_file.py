@@ -6,15 +6,21 @@ the metadata of the schema.
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
+from transformers.utils import logging
 
-from .post_checks import read_json
+from .focal_augmentation import clip_box
+from .post_checks import problem_report, read_json, show, some
 from .posts import REGION_COLUMNS
+
+logger = logging.get_logger(__name__)
 
 ANNOTATION_VERSION = 1
 HEADER_KEY = "mmre_annotation"
@@ -121,10 +127,110 @@ def write_annotation(path: str | os.PathLike, header: dict, rows: Iterable[dict]
     os.replace(unfinished, path)
 
 
+def add_annotation(posts: Sequence[dict], path: str | os.PathLike, columns: Iterable[str], problems: list[str]) -> None:
+    """Take columns of posts from an annotation file.
+
+    Args:
+        posts: dictionaries with `id`; they get the columns.
+        path: of the file.
+        columns: what to take.
+        problems: gets what is wrong with the file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no annotation file.
+    """
+    check_annotation_file(path)
+    rows = {}
+    for where, row in read_annotation_rows(path):
+        if isinstance(row, dict) and isinstance(row.get("id"), str):
+            check_annotation(row, where, problems)
+            if row["id"] in rows:
+                problems.append(f"{where}: id: {show(row['id'])} again; expected each id once")
+            rows[row["id"]] = row
+        else:
+            problems.append(f"{where}: line: {show(row)}; expected a JSON object with an id")
+    if not any(column in row for row in rows.values() for column in columns):
+        problems.append(f"{path}: content: no {' or '.join(columns)} on any line; expected what is asked for")
+
+    by_id = {post["id"]: post for post in posts}
+    missing, stray = [key for key in by_id if key not in rows], [key for key in rows if key not in by_id]
+    if missing:
+        problems.append(f"{path}: id: {len(missing)} of {len(by_id)} posts missing: {some(missing)}; expected all")
+    if stray:
+        problems.append(f"{path}: id: {len(stray)} of {len(rows)} without a post: {some(stray)}; expected none")
+    failed = [f"{key} ({row['error']})" for key, row in rows.items() if row.get("error")]
+    if failed:
+        logger.warning(f"{path}: the pictures of {len(failed)} of {len(rows)} posts were not readable: {some(failed)}")
+    for key in by_id.keys() & rows.keys():
+        by_id[key] |= {column: rows[key][column] for column in columns if column in rows[key]}
+
+
+def check_annotation(row: dict, where: str, problems: list[str]) -> None:
+    """Check a row of an annotation file, and clip its boxes."""
+    for column in REGION_COLUMNS:
+        if column not in row:
+            continue
+        found = row[column] if isinstance(row[column], list) else [row[column]]
+        row[column] = [clip_box(box) for box in found]
+        for box, checked in zip(found, row[column]):
+            if checked is None:
+                expected = "[x_min, y_min, x_max, y_max], inside the image and in fractions of it"
+                problems.append(f"{where}: {column}: {show(box)}; expected {expected}")
+    if not isinstance(row.get("caption"), (str, type(None))):
+        problems.append(f"{where}: caption: {show(row['caption'])}; expected text or null")
+
+
+def with_annotation(
+    posts: datasets.DatasetDict, regions: str | os.PathLike | None = None, captions: str | os.PathLike | None = None
+) -> datasets.DatasetDict:
+    """Replace regions or captions of posts by those of annotation files, as `mmre-annotate` writes them.
+
+    Args:
+        posts: a data set of posts, with the columns of [`post_features`].
+        regions: the file to take regions from; those of the posts stay if not given.
+        captions: the file to take captions from; likewise.
+
+    Returns:
+        The posts; those without an image have no regions.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a file is no annotation file, or not one of these posts; one report names the bad places.
+    """
+    if regions is None and captions is None:
+        return posts
+    columns_of = defaultdict(list)
+    if regions is not None:
+        columns_of[str(regions)] += REGION_COLUMNS
+    if captions is not None:
+        columns_of[str(captions)].append("caption")
+    changed, problems = [column for columns in columns_of.values() for column in columns], []
+    rows = {split: list(of_split.select_columns(["id", *changed])) for split, of_split in posts.items()}
+    for path, columns in columns_of.items():
+        add_annotation([row for of_split in rows.values() for row in of_split], path, columns, problems)
+    if problems:
+        raise ValueError(problem_report(problems))
+    result = datasets.DatasetDict()
+    for split, of_split in posts.items():
+        for row, is_missing in zip(rows[split], of_split.data.column("image").is_null().to_pylist(), strict=True):
+            if is_missing:
+                row |= {column: [] for column in REGION_COLUMNS if column in changed}
+        features = datasets.Features({column: of_split.features[column] for column in changed})
+        new = datasets.Dataset.from_dict(
+            {column: [row[column] for row in rows[split]] for column in changed}, features=features
+        )
+        result[split] = datasets.concatenate_datasets([of_split.remove_columns(changed), new], axis=1)
+        result[split] = result[split].select_columns(of_split.column_names)
+    return result
+
+
 __all__ = [
     "ANNOTATION_VERSION",
+    "add_annotation",
     "check_annotation_file",
     "read_annotation_header",
     "read_annotation_rows",
+    "with_annotation",
     "write_annotation",
 ]

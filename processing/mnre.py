@@ -15,9 +15,9 @@ import datasets
 import torch
 from transformers.utils import logging
 
-from .annotation_file import check_annotation_file, read_annotation_header, read_annotation_rows
+from .annotation_file import add_annotation, read_annotation_header
 from .focal_augmentation import clip_box
-from .post_checks import check_images, is_numbers, short, show, some
+from .post_checks import check_images, is_numbers, problem_report, short, show, some
 from .posts import NEGATIVE_RELATION, REGION_COLUMNS, post_features
 
 logger = logging.get_logger(__name__)
@@ -62,7 +62,6 @@ GROUNDED_NAME = re.compile(r"(\d+)_pred_yolo_crop_(\d+)\.\w+")  # the line of th
 DETECTED_NAME = re.compile(r"(.+)_crop_(\d+)\.\w+")  # the name of the image, a running number
 IMAGE_FOLDER = "img_org"
 
-LINES_IN_REPORT = 100
 LEAK = (
     "The released regions of MNRE give the label away: the grounding queries held the entity types of the gold "
     "relation, so the number of grounded regions is 2 + the number of types in the gold relation that are not 'misc'. "
@@ -136,11 +135,11 @@ def load_mnre(
         columns_of[Path(captions[0])] += ["caption"]
     elif captions:
         add_captions(posts, captions, problems)
+    every = [post for rows in posts.values() for post in rows.values()]
     for path, columns in columns_of.items():
-        add_annotation(posts, path, columns, problems)
+        add_annotation(every, path, columns, problems)
     if problems:
-        more = [f"and {len(problems) - LINES_IN_REPORT} more"] if len(problems) > LINES_IN_REPORT else []
-        raise ValueError("\n  ".join([f"{len(problems)} problem(s) in the data:", *problems[:LINES_IN_REPORT], *more]))
+        raise ValueError(problem_report(problems))
 
     if not use_images:
         for post in (post for rows in posts.values() for post in rows.values()):
@@ -415,49 +414,6 @@ def add_captions(posts: dict[str, dict[int, dict]], paths: list[str | os.PathLik
             missing[post["img_id"]] = None
     if missing:
         problems.append(f"captions: {len(missing)} image(s) without one: {some(missing)}; expected one for each image")
-
-
-def add_annotation(posts: dict[str, dict[int, dict]], path: Path, columns: list[str], problems: list[str]) -> None:
-    """Take columns of the posts from an annotation file of this project."""
-    check_annotation_file(path)
-    rows = {}
-    for where, row in read_annotation_rows(path):
-        if isinstance(row, dict) and isinstance(row.get("id"), str):
-            check_annotation(row, where, problems)
-            if row["id"] in rows:
-                problems.append(f"{where}: id: {show(row['id'])} again; expected each id once")
-            rows[row["id"]] = row
-        else:
-            problems.append(f"{where}: line: {show(row)}; expected a JSON object with an id")
-    if not any(column in row for row in rows.values() for column in columns):
-        problems.append(f"{path}: content: no {' or '.join(columns)} on any line; expected what is asked for")
-
-    by_id = {post["id"]: post for split in posts.values() for post in split.values()}
-    missing, stray = [key for key in by_id if key not in rows], [key for key in rows if key not in by_id]
-    if missing:
-        problems.append(f"{path}: id: {len(missing)} of {len(by_id)} posts missing: {some(missing)}; expected all")
-    if stray:
-        problems.append(f"{path}: id: {len(stray)} of {len(rows)} without a post: {some(stray)}; expected none")
-    failed = [f"{key} ({row['error']})" for key, row in rows.items() if row.get("error")]
-    if failed:
-        logger.warning(f"{path}: the pictures of {len(failed)} of {len(rows)} posts were not readable: {some(failed)}")
-    for key in by_id.keys() & rows.keys():
-        by_id[key] |= {column: rows[key][column] for column in columns if column in rows[key]}
-
-
-def check_annotation(row: dict, where: str, problems: list[str]) -> None:
-    """Check a line of an annotation file, and clip its boxes."""
-    for column in REGION_COLUMNS:
-        if column not in row:
-            continue
-        found = row[column] if isinstance(row[column], list) else [row[column]]
-        row[column] = [clip_box(box) for box in found]
-        for box, checked in zip(found, row[column]):
-            if checked is None:
-                expected = "[x_min, y_min, x_max, y_max], inside the image and in fractions of it"
-                problems.append(f"{where}: {column}: {show(box)}; expected {expected}")
-    if not isinstance(row.get("caption"), (str, type(None))):
-        problems.append(f"{where}: caption: {show(row['caption'])}; expected text or null")
 
 
 def add_images(

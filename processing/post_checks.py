@@ -12,6 +12,7 @@ from PIL import Image
 from transformers.utils import logging
 
 NAMES_IN_REPORT = 10
+LINES_IN_REPORT = 100
 
 short = reprlib.Repr()
 short.maxstring = short.maxother = 100
@@ -25,6 +26,12 @@ def some(items: Iterable[str]) -> str:
     items = list(items)
     more = len(items) - NAMES_IN_REPORT
     return ", ".join(items[:NAMES_IN_REPORT]) + (f" and {more} more" if more > 0 else "")
+
+
+def problem_report(problems: Sequence[str]) -> str:
+    """The first of the problems, and the number of the others."""
+    more = [f"and {len(problems) - LINES_IN_REPORT} more"] if len(problems) > LINES_IN_REPORT else []
+    return "\n  ".join([f"{len(problems)} problem(s) in the data:", *problems[:LINES_IN_REPORT], *more])
 
 
 def is_numbers(value: Any, length: int) -> bool:

@@ -80,7 +80,7 @@ def load_posts(
             given: `None`, whether it is there or not, and then the others in alphabetical order.
         image_dir: the folder that relative paths of images start from; the folder of their file if not given.
         on_missing_image: what happens if images are missing or unreadable. `"error"` raises; `"text_only"` logs the
-            same report as a warning and leaves their posts without image and regions.
+            same report as a warning and leaves their posts without image and regions. `"keep"` does not look at images.
 
     Returns:
         `datasets.DatasetDict` with the splits that have a file, and the columns of [`post_features`]. An `id` that is
@@ -90,8 +90,8 @@ def load_posts(
         FileNotFoundError: a file or `image_dir` is not there.
         ValueError: an argument is wrong, or the data is bad; then one report names all bad places of all files.
     """
-    if on_missing_image not in ("error", "text_only"):
-        raise ValueError(f"on_missing_image={on_missing_image!r}; expected 'error' or 'text_only'")
+    if on_missing_image not in ("error", "text_only", "keep"):
+        raise ValueError(f"on_missing_image={on_missing_image!r}; expected 'error', 'text_only' or 'keep'")
     if image_dir is not None and not os.path.isdir(image_dir):
         raise FileNotFoundError(f"{image_dir} is not a folder")
     paths = {split: str(path) for split, path in zip(SPLITS, (train, validation, test)) if path is not None}
@@ -105,7 +105,7 @@ def load_posts(
     known = check_names(relations) if relations is not None else relations_of(splits["train"], paths["train"], problems)
     check_relations(splits, known, problems)
     check_ids(splits, problems)
-    missing = add_images(splits, image_dir)
+    missing = add_images(splits, image_dir, look=on_missing_image != "keep")
     if on_missing_image == "error":
         for place, lines in missing.lines.items():
             problems.lines[place] += lines
@@ -523,7 +523,7 @@ def check_ids(splits: dict[str, list[dict]], problems: Problems) -> None:
             problems.add(post["file"], where, "id", f"{show(found)}, as at {first[found]}", "another for each post")
 
 
-def add_images(splits: dict[str, list[dict]], image_dir: str | os.PathLike | None) -> Problems:
+def add_images(splits: dict[str, list[dict]], image_dir: str | os.PathLike | None, look: bool) -> Problems:
     """Give each post the path of its image, after a look at all of them, and tell which cannot be read."""
     missing = Problems()
     for posts in splits.values():
@@ -531,6 +531,8 @@ def add_images(splits: dict[str, list[dict]], image_dir: str | os.PathLike | Non
             if post["image"] is not None:
                 folder = os.path.dirname(post["file"]) if image_dir is None else image_dir
                 post["image"] = os.path.abspath(os.path.join(folder, post["image"]))
+    if not look:
+        return missing
     paths = dict.fromkeys(post["image"] for posts in splits.values() for post in posts if post["image"] is not None)
     there = [path for path in paths if os.path.isfile(path)]
     reasons = dict.fromkeys(paths, "there is no such file") | dict(zip(there, check_images(there)))

@@ -17,7 +17,7 @@ ENTITY_TYPES = {
 }
 
 # Data sets come tokenised too: "RT @user _ :", "& amp ;" and "# New". A retweet is not a part of the sentence.
-RETWEET = re.compile(r"(?:\s*RT\s*@\s?\w+(?: _)*\s*:?)+", re.ASCII)
+RETWEET = re.compile(r"(?:\s*(?:RT\s+)*RT\s*@\s?\w+(?: _)*\s*:?)+", re.ASCII | re.IGNORECASE)
 ODDITY = re.compile(
     r"""(?P<link>(?:https?://|www\.|pic\.twitter\.com/|\bt\.co/)\S*)
     | (?P<entity>&\s?(?:amp\s?;)*(?:\#\d+|\#[xX][0-9a-fA-F]+|(?:amp|lt|gt|quot|apos|nbsp)|[A-Za-z]\w*(?=;))\s?;)
@@ -155,6 +155,8 @@ def find_nouns(nlp: Any, text: str) -> list[str]:
     cleaned, spans = clean_post(text)
     runs, last_proper = [], None  # where the last word ends in the post, if it is a proper noun
     for token in nlp(cleaned):
+        if token.is_space:
+            continue
         start, end = spans[token.idx][0], spans[token.idx + len(token) - 1][1]
         if token.pos_ == "PROPN":
             # Not over an emoji, a link or the mark of a hashtag.

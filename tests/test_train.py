@@ -424,6 +424,26 @@ def test_posts_of_a_user_in_csv_files_are_trained_on(config_file, own_files, tmp
     assert train.describe_posts(read, data_args, True)["regions"] == "none"
 
 
+def test_posts_of_a_user_take_what_was_found_in_their_pictures(config_file, own_files, tmp_path):
+    _, data_args, args, _ = train.parse_arguments([config_file(), *own_files])
+    ids = [key for rows in train.load_posts(data_args, args).values() for key in rows["id"]]
+    found = {"grounded_regions": [[0.1, 0.2, 0.3, 0.4]], "detected_regions": [], "caption": "two people"}
+    lines = [{"mmre_annotation": 1}, *({"id": key, **found} for key in ids)]
+    path = tmp_path / "found.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    arguments = [config_file(), *own_files, "--regions", str(path), "--captions", str(path)]
+    _, data_args, args, _ = train.parse_arguments(arguments)
+    posts = train.load_posts(data_args, args)
+    for rows in posts.values():
+        assert all(boxes == [pytest.approx(found["grounded_regions"][0])] for boxes in rows["grounded_regions"])
+        assert set(rows["caption"]) == {"two people"}
+    description = train.describe_posts(posts, data_args, True)
+    assert (description["regions"], description["captions"]) == (str(path), [str(path)])
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines[:-1]), "utf-8")
+    with pytest.raises(SystemExit, match="1 of .* posts missing: test-"):
+        train.main(arguments)
+
+
 def test_a_bad_file_of_a_user_stops_the_run_with_its_row_and_field(config_file, own_files, tmp_path):
     lines = (tmp_path / "validation.csv").read_text("utf-8").splitlines()
     (tmp_path / "validation.csv").write_text("\n".join([lines[0], lines[1].replace(",None,", ",nobody,")]), "utf-8")
@@ -437,8 +457,8 @@ def test_a_bad_file_of_a_user_stops_the_run_with_its_row_and_field(config_file, 
     [
         (["--dataset=files"], "needs `train_file`"),
         (["--train_file=a.csv"], "belong to `dataset` 'files', not 'synthetic'"),
-        (["--dataset=files", "--train_file=a.csv", "--regions=released"], "'as given' or 'none', not 'released'"),
-        (["--dataset=org/posts", "--captions=a.txt"], "captions in its columns"),
+        (["--dataset=files", "--train_file=a.csv", "--regions=released"], "path of an annotation file, not 'released'"),
+        (["--dataset=org/posts", "--captions", "a.txt", "b.txt"], "one annotation file, not"),
     ],
 )
 def test_arguments_of_posts_of_a_user_must_fit_each_other(config_file, arguments, message):
