@@ -197,7 +197,7 @@ class DataArguments:
             raise ValueError("`dataset` 'files' needs `train_file`: its relations are the ones to know.")
         if self.dataset != "files" and any(files):
             raise ValueError(f"`train_file` and the others belong to `dataset` 'files', not {self.dataset!r}.")
-        if self.is_own and self.regions not in ("as given", "none") and not os.path.isfile(self.regions):
+        if self.is_own and self.regions in ("released", "drawn"):
             raise ValueError(
                 f"`regions` of `dataset` {self.dataset!r} is 'as given', 'none' or the path of an annotation file, not "
                 f"{self.regions!r}."
@@ -963,7 +963,7 @@ def resolved_settings(
         # Empty values are what transformers puts in where nothing is the default.
         empty = not default or default == "none"
         filled_in = name in ("accelerator_config", "fsdp_config") or (empty and value in (False, [], {}))
-        if name in HYPERPARAMETERS or (value != default and not filled_in):
+        if (args.do_train and name in HYPERPARAMETERS) or (value != default and not filled_in):
             training[name] = value
     return {"model": vars(model_args) | model_values, "data": vars(data_args), "training": training}
 

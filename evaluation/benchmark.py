@@ -43,6 +43,12 @@ PROTOCOLS = {
     "drawn": "synthetic posts and the regions drawn with them, which do not tell the relation. The papers' figures, of "
     "MNRE, stand here for orientation only.",
 }
+PROTOCOL_TITLES = {
+    "released": "released regions, which give the label away",
+    "label_free": "regions found without a look at the label",
+    "none": "no regions",
+    "drawn": "regions drawn with the posts",
+}
 METRICS = ("accuracy", "precision", "recall", "f1")
 LABELS = {"accuracy": "accuracy", "precision": "P", "recall": "R", "f1": "F1", "count": "number"}
 # What a cell, a seed and the options here decide.
@@ -74,11 +80,14 @@ def main(arguments: list[str] | None = None) -> int:
     if options.dry_run:
         print(cost_table(plan, runs, options), end="")
         return 0
+    stopped = False
     default = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not without the run's process
     try:
         for number, run in enumerate(runs, start=1):
             print(f"[{number}/{len(runs)}] {run.name}, seed {run.seed}: ", end="", flush=True)
             print(do_run(run, train_script, code), flush=True)
+    except KeyboardInterrupt:
+        stopped = True
     finally:  # what is there is shown, also if the rest is stopped
         signal.signal(signal.SIGTERM, default)
         options.out.mkdir(parents=True, exist_ok=True)
@@ -86,6 +95,9 @@ def main(arguments: list[str] | None = None) -> int:
             table = make_table(name, suite, plan[name], options, code, counts)
             stem = options.out / f"{name}_{options.protocol}"
             print(f"\n{markdown(table)}\nWritten: {', '.join(map(str, write_table(table, suite, stem)))}")
+    if stopped:
+        print("\nStopped. The same command goes on.")
+        return 128 + signal.SIGINT
     return int(any(run.state != "done" for run in runs))
 
 
@@ -220,6 +232,7 @@ def make_table(
         "source": suite.source,
         "protocol": options.protocol,
         "protocol_note": PROTOCOLS[options.protocol],
+        "protocol_title": PROTOCOL_TITLES[options.protocol],
         "data": Path(options.data).name,
         "test_posts": max((fact["samples"]["test"] for fact in facts), default=None),
         "test_posts_without_picture": no_picture[0] if no_picture else 0,
@@ -415,15 +428,17 @@ def write_table(table: dict[str, Any], suite: Suite, stem: Path) -> list[Path]:
         {
             "line": row["point"][0],
             "x": row["point"][1],
-            **{part: row["measured"][metric][part] for part in ("mean", "std")},
+            **{part: row["measured"].get(metric, {}).get(part) for part in ("mean", "std")},
             "paper": row["paper"].get(metric),
         }
         for row in table["rows"]
-        if row["point"] and metric in row["measured"]
+        if row["point"]
     ]
-    if not points:
+    if all(point["mean"] is None for point in points):
         return files[:3]
-    plot_results(points, *suite.axes, files[3])
+    # A picture gets about without its table: it says itself what it shows.
+    title = f"{table['suite']}: {table['title']}\n{table['data']}, {table['protocol_title']}"
+    plot_results(points, *suite.axes, files[3], title)
     return files
 
 
@@ -475,6 +490,8 @@ def compare_command(arguments: list[str]) -> int:
         parser.add_argument(name, metavar=f"RUN_{name.upper()}", help="predictions.jsonl, or the folder that holds it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     args = parser.parse_args(arguments)
+    if args.json and not args.json.absolute().parent.is_dir():
+        parser.error(f"--json {args.json}: there is no folder {args.json.parent}")
     try:
         result = compare(read_predictions(args.a), read_predictions(args.b))
     except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ way the data set was made has left the label in them, and a model can score with
 import argparse
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.tree import DecisionTreeClassifier
 
 from mmre.processing import NEGATIVE_RELATION, load_mnre, make_synthetic_posts, post_features
-from mmre.processing.mnre import find_image, find_texts, index_files, read_posts
+from mmre.processing.mnre import find_image, find_texts, index_files, is_mnre_folder, read_posts
 
 from .protocols import picture_keys
 from .relation_f1 import relation_f1
@@ -30,6 +30,9 @@ SOURCES = ("regions", "pictures", "captions", "texts")
 THRESHOLD = 0.1
 BINS = 10
 TREE_DEPTH = 3  # at most eight intervals of one feature: a rule that one can read
+# With fewer test posts than this, values above the threshold happen by chance: how high they get there is measured.
+FEW_POSTS = 300
+SHUFFLES = 19
 RELATED = "related"
 
 
@@ -60,12 +63,14 @@ def audit(
 
     Args:
         posts: a data set of posts with the splits `train` and `test`.
-        threshold: a feature leaks if one of the four values is at least this, in (0, 1].
+        threshold: a feature leaks if one of the four values is at least this, in (0, 1]; with fewer than 300 test
+            posts, also above all values of all features under 19 shuffles of the labels.
         sources: what to audit, of `SOURCES`.
         pictures: what is known of the pictures, for each split one per post; taken from the data set if not given.
 
     Returns:
-        What `mmre-audit --json` writes: `posts`, `threshold`, `majority`, `features` (a list; each has `source`,
+        What `mmre-audit --json` writes: `posts`, `threshold`, `chance` (the highest value under the shuffles, null with
+        enough posts), `majority`, `features` (a list; each has `source`,
         `feature`, `relation` and `related` with `mutual_information`, `accuracy`, `precision`, `recall`, `f1` and
         `gain`, the `rule` for `related`, and `leaks`), `repeated_pairs`, `type_queries` and `left_out`.
 
@@ -91,34 +96,23 @@ def audit(
     pictures = picture_facts(posts) if pictures is None else pictures
     columns = {split: Columns(posts[split], pictures[split]) for split in ("train", "test")}
 
-    features, left_out = [], []
-    numbers = {split: numeric_features(columns[split]) for split in columns}
-    for (source, feature), train in numbers["train"].items():
-        test = numbers["test"][source, feature]
-        if source not in sources:
-            continue
-        if train is None or test is None:
-            left_out.append(feature)
-            continue
-        row = {"source": source, "feature": feature}
-        for name, (ids, names) in questions.items():
-            row[name] = ask_number(train, test, ids["train"], ids["test"], names)
-        features.append(row)
-    for (source, feature), keys in shared_features(columns).items():
-        if source not in sources:
-            continue
-        row = {"source": source, "feature": feature}
-        for name, (ids, names) in questions.items():
-            row[name] = ask_table(keys["train"], keys["test"], ids["train"], ids["test"], names)
-        of_train = set(keys["train"]) - {None}
-        row["shared"] = sum(key in of_train for key in keys["test"])
-        features.append(row)
+    by_split = {split: numeric_features(columns[split]) for split in columns}
+    numbers = {key: (values, by_split["test"][key]) for key, values in by_split["train"].items() if key[0] in sources}
+    left_out = [feature for (_, feature), values in numbers.items() if any(of_split is None for of_split in values)]
+    numbers = {key: values for key, values in numbers.items() if key[1] not in left_out}
+    shared = {key: keys for key, keys in shared_features(columns).items() if key[0] in sources}
+    features = ask_all(numbers, shared, questions)
+    chance = None
+    if len(posts["test"]) < FEW_POSTS:
+        chance = max(
+            (value for row in shuffled_answers(numbers, shared, questions) for value in strengths(row)), default=0.0
+        )
     for row in features:
-        values = [row[name][value] for name in questions for value in ("mutual_information", "gain")]
-        row["leaks"] = any(value is not None and value >= threshold for value in values)
+        row["leaks"] = any(value >= threshold and (chance is None or value > chance) for value in strengths(row))
     return {
         "posts": {split: len(rows) for split, rows in posts.items()},
         "threshold": threshold,
+        "chance": chance,
         "sources": list(sources),
         "majority": {name: majority(ids["train"], ids["test"], names) for name, (ids, names) in questions.items()},
         "features": features,
@@ -129,6 +123,49 @@ def audit(
 
 
 _YES_NO = [NEGATIVE_RELATION, RELATED]
+
+
+def ask_all(
+    numbers: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]],
+    shared: dict[tuple[str, str], dict[str, list]],
+    questions: dict[str, tuple[dict[str, np.ndarray], list[str]]],
+) -> list[dict[str, Any]]:
+    """What each feature answers to each question."""
+    rows = []
+    for (source, feature), (train, test) in numbers.items():
+        row = {"source": source, "feature": feature}
+        for name, (ids, names) in questions.items():
+            row[name] = ask_number(train, test, ids["train"], ids["test"], names)
+        rows.append(row)
+    for (source, feature), keys in shared.items():
+        row = {"source": source, "feature": feature}
+        for name, (ids, names) in questions.items():
+            row[name] = ask_table(keys["train"], keys["test"], ids["train"], ids["test"], names)
+        of_train = set(keys["train"]) - {None}
+        row["shared"] = sum(key in of_train for key in keys["test"])
+        rows.append(row)
+    return rows
+
+
+def shuffled_answers(numbers: dict, shared: dict, questions: dict) -> Iterator[dict[str, Any]]:
+    """The same for labels that have nothing to do with the posts: shuffled within each split."""
+    generator = np.random.default_rng(0)
+    for _ in range(SHUFFLES):
+        orders = {split: generator.permutation(len(ids)) for split, ids in questions[RELATED][0].items()}
+        yield from ask_all(
+            numbers,
+            shared,
+            {
+                name: ({split: ids[split][order] for split, order in orders.items()}, names)
+                for name, (ids, names) in questions.items()
+            },
+        )
+
+
+def strengths(row: dict[str, Any]) -> list[float]:
+    """What decides whether a feature leaks."""
+    values = [row[name][value] for name in ("relation", RELATED) for value in ("mutual_information", "gain")]
+    return [value for value in values if value is not None]
 
 
 def check_schema(posts: datasets.DatasetDict) -> None:
@@ -201,12 +238,13 @@ def numeric_features(columns: Columns) -> dict[tuple[str, str], np.ndarray | Non
     entities = defaultdict(set)
     for words, pair in zip(columns.tokens, pairs):
         entities[words].update(pair)
-    listed = Counter(columns.tokens)
+    listed, pair_listed = Counter(columns.tokens), Counter(zip(columns.tokens, pairs))
     texts = {
         "text length in words": [len(words) for words in columns.tokens],
         "text length in characters": [len(" ".join(words)) for words in columns.tokens],
         "entities marked in the text": [len(entities[words]) for words in columns.tokens],
         "pairs listed of the text": [listed[words] for words in columns.tokens],
+        "times the pair is listed": [pair_listed[key] for key in zip(columns.tokens, pairs)],
         "words between the entities": [max(head[0], tail[0]) - min(head[1], tail[1]) for head, tail in pairs],
         "words of the head": [end - start for start, end in columns.heads],
         "words of the tail": [end - start for start, end in columns.tails],
@@ -394,10 +432,16 @@ def audit_table(result: dict[str, Any]) -> str:
         values += [_share(relation["gain"]), _share(related["mutual_information"])]
         values += [_percent(related[column]) for column in ("precision", "recall", "f1")] + [_share(related["gain"])]
         lines.append(f"| {row['source']} | {name} | {' | '.join(values)} | {'**leaks**' if row['leaks'] else 'no'} |")
+    if result["chance"] is not None:
+        lines += [
+            "",
+            f"With so few test posts, values up to {result['chance']:.3f} happen by chance (the highest of all "
+            f"features under {SHUFFLES} shuffles of the labels): here, a feature leaks if it is also above that.",
+        ]
     lines.append("")
     leaks = [row for row in result["features"] if row["leaks"]]
     for row in leaks:
-        if "rule" in row["related"]:
+        if "rule" in row["related"] and row["related"]["gain"] > 0:
             precision, recall = (row["related"][name] for name in ("precision", "recall"))
             rule = f"rule for whether there is a relation: {row['related']['rule']}"
             lines.append(f"- {row['feature']}: {rule} (precision {precision:.3f}, recall {recall:.3f}).")
@@ -444,7 +488,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threshold", type=float, default=THRESHOLD, help="leaks from here on, in (0, 1]; %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     args = parser.parse_args(arguments)
-    is_mnre = Path(args.data).is_dir() and not (Path(args.data) / "dataset_dict.json").is_file()
+    if args.json and not args.json.absolute().parent.is_dir():
+        parser.error(f"--json {args.json}: there is no folder {args.json.parent}")
+    is_mnre = Path(args.data).is_dir() and is_mnre_folder(args.data)
     for_mnre = [f"--{name}" for name in ("regions", "captions", "image_dir") if getattr(args, name) is not None]
     if for_mnre and not is_mnre:
         parser.error(f"{', '.join(for_mnre)}: only for a folder of MNRE files, which {args.data!r} is not")
@@ -455,8 +501,11 @@ def main(arguments: list[str] | None = None) -> int:
             pictures = mnre_picture_facts(args.data, args.image_dir, posts)
         elif args.data == "synthetic":
             posts = make_synthetic_posts()
-        elif Path(args.data).is_dir():
+        elif (Path(args.data) / "dataset_dict.json").is_file():
             posts = datasets.load_from_disk(args.data)
+        elif Path(args.data).is_dir() and not any(Path(args.data).rglob("*.parquet")):
+            expected = "MNRE's text files, what `DatasetDict.save_to_disk` writes, or parquet files"
+            raise ValueError(f"{args.data} holds no posts with splits; expected {expected}")
         else:
             posts = datasets.load_dataset(args.data)
         result = audit(posts, args.threshold, args.sources, pictures)
@@ -464,9 +513,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     protocol = {"data": args.data, "regions": args.regions or "released", "captions": args.captions}
     result = (protocol if is_mnre else {"data": args.data}) | result
+    print(audit_table(result), end="")
     if args.json:
         args.json.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    print(audit_table(result), end="")
     return int(any(row["leaks"] for row in result["features"]))
 
 

@@ -91,15 +91,17 @@ def plot_confusion_matrix(
     return figure
 
 
-def plot_results(points: Sequence[dict[str, Any]], xlabel: str, ylabel: str, path: str | Path) -> Figure:
+def plot_results(points: Sequence[dict[str, Any]], xlabel: str, ylabel: str, path: str | Path, title: str) -> Figure:
     """Draw what was measured over what was varied, beside a paper's figures.
 
     Args:
         points: each with its `line` (a name), its `x` (a number; or a name, which makes bars), the `mean` and the `std`
-            over the seeds (`None` for one seed), and the figure of the `paper` (`None` if it prints none).
+            over the seeds (`None` for one seed; both `None` for what is not measured), and the figure of the `paper`
+            (`None` if it prints none).
         xlabel: what was varied.
         ylabel: what was measured, with its unit.
         path: the PNG file to write.
+        title: what is shown, under which protocol.
 
     Returns:
         The figure: the means with error bars of one standard deviation, and the paper's figures dashed.
@@ -108,9 +110,10 @@ def plot_results(points: Sequence[dict[str, Any]], xlabel: str, ylabel: str, pat
     axes = figure.subplots()
     for index, name in enumerate(dict.fromkeys(point["line"] for point in points)):
         of_line = [point for point in points if point["line"] == name]
-        xs, means = [point["x"] for point in of_line], [point["mean"] for point in of_line]
-        errors = [point["std"] or 0 for point in of_line]
-        if isinstance(xs[0], str):
+        measured = [point for point in of_line if point["mean"] is not None]
+        xs, means = [point["x"] for point in measured], [point["mean"] for point in measured]
+        errors = [point["std"] or 0 for point in measured]
+        if isinstance(of_line[0]["x"], str):
             axes.bar(xs, means, yerr=errors, capsize=3, color=f"C{index}", width=0.6, label=name)
         else:
             axes.errorbar(xs, means, yerr=errors, capsize=3, marker="o", color=f"C{index}", label=name)
@@ -118,6 +121,7 @@ def plot_results(points: Sequence[dict[str, Any]], xlabel: str, ylabel: str, pat
         if of_paper:
             axes.plot(*zip(*of_paper), marker="x", linestyle="--", color=f"C{index}", alpha=0.6, label=f"{name}, paper")
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set_title(title, fontsize="small")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, format="png")

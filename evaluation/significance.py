@@ -44,6 +44,8 @@ def read_predictions(path: str | Path) -> Predictions:
     rows = {}
     # Not splitlines: to it, characters that may stand in an id end a line too.
     for number, line in enumerate(path.read_text("utf-8").rstrip("\n").split("\n"), start=1):
+        if not line:
+            continue
         try:
             row = json.loads(line)
             post_id, gold, predicted, relations = row["id"], row["gold"], row["predicted"], [*row["probabilities"]]

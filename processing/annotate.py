@@ -37,7 +37,7 @@ from .annotation_file import (
     write_annotation,
 )
 from .focal_augmentation import load_image
-from .mnre import TEXT_FILES, find_image, find_texts, index_files, names, read_posts
+from .mnre import find_image, find_texts, index_files, is_mnre_folder, read_posts
 from .picture_models import Captioner, Detector, Grounder, find_keywords
 from .post_checks import problem_report, some
 from .post_files import load_posts as load_post_files
@@ -149,7 +149,7 @@ def load_posts(
         raise ValueError(f"{data}: of files say which split they are: files --train_file {data} --test_file ...")
     elif os.path.isdir(data) and any((Path(data) / name).is_file() for name in ("dataset_dict.json", "state.json")):
         posts = datasets.load_from_disk(data)
-    elif os.path.isdir(data) and _is_mnre(data):
+    elif os.path.isdir(data) and is_mnre_folder(data):
         return _load_mnre_posts(data, image_dir)
     else:
         try:
@@ -171,11 +171,6 @@ def load_posts(
     posts = datasets.concatenate_datasets(splits)
     _check_posts(posts, data)
     return posts
-
-
-def _is_mnre(folder: str) -> bool:
-    files = index_files(folder)
-    return any(name in files for split in ("train", "validation", "test") for name in names(TEXT_FILES, split))
 
 
 def _load_mnre_posts(data_dir: str, image_dir: str | None) -> datasets.Dataset:

@@ -161,6 +161,12 @@ def load_mnre(
     )
 
 
+def is_mnre_folder(folder: str | os.PathLike) -> bool:
+    """Whether a text file of MNRE is somewhere below a folder."""
+    files = index_files(folder)
+    return any(name in files for split in SPLITS for name in names(TEXT_FILES, split))
+
+
 def index_files(folder: str | os.PathLike) -> dict[str, list[str]]:
     """All files below a folder by name: one walk, where a look for each image would be thousands."""
     if not os.path.isdir(folder):

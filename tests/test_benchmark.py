@@ -268,17 +268,19 @@ def test_a_figure_is_drawn_with_its_error_bars_and_the_papers_points(tiny, known
         {"line": "noise", "x": 10, "mean": 50.0, "std": 2.0, "paper": 60.0},
         {"line": "noise", "x": 20, "mean": 40.0, "std": None, "paper": None},
     ]
-    figure = plot_results(points, "share (%)", "F1 (%)", tmp_path / "plot.png")
+    points.append({"line": "noise", "x": 50, "mean": None, "std": None, "paper": 30.0})  # not measured yet
+    figure = plot_results(points, "share (%)", "F1 (%)", tmp_path / "plot.png", "noise\nMNRE, no regions")
     (axes,) = figure.axes
+    assert axes.get_title() == "noise\nMNRE, no regions"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("share (%)", "F1 (%)")
     assert sorted(text.get_text() for text in axes.get_legend().get_texts()) == ["noise", "noise, paper"]
     lines = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
-    assert lines["noise, paper"] == [[10, 60]]
+    assert lines["noise, paper"] == [[10, 60], [50, 30]]
     measured = axes.containers[0]
     assert measured[0].get_xydata().tolist() == [[10, 50], [20, 40]]
     assert [segment.tolist() for segment in measured[2][0].get_segments()] == [[[10, 48], [10, 52]], [[20, 40]] * 2]
 
-    bars = plot_results([points[0] | {"x": "TGDI"}], "", "accuracy (%)", tmp_path / "bars.png").axes[0].patches
+    bars = plot_results([points[0] | {"x": "TGDI"}], "", "accuracy (%)", tmp_path / "bars.png", "").axes[0].patches
     assert [bar.get_height() for bar in bars] == [50]
 
     cell = Cell("10%", "focalmre", {}, (60.0,), point=("noise", 10))

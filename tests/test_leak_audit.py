@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from sklearn.metrics import mutual_info_score
 
-from mmre.evaluation.leak_audit import audit, audit_table, main, mnre_picture_facts
-from mmre.processing import load_mnre, post_features
+from mmre.evaluation.leak_audit import audit, audit_table, main, mnre_picture_facts, strengths
+from mmre.processing import load_mnre, make_synthetic_posts, post_features
 
 RELATIONS = ["None", "/per/per/couple", "/per/org/member_of"]
 
 
-def make_posts(change=lambda row, relation, index: None, sizes=(400, 200), share=(6, 2, 2)) -> datasets.DatasetDict:
+def make_posts(change=lambda row, relation, index: None, sizes=(400, 300), share=(6, 2, 2)) -> datasets.DatasetDict:
     """Posts that say nothing of their relation, until `change` puts it into a row."""
     splits = {}
     for split, size in zip(("train", "test"), sizes):
@@ -127,7 +127,7 @@ def test_synthetic_posts_leak_nothing(tmp_path, capsys):
     result = json.loads((tmp_path / "audit.json").read_text())
     assert not leaks(result) and result["left_out"] == []
     assert {row["source"] for row in result["features"]} == {"regions", "pictures", "captions", "texts"}
-    assert "0 of 32 features leak." in capsys.readouterr().out
+    assert "0 of 33 features leak." in capsys.readouterr().out
 
 
 def test_posts_without_a_leak_are_silent():
@@ -256,6 +256,29 @@ def test_a_saved_data_set_is_audited_by_the_command(tmp_path, capsys):
     assert json.loads((tmp_path / "audit.json").read_text())["data"] == str(tmp_path / "posts")
 
 
+def test_a_folder_of_parquet_files_is_audited_as_training_reads_it(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    for split, rows in make_posts().items():
+        rows.to_parquet(tmp_path / "data" / f"{split}-00000-of-00001.parquet")
+    assert main([str(tmp_path)]) == 0
+    assert "0 of 29 features leak" in capsys.readouterr().out
+
+
+def test_what_happens_by_chance_with_few_posts_is_no_leak():
+    """Of 100 and 30 posts, some feature tells the relation of a tenth of the posts by chance alone."""
+    above, called = 0, 0
+    for seed in range(2):
+        posts = make_synthetic_posts(num_train=100, num_validation=1, num_test=30, seed=seed)
+        result = audit(posts)
+        above += any(value >= 0.1 for row in result["features"] for value in strengths(row))
+        called += len(leaks(result))
+        assert result["chance"] > 0.1 and f"values up to {result['chance']:.3f} happen by chance" in audit_table(result)
+    assert above > 0 and called == 0
+    leaking = audit(make_posts(partial(put, name="identical grounded boxes"), sizes=(100, 30)))
+    assert "identical grounded boxes" in leaks(leaking)
+    assert audit(make_synthetic_posts(num_train=300, num_validation=1, num_test=300))["chance"] is None
+
+
 def test_what_cannot_be_audited_is_an_error(tmp_path, capsys):
     posts = make_posts(sizes=(20, 10))
     with pytest.raises(ValueError, match="has train \\(20 posts\\)"):
@@ -271,7 +294,8 @@ def test_what_cannot_be_audited_is_an_error(tmp_path, capsys):
             audit(posts, **arguments)
     for arguments, message in (
         (["synthetic", "--regions", "none"], "only for a folder of MNRE"),
-        ([str(tmp_path)], "No text file of MNRE"),
+        ([str(tmp_path)], "holds no posts with splits; expected MNRE's text files"),
+        (["synthetic", "--json", str(tmp_path / "no" / "a.json")], "there is no folder"),
     ):
         with pytest.raises(SystemExit) as error:
             main(arguments)
