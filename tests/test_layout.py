@@ -9,10 +9,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = {
     "modeling": {"torch", "transformers", "huggingface_hub"},
-    "processing": {"torch", "transformers", "numpy", "PIL", "datasets"},
+    "processing": {"torch", "transformers", "numpy", "PIL", "datasets", "httpx"},  # huggingface_hub needs httpx
 }
 # What data sets and commands need besides; no processor or pipeline imports these files.
-NOT_SHIPPED = {"annotate.py": {"accelerate"}, "annotation_file.py": {"pyarrow"}}
+NOT_SHIPPED = {"annotate.py": {"accelerate", "filelock"}, "annotation_file.py": {"pyarrow"}}
 FILES = [path for folder in SHIPPED for path in sorted((ROOT / folder).glob("*.py"))]
 
 
