@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
-import httpx
 import torch
 from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import Pipeline, PreTrainedConfig
+from transformers.image_utils import httpx  # huggingface_hub's HTTP client: httpx, or httpx2 since its version 2
 from transformers.utils import ModelOutput
 
 from .entity_markers import Span

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = {
     "modeling": {"torch", "transformers", "huggingface_hub"},
-    "processing": {"torch", "transformers", "numpy", "PIL", "datasets", "httpx"},  # huggingface_hub needs httpx
+    "processing": {"torch", "transformers", "numpy", "PIL", "datasets"},
 }
 # What data sets and commands need besides; no processor or pipeline imports these files.
 NOT_SHIPPED = {"annotate.py": {"accelerate", "filelock"}, "annotation_file.py": {"pyarrow"}}

@@ -3,10 +3,10 @@
 import http.server
 import threading
 
-import httpx
 import pytest
 import torch
 from transformers import AutoModel, AutoProcessor, pipeline
+from transformers.image_utils import httpx
 from transformers.pipelines.pt_utils import KeyDataset
 
 from mmre.processing import RelationExtractionPipeline, make_synthetic_posts

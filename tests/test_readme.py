@@ -5,10 +5,10 @@ import shlex
 import shutil
 from pathlib import Path
 
-import httpx
 import pytest
 import spacy
 from PIL import Image
+from transformers.image_utils import httpx
 
 import train
 from mmre.processing import make_synthetic_posts, pipeline_relation_extraction
