@@ -46,6 +46,7 @@ from .spacy_entities import load_spacy
 from .synthetic_posts import make_synthetic_posts
 
 TASK_COLUMNS = {"grounding": "grounded_regions", "detection": "detected_regions", "captions": "caption"}
+REFUSED = "the models do not take it: "  # the reason of a picture that could be read
 # All that annotation may see of a post. Not its relation.
 COLUMNS = ["id", "tokens", "head", "tail", "image"]
 
@@ -443,10 +444,12 @@ class Annotator:
             return self._annotate(posts, pictures, pool)
         except ValueError as error:  # Grounding DINO refuses a picture of hardly any height, spaCy a huge text
             if len(pictures) == 1:
-                reason = f"the models do not take it: {error}"
+                reason = f"{REFUSED}{error}"
                 return [empty_row(key, self.args.tasks) | {"error": reason} for key in posts.select(pictures[0])["id"]]
             rows = [self(posts, [picture], pool) for picture in pictures]
-            if all("error" in row for of_picture in rows for row in of_picture):
+            # Those that cannot be read say nothing of the models.
+            errors = [of_picture[0].get("error") for of_picture in rows]
+            if None not in errors and sum(reason.startswith(REFUSED) for reason in errors) > 1:
                 raise ValueError(f"none of {len(pictures)} pictures could be annotated: {error}") from error
             return [row for of_picture in rows for row in of_picture]
 

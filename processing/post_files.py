@@ -146,12 +146,12 @@ def load_hub_posts(name: str | os.PathLike) -> datasets.DatasetDict:
     """
     try:
         loaded = datasets.load_dataset(str(name))
+    except datasets.exceptions.DatasetNotFoundError as error:
+        raise ValueError(
+            f"{name}: there is no such folder, nor such a data set on the Hub. If it is private: `hf auth login`, or "
+            f"set HF_TOKEN. {error}"
+        ) from error
     except datasets.exceptions.DatasetsError as error:
-        if isinstance(error, datasets.exceptions.DatasetNotFoundError):
-            raise ValueError(
-                f"{name}: there is no such folder, nor such a data set on the Hub. If it is private: `hf auth login`, "
-                f"or set HF_TOKEN. {error}"
-            ) from error
         raise ValueError(f"{name}: {error}: {error.__cause__}") from error
     strange = [split for split in loaded if split not in SPLITS]
     if strange:

@@ -425,6 +425,16 @@ def test_a_picture_that_a_model_does_not_take_is_recorded_and_the_run_goes_on(ar
     assert all("error" not in found[name] and found[name]["grounded_regions"] for name in ("good", "better"))
 
 
+def test_one_picture_that_a_model_does_not_take_among_broken_ones_is_no_reason_to_stop(arguments, tmp_path):
+    contents = {"broken": b"<html>404</html>", "line": image_bytes(Image.new("RGB", (3000, 1))), "cut": b"\x89PNG"}
+    rows = [{"id": name, "image": {"bytes": content, "path": None}} for name, content in contents.items()]
+    dataset(rows).save_to_disk(tmp_path / "set")
+    args = arguments(tasks=["grounding"], batch_size=3)
+    annotate(load_posts(str(tmp_path / "set")), args)
+    errors = {row["id"]: row["error"] for row in read(args)[1]}
+    assert "the models do not take it: " in errors["line"] and "cannot be read" in errors["broken"]
+
+
 def test_what_fails_for_all_pictures_ends_the_run(mnre, arguments, monkeypatch):
     def fail(*_):
         raise ValueError("no such prompt")
