@@ -29,21 +29,22 @@ from PIL import Image
 from transformers import AutoConfig, HfArgumentParser
 from transformers.utils import logging
 
-from .annotation_file import (
+from mmre.posts.annotation_file import (
     ANNOTATION_VERSION,
     HEADER_KEY,
     read_annotation_header,
     read_annotation_rows,
     write_annotation,
 )
-from .focal_augmentation import load_image
-from .mnre import find_image, find_texts, index_files, is_mnre_folder, read_posts
+from mmre.posts.checks import problem_report, some
+from mmre.posts.files import load_posts as load_post_files
+from mmre.posts.mnre import find_image, find_texts, index_files, is_mnre_folder, read_posts
+from mmre.posts.schema import REGION_COLUMNS
+from mmre.posts.synthetic import make_synthetic_posts
+from mmre.processing.focal_augmentation import load_image
+from mmre.processing.spacy_entities import load_spacy
+
 from .picture_models import Captioner, Detector, Grounder, find_keywords
-from .post_checks import problem_report, some
-from .post_files import load_posts as load_post_files
-from .posts import REGION_COLUMNS
-from .spacy_entities import load_spacy
-from .synthetic_posts import make_synthetic_posts
 
 TASK_COLUMNS = {"grounding": "grounded_regions", "detection": "detected_regions", "captions": "caption"}
 REFUSED = "the models do not take it: "  # the reason of a picture that could be read

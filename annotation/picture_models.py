@@ -13,7 +13,7 @@ from transformers import (
     AutoProcessor,
 )
 
-from .spacy_entities import clean_post, find_nouns
+from mmre.processing.spacy_entities import clean_post, find_nouns
 
 Box = list[float]
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from mmre.processing.mnre import (
+from mmre.posts.mnre import (
     DETECTED_NAME_FILES,
     GROUNDED_NAME_FILES,
     MNRE_RELATIONS,
@@ -33,7 +33,7 @@ from mmre.processing.mnre import (
     index_files,
     names,
 )
-from mmre.processing.synthetic_posts import SYNTHETIC_RELATIONS
+from mmre.posts.synthetic import SYNTHETIC_RELATIONS
 
 from .suites import Cell, Suite
 

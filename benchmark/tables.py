@@ -17,10 +17,19 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from mmre.processing import NEGATIVE_RELATION, make_synthetic_posts
-from mmre.processing.mnre import LEAK, find_texts, index_files, read_posts
+from mmre.evaluation.plots import plot_results
+from mmre.evaluation.significance import (
+    BOOTSTRAP_SAMPLES,
+    bootstrap_interval,
+    check_same_posts,
+    compare,
+    read_predictions,
+)
+from mmre.posts import NEGATIVE_RELATION, make_synthetic_posts
+from mmre.posts.mnre import LEAK, find_texts, index_files, read_posts
+from mmre.posts.protocols import picture_keys
 
-from .benchmark_runs import (
+from .runs import (
     Row,
     Run,
     code_version,
@@ -31,9 +40,6 @@ from .benchmark_runs import (
     plan_rows,
     seconds_per_visit,
 )
-from .plots import plot_results
-from .protocols import picture_keys
-from .significance import BOOTSTRAP_SAMPLES, bootstrap_interval, check_same_posts, compare, read_predictions
 from .suites import SUITES, Suite
 
 PROTOCOLS = {

@@ -18,10 +18,10 @@ from PIL import Image
 from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.tree import DecisionTreeClassifier
 
-from mmre.processing import NEGATIVE_RELATION, load_mnre, make_synthetic_posts, post_features
-from mmre.processing.mnre import find_image, find_texts, index_files, is_mnre_folder, read_posts
+from mmre.posts import NEGATIVE_RELATION, load_mnre, make_synthetic_posts, post_features
+from mmre.posts.mnre import find_image, find_texts, index_files, is_mnre_folder, read_posts
+from mmre.posts.protocols import picture_keys
 
-from .protocols import picture_keys
 from .relation_f1 import relation_f1
 
 SOURCES = ("regions", "pictures", "captions", "texts")

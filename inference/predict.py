@@ -28,8 +28,7 @@ from transformers import HfArgumentParser, pipeline
 from transformers.utils import logging
 
 import mmre.modeling  # noqa: F401, registers the models
-from mmre.processing import NEGATIVE_RELATION, PROCESSORS, REGION_COLUMNS, find_entities, load_spacy
-from mmre.processing.annotate import (
+from mmre.annotation.annotate import (
     Annotator,
     PictureArguments,
     append_line,
@@ -39,11 +38,11 @@ from mmre.processing.annotate import (
     read_batches,
     read_image,
 )
-from mmre.processing.annotation_file import check_annotation_file, read_annotation_rows
-from mmre.processing.picture_models import find_keywords
-from mmre.processing.pipeline_relation_extraction import TASK
-from mmre.processing.post_checks import NAMES_IN_REPORT, show
-from mmre.processing.post_files import (
+from mmre.annotation.picture_models import find_keywords
+from mmre.posts import NEGATIVE_RELATION, REGION_COLUMNS
+from mmre.posts.annotation_file import check_annotation_file, read_annotation_rows
+from mmre.posts.checks import NAMES_IN_REPORT, show
+from mmre.posts.files import (
     JSON_FIELDS,
     SPAN_COLUMNS,
     Check,
@@ -58,6 +57,8 @@ from mmre.processing.post_files import (
     read_csv,
     read_json_lines,
 )
+from mmre.processing import PROCESSORS, find_entities, load_spacy
+from mmre.processing.pipeline_relation_extraction import TASK
 
 logger = logging.get_logger(__name__)
 

@@ -1,1 +1,5 @@
-"""Templates of model cards, read by `mmre.evaluation.render_model_card`."""
+"""What the Hub is given: model cards, publishing, converting."""
+
+from .model_card import render_model_card
+
+__all__ = ["render_model_card"]

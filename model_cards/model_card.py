@@ -15,9 +15,9 @@ from huggingface_hub.utils import validate_repo_id
 from peft import PeftConfig
 from transformers import AutoConfig, PreTrainedConfig
 
-import mmre.modeling  # noqa: F401, registers the configurations
-from mmre.processing import NEGATIVE_RELATION
-from mmre.processing.mnre import LEAK
+import mmre.modeling  # noqa: F401, registers the models
+from mmre.posts import NEGATIVE_RELATION
+from mmre.posts.mnre import LEAK
 
 SYSTEM_NAMES = {"focalmre": "FocalMRE", "tgdi": "TGDI"}
 DATASET_NAMES = {"mnre": "MNRE", "synthetic": "synthetic posts", "files": "posts of the author's own"}

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers.utils import logging
 
-from .focal_augmentation import clip_box
-from .post_checks import problem_report, read_json, show, some
-from .posts import REGION_COLUMNS
+from mmre.processing.focal_augmentation import clip_box
+
+from .checks import problem_report, read_json, show, some
+from .schema import REGION_COLUMNS
 
 logger = logging.get_logger(__name__)
 

@@ -14,9 +14,10 @@ from typing import Any
 import datasets
 from transformers.utils import logging
 
-from .focal_augmentation import clip_box
-from .post_checks import check_images, is_numbers, read_json, show
-from .posts import NEGATIVE_RELATION, REGION_COLUMNS, post_features
+from mmre.processing.focal_augmentation import clip_box
+
+from .checks import check_images, is_numbers, read_json, show
+from .schema import NEGATIVE_RELATION, REGION_COLUMNS, post_features
 
 logger = logging.get_logger(__name__)
 

@@ -15,10 +15,11 @@ import datasets
 import torch
 from transformers.utils import logging
 
+from mmre.processing.focal_augmentation import clip_box
+
 from .annotation_file import add_annotation, read_annotation_header
-from .focal_augmentation import clip_box
-from .post_checks import check_images, is_numbers, problem_report, short, show, some
-from .posts import NEGATIVE_RELATION, REGION_COLUMNS, post_features
+from .checks import check_images, is_numbers, problem_report, short, show, some
+from .schema import NEGATIVE_RELATION, REGION_COLUMNS, post_features
 
 logger = logging.get_logger(__name__)
 

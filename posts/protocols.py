@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import datasets
 
-from mmre.processing import PICTURE_COLUMNS
+from .schema import PICTURE_COLUMNS
 
 # The picture and what belongs to it, which moves with it.
 MOVED_COLUMNS = ["image", *PICTURE_COLUMNS]

@@ -10,7 +10,7 @@ import random
 import datasets
 from PIL import Image, ImageDraw
 
-from .posts import NEGATIVE_RELATION, post_features
+from .schema import NEGATIVE_RELATION, post_features
 
 # The relations are MNRE's; each one is told by the symbol that stands somewhere in the picture.
 RELATION_SYMBOLS = {

@@ -3,15 +3,10 @@
 from transformers import AutoModel, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .annotation_file import with_annotation
-from .mnre import load_mnre
 from .pipeline_relation_extraction import TASK, RelationExtractionPipeline
-from .post_files import load_hub_posts, load_posts
-from .posts import NEGATIVE_RELATION, PICTURE_COLUMNS, REGION_COLUMNS, PostCollator, post_features
 from .processing_focalmre import FocalMREProcessor
 from .processing_tgdi import TGDIProcessor
 from .spacy_entities import find_entities, find_nouns, load_spacy
-from .synthetic_posts import make_synthetic_posts
 
 # By model type. Processors do not know the configuration classes: `AutoProcessor` finds them by their names.
 PROCESSORS = {"focalmre": FocalMREProcessor, "tgdi": TGDIProcessor}
@@ -23,21 +18,11 @@ for _model_type, _processor in PROCESSORS.items():
 PIPELINE_REGISTRY.register_pipeline(TASK, RelationExtractionPipeline, pt_model=AutoModel, type="multimodal")
 
 __all__ = [
-    "NEGATIVE_RELATION",
-    "PICTURE_COLUMNS",
     "PROCESSORS",
-    "REGION_COLUMNS",
     "FocalMREProcessor",
-    "PostCollator",
     "RelationExtractionPipeline",
     "TGDIProcessor",
     "find_entities",
     "find_nouns",
-    "load_hub_posts",
-    "load_mnre",
-    "load_posts",
     "load_spacy",
-    "make_synthetic_posts",
-    "post_features",
-    "with_annotation",
 ]

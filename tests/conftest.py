@@ -81,7 +81,7 @@ def shared_mnre() -> Path:
 @pytest.fixture(scope="session")
 def run(tmp_path_factory) -> Path:
     """The output folder of one tiny training. Tests read it; what changes it needs a copy."""
-    import train
+    from mmre.training import run as train
 
     folder = tmp_path_factory.mktemp("train")
     config = yaml.safe_load(TINY_TRAINING.read_text("utf-8"))
@@ -94,7 +94,7 @@ def run(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tgdi_run(tmp_path_factory) -> Path:
     """The output folder of one tiny training of TGDI. Tests read it; what changes it needs a copy."""
-    import train
+    from mmre.training import run as train
 
     folder = tmp_path_factory.mktemp("train_tgdi")
     config = yaml.safe_load(TINY_TRAINING.read_text("utf-8"))

@@ -10,10 +10,11 @@ import spacy
 from PIL import Image
 from transformers.image_utils import httpx
 
-import train
-from mmre.processing import make_synthetic_posts, pipeline_relation_extraction
+from mmre.posts import make_synthetic_posts
+from mmre.processing import pipeline_relation_extraction
+from mmre.training import run as train
 
-ROOT = Path(train.__file__).parent
+ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.S)
 COMMANDS = [

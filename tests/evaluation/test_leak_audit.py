@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.metrics import mutual_info_score
 
 from mmre.evaluation.leak_audit import audit, audit_table, main, mnre_picture_facts, strengths
-from mmre.processing import load_mnre, make_synthetic_posts, post_features
+from mmre.posts import load_mnre, make_synthetic_posts, post_features
 
 RELATIONS = ["None", "/per/per/couple", "/per/org/member_of"]
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mmre.evaluation import plot_confusion_matrix, plot_learning_curve
-from mmre.processing.mnre import MNRE_RELATIONS
+from mmre.posts.mnre import MNRE_RELATIONS
 
 HISTORY = [
     {"epoch": 0.5, "step": 5, "loss": 2.0, "grad_norm": 1.0, "learning_rate": 1e-3},

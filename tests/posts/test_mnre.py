@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mmre.processing.mnre import MNRE_RELATIONS, load_mnre
-from mmre.processing.posts import post_features
+from mmre.posts.mnre import MNRE_RELATIONS, load_mnre
+from mmre.posts.schema import post_features
 
 TEXTS = {"train": "mnre_train.txt", "validation": "mnre_val .txt", "test": "mnre_test.txt"}
 BOX_PREFIX = {"train": "train", "validation": "dev", "test": "test"}

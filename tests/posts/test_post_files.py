@@ -10,8 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmre.processing import load_hub_posts, load_posts, post_features
-from mmre.processing.post_files import CSV_COLUMNS, split_words
+from mmre.posts import load_hub_posts, load_posts, post_features
+from mmre.posts.files import CSV_COLUMNS, split_words
 
 TEXT = "RT @ann : Ann Lee's wedding with Bo"
 HEAD, TAIL = (10, 17), (33, 35)  # "Ann Lee", "Bo"

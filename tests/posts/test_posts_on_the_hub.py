@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from mmre.processing import make_synthetic_posts, post_features
+from mmre.posts import make_synthetic_posts, post_features
 
 RELATIONS = ["None", "/per/per/couple", "/per/misc/awarded"]
 

@@ -2,21 +2,24 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import datasets
 import pytest
 from PIL import Image
 
-import train
-from mmre.evaluation import (
+from mmre.posts import (
     align_noise,
     aug_noise,
     drop_pictures,
+    make_synthetic_posts,
+    post_features,
     region_count_as_caption,
     sample_per_relation,
     sample_share,
 )
-from mmre.processing import TGDIProcessor, make_synthetic_posts, post_features
+from mmre.processing import TGDIProcessor
+from mmre.training import run as train
 
 POSTS_PER_PICTURE = 3
 
@@ -219,7 +222,7 @@ ARGUMENTS = ["configs/text_only_mnre.yaml", "--text_encoder", "any", "--dataset"
 
 def load(*arguments) -> datasets.DatasetDict:
     config, *rest = ARGUMENTS
-    path = train.Path(train.__file__).parent / config
+    path = Path(__file__).resolve().parents[2] / config
     _, data_args, args, _ = train.parse_arguments([str(path), *rest, "--num_synthetic_posts", "40", *arguments])
     return train.load_posts(data_args, args)
 
@@ -267,7 +270,7 @@ def test_a_run_names_its_protocol_and_the_posts_it_drew(tmp_path):
         "output_dir": tmp_path / "run",
         "new_text_encoder": json.dumps(encoder),
     }
-    source = (train.Path(train.__file__).parent / "configs/region_count_mnre.yaml").read_text("utf-8")
+    source = (Path(__file__).resolve().parents[2] / "configs/region_count_mnre.yaml").read_text("utf-8")
     config = tmp_path / "config.yaml"
     config.write_text(source.replace("  text_encoder: google-bert/bert-base-uncased\n", ""), "utf-8")
     train.main([str(config), *(str(part) for name, value in arguments.items() for part in (f"--{name}", value))])

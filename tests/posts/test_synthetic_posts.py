@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from mmre.processing.posts import NEGATIVE_RELATION, post_features
-from mmre.processing.synthetic_posts import SYNTHETIC_RELATIONS, make_synthetic_posts, synthetic_post
+from mmre.posts.schema import NEGATIVE_RELATION, post_features
+from mmre.posts.synthetic import SYNTHETIC_RELATIONS, make_synthetic_posts, synthetic_post
 
 IMAGE_SIZE = (160, 120)
 CHANCE = 1 / len(SYNTHETIC_RELATIONS)

@@ -9,7 +9,8 @@ from transformers import AutoModel, AutoProcessor, pipeline
 from transformers.image_utils import httpx
 from transformers.pipelines.pt_utils import KeyDataset
 
-from mmre.processing import RelationExtractionPipeline, make_synthetic_posts
+from mmre.posts import make_synthetic_posts
+from mmre.processing import RelationExtractionPipeline
 
 TASK = "multimodal-relation-extraction"
 TEXT, HEAD, TAIL = "Rafael Nadal weds Mery Perello in South Wales", (0, 12), (18, 30)

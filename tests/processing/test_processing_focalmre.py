@@ -11,7 +11,8 @@ from PIL import Image
 from transformers import AutoProcessor, BertConfig, CLIPVisionConfig
 
 import mmre.processing
-from mmre.processing import FocalMREProcessor, PostCollator
+from mmre.posts import PostCollator
+from mmre.processing import FocalMREProcessor
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 SIZE = 32

@@ -6,7 +6,8 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoProcessor, CLIPImageProcessorPil, PreTrainedTokenizerFast
 
-from mmre.processing import PostCollator, TGDIProcessor
+from mmre.posts import PostCollator
+from mmre.processing import TGDIProcessor
 
 TEXT, HEAD, TAIL = "rt @ rafael nadal weds mery", (5, 17), (23, 27)
 SIZE = 32

@@ -14,8 +14,8 @@ from test_publish import POST, PUBLISH, last_line
 from test_several_processes import CPU, launch
 from transformers import AutoModel, AutoProcessor
 
-import train
-from mmre.evaluation.publish import load_model
+from mmre.model_cards.publish import load_model
+from mmre.training import run as train
 
 LOAD_ADAPTER = """
 import json, sys

@@ -11,9 +11,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-import train
+from mmre.training import run as train
 
-ROOT = Path(train.__file__).parent
+ROOT = Path(__file__).resolve().parents[2]
 CPU = ROOT / "configs" / "accelerate" / "cpu.yaml"
 
 # torch's own sharding: accelerate does none on a CPU. The gradients are those of the whole model.
@@ -134,7 +134,7 @@ def test_sharding_that_accelerate_does_not_do_on_a_cpu_is_refused(config, tmp_pa
 def test_the_models_can_be_shared_out_over_processes(request, tmp_path, system):
     from transformers import AutoProcessor
 
-    from mmre.processing import PostCollator, make_synthetic_posts
+    from mmre.posts import PostCollator, make_synthetic_posts
 
     folder = request.getfixturevalue(system)
     rows = make_synthetic_posts(num_train=4)["train"]

@@ -14,10 +14,10 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoProcessor
 
-import train
-from mmre.processing import PostCollator, make_synthetic_posts
+from mmre.posts import PostCollator, make_synthetic_posts
+from mmre.training import run as train
 
-ROOT = Path(train.__file__).parent
+ROOT = Path(__file__).resolve().parents[2]
 TINY = yaml.safe_load((ROOT / "tests/tiny_training.yaml").read_text("utf-8"))
 POSTS = {"train": {"tokens": [["a", "text"]]}}
 TOWERS = "data: {dataset: synthetic}\nmodel: {text_encoder: a, vision_encoder: b"

@@ -1,0 +1,1 @@
+"""The papers' tables and figures: suites, runs, tables."""
