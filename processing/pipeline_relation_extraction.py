@@ -1,6 +1,5 @@
 """The pipeline `multimodal-relation-extraction`: posts in, relations out."""
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
@@ -17,11 +16,13 @@ from transformers.utils import ModelOutput
 from .entity_markers import Span
 from .focal_augmentation import load_image
 from .spacy_entities import find_entities, load_spacy
+from .suggestions import unknown
 
 TASK = "multimodal-relation-extraction"
 # What a post may hold, and what a row of a data set of posts holds beside it.
 POST_FIELDS = ("text", "tokens", "image", "head", "tail", "pairs", "grounded_regions", "detected_regions", "caption")
 IGNORED_FIELDS = ("id", "relation", "length")
+ARGUMENTS = ("top_k", "spacy_model", "output_fusion", "batch_size", "num_workers", "device", "dtype")
 # Model inputs that come from the picture alone.
 PICTURE_INPUTS = ("pixel_values", "region_mask", "image_mask")
 DOWNLOAD_TIMEOUT = 30  # seconds
@@ -104,12 +105,10 @@ class RelationExtractionPipeline(Pipeline):
         top_k: int | None = None,
         spacy_model: str | None = None,
         output_fusion: bool | None = None,
-        **unknown,
+        **others,
     ) -> tuple[dict, dict, dict]:
-        if unknown:
-            known = ["top_k", "spacy_model", "output_fusion", "batch_size", "num_workers", "device", "dtype"]
-            nearest = difflib.get_close_matches(next(iter(unknown)), known, n=1, cutoff=0)[0]
-            raise TypeError(f"The pipeline has no argument {next(iter(unknown))!r}. The nearest name is {nearest!r}.")
+        for name in others:
+            raise TypeError(unknown("argument of the pipeline", name, ARGUMENTS))
         if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
             raise ValueError(f"`top_k` must be a number of relations, at least 1, got {top_k!r}.")
         return (
@@ -272,8 +271,7 @@ def _check_fields(post: Any) -> None:
         raise ValueError(f"A post is a dictionary with `text`, `image`, `head` and `tail`, got {post!r}.")
     for name in post:
         if name not in POST_FIELDS + IGNORED_FIELDS:
-            nearest = difflib.get_close_matches(str(name), POST_FIELDS, n=1, cutoff=0)[0]
-            raise ValueError(f"A post has no field {name!r}. The nearest name is {nearest!r}.")
+            raise ValueError(unknown("field", name, POST_FIELDS))
     text, tokens, pairs = post.get("text"), post.get("tokens"), post.get("pairs")
     if (text is None) == (tokens is None):
         raise ValueError("A post needs its `text`, a string, or its `tokens`, a list of words; one of them.")

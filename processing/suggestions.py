@@ -1,0 +1,34 @@
+"""One wording for names that are not known: the nearest known name, or what is accepted."""
+
+import difflib
+from collections.abc import Iterable
+
+MOST_NAMES = 10
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """Describe a name that is not known, and suggest the nearest known one.
+
+    Args:
+        kind: the kind of thing that has the name: "field", "argument", "model_type".
+        name: the name that was found.
+        known: the names that are accepted, in the order in which they are to be shown.
+
+    Returns:
+        One clause without a full stop: "unknown field 'x'; did you mean 'y'?" if a known name is like `name`, else
+        "unknown field 'x'; expected 'a', 'b' or 'c'", with the first ten of a long list.
+    """
+    known = list(known)
+    folded = {str(candidate).casefold(): candidate for candidate in known}
+    nearest = difflib.get_close_matches(str(name).casefold(), folded, n=1)
+    if nearest:
+        return f"unknown {kind} {name!r}; did you mean {folded[nearest[0]]!r}?"
+    names = [repr(candidate) for candidate in known[:MOST_NAMES]]
+    if len(known) > MOST_NAMES:
+        return f"unknown {kind} {name!r}; expected {', '.join(names)} or one of {len(known) - MOST_NAMES} more"
+    if not known:
+        return f"unknown {kind} {name!r}; none is accepted"
+    return f"unknown {kind} {name!r}; expected {' or '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}"
+
+
+__all__ = ["unknown"]
