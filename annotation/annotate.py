@@ -49,7 +49,7 @@ from .picture_models import Captioner, Detector, Grounder, find_keywords
 TASK_COLUMNS = {"grounding": "grounded_regions", "detection": "detected_regions", "captions": "caption"}
 REFUSED = "the models do not take it: "  # the reason of a picture that could be read
 # All that annotation may see of a post. Not its relation.
-COLUMNS = ["id", "tokens", "head", "tail", "image"]
+COLUMNS = ["id", "text", "head", "tail", "image"]
 
 
 class AnnotationFileError(ValueError):
@@ -135,7 +135,7 @@ def load_posts(
             [`mmre.processing.load_posts`] reads them.
 
     Returns:
-        `datasets.Dataset` with `id`, `tokens`, `head`, `tail` and `image`, which is not decoded.
+        `datasets.Dataset` with `id`, `text`, `head`, `tail` and `image`, which is not decoded.
 
     Raises:
         FileNotFoundError: there are no such data, or MNRE without any of its images.
@@ -194,7 +194,7 @@ def _load_mnre_posts(data_dir: str, image_dir: str | None) -> datasets.Dataset:
             f"None of MNRE's images is in {image_dir or data_dir} or below it; say where they are with --image_dir"
         )
     span = {"start": datasets.Value("int32"), "end": datasets.Value("int32")}
-    types = [datasets.Value("string"), datasets.List(datasets.Value("string")), span, span]
+    types = [datasets.Value("string"), datasets.Value("string"), span, span]
     features = datasets.Features(dict(zip(COLUMNS, [*types, datasets.Image(decode=False)])))
     return datasets.Dataset.from_dict({column: [row[column] for row in rows] for column in COLUMNS}, features=features)
 
@@ -206,13 +206,13 @@ def _check_posts(posts: datasets.Dataset, data: str) -> None:
         if not isinstance(row["id"], str) or row["id"] in seen:
             problems.append(f"{where}: id: expected a string that no other row of any split has")
         seen.add(row["id"])
-        if not row["tokens"] or not all(isinstance(word, str) for word in row["tokens"]):
-            problems.append(f"{where}: tokens: {row['tokens']!r}; expected a list of words")
+        if not row["text"]:
+            problems.append(f"{where}: text: {row['text']!r}; expected a text")
             continue
         for name in ("head", "tail"):
             start, end = ((row[name] or {}).get(bound) for bound in ("start", "end"))
-            if start is None or end is None or not 0 <= start < end <= len(row["tokens"]):
-                expected = f"start and end, not empty, within its {len(row['tokens'])} tokens"
+            if start is None or end is None or not 0 <= start < end <= len(row["text"]):
+                expected = f"start and end, not empty, within its {len(row['text'])} characters"
                 problems.append(f"{where}: {name}: {row[name]}; expected {expected}")
     if problems or not seen:
         raise ValueError(problem_report(problems or [f"{data}: content: no posts; expected at least one"]))
@@ -504,9 +504,8 @@ class Annotator:
 
 def post_keywords(nlp: Any, row: dict) -> list[str]:
     """What to look for in the picture of a post: its nouns and the names of its entities."""
-    words = row["tokens"]
-    entities = [" ".join(words[row[name]["start"] : row[name]["end"]]) for name in ("head", "tail")]
-    return find_keywords(nlp, " ".join(words), entities)
+    entities = [row["text"][row[name]["start"] : row[name]["end"]] for name in ("head", "tail")]
+    return find_keywords(nlp, row["text"], entities)
 
 
 def empty_row(key: str, tasks: list[str]) -> dict:

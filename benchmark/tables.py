@@ -25,9 +25,10 @@ from mmre.evaluation.significance import (
     compare,
     read_predictions,
 )
-from mmre.posts import NEGATIVE_RELATION, make_synthetic_posts
 from mmre.posts.mnre import LEAK, find_texts, index_files, read_posts
 from mmre.posts.protocols import picture_keys
+from mmre.posts.schema import NEGATIVE_RELATION
+from mmre.posts.synthetic import make_synthetic_posts
 
 from .runs import (
     Row,
@@ -170,7 +171,7 @@ def count_posts(data: str) -> dict[str, int]:
     if data == "synthetic":
         splits = make_synthetic_posts().values()
         pictures = {key for rows in splits for key in picture_keys(rows)}
-        posts = [row for rows in splits for row in rows.select_columns(["tokens", "relation"])]
+        posts = [row for rows in splits for row in rows.select_columns(["text", "relation"])]
     else:
         problems = []
         posts = [
@@ -183,7 +184,7 @@ def count_posts(data: str) -> dict[str, int]:
         pictures = {post["img_id"] for post in posts}
     return {
         "Image": len(pictures),
-        "Sentence": len({tuple(post["tokens"]) for post in posts}),
+        "Sentence": len({post["text"] for post in posts}),
         "Instance": len(posts),
         "Entity": 2 * len(posts),
         "Relation": len({post["relation"] for post in posts}),

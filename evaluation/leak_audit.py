@@ -18,9 +18,10 @@ from PIL import Image
 from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.tree import DecisionTreeClassifier
 
-from mmre.posts import NEGATIVE_RELATION, load_mnre, make_synthetic_posts, post_features
-from mmre.posts.mnre import find_image, find_texts, index_files, is_mnre_folder, read_posts
+from mmre.posts.mnre import find_image, find_texts, index_files, is_mnre_folder, load_mnre, read_posts
 from mmre.posts.protocols import picture_keys
+from mmre.posts.schema import NEGATIVE_RELATION, post_features
+from mmre.posts.synthetic import make_synthetic_posts
 
 from .relation_f1 import relation_f1
 
@@ -187,7 +188,7 @@ class Columns:
     """The columns of a split that features are made of, read once."""
 
     def __init__(self, posts: datasets.Dataset, pictures: list[Picture | None]):
-        self.tokens = [tuple(words) for words in posts["tokens"][:]]
+        self.texts = posts["text"][:]
         self.heads = [(span["start"], span["end"]) for span in posts["head"][:]]
         self.tails = [(span["start"], span["end"]) for span in posts["tail"][:]]
         self.captions = posts["caption"][:]
@@ -198,7 +199,7 @@ class Columns:
         self.pictures = pictures
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.texts)
 
 
 def numeric_features(columns: Columns) -> dict[tuple[str, str], np.ndarray | None]:
@@ -236,23 +237,31 @@ def numeric_features(columns: Columns) -> dict[tuple[str, str], np.ndarray | Non
 
     pairs = list(zip(columns.heads, columns.tails))
     entities = defaultdict(set)
-    for words, pair in zip(columns.tokens, pairs):
-        entities[words].update(pair)
-    listed, pair_listed = Counter(columns.tokens), Counter(zip(columns.tokens, pairs))
+    for text, pair in zip(columns.texts, pairs):
+        entities[text].update(pair)
+    listed, pair_listed = Counter(columns.texts), Counter(zip(columns.texts, pairs))
+    in_words = [[word_span(text, span) for span in pair] for text, pair in zip(columns.texts, pairs)]
     texts = {
-        "text length in words": [len(words) for words in columns.tokens],
-        "text length in characters": [len(" ".join(words)) for words in columns.tokens],
-        "entities marked in the text": [len(entities[words]) for words in columns.tokens],
-        "pairs listed of the text": [listed[words] for words in columns.tokens],
-        "times the pair is listed": [pair_listed[key] for key in zip(columns.tokens, pairs)],
-        "words between the entities": [max(head[0], tail[0]) - min(head[1], tail[1]) for head, tail in pairs],
-        "words of the head": [end - start for start, end in columns.heads],
-        "words of the tail": [end - start for start, end in columns.tails],
+        "text length in words": [len(text.split()) for text in columns.texts],
+        "text length in characters": [len(text) for text in columns.texts],
+        "entities marked in the text": [len(entities[text]) for text in columns.texts],
+        "pairs listed of the text": [listed[text] for text in columns.texts],
+        "times the pair is listed": [pair_listed[key] for key in zip(columns.texts, pairs)],
+        "words between the entities": [max(head[0], tail[0]) - min(head[1], tail[1]) for head, tail in in_words],
+        "words of the head": [head[1] - head[0] for head, _ in in_words],
+        "words of the tail": [tail[1] - tail[0] for _, tail in in_words],
         "which entity comes first": [int(np.sign(tail[0] - head[0])) for head, tail in pairs],
-        "place of the first entity": [min(head[0], tail[0]) for head, tail in pairs],
+        "place of the first entity": [min(head[0], tail[0]) for head, tail in in_words],
     }
     features |= {("texts", name): values for name, values in texts.items()}
     return {name: None if values is None else np.array(values, dtype=float) for name, values in features.items()}
+
+
+def word_span(text: str, span: tuple[int, int]) -> tuple[int, int]:
+    """Turn a span of characters into the words, split at white space, that it touches."""
+    before = text[: span[0]].split()
+    start = len(before) - (bool(before) and not text[span[0] - 1].isspace() and not text[span[0]].isspace())
+    return start, len(text[: span[1]].split())
 
 
 def _mean(values: np.ndarray) -> float:
@@ -266,9 +275,9 @@ def shared_features(columns: dict[str, Columns]) -> dict[tuple[str, str], dict[s
             split: [None if picture is None else picture.key for picture in found.pictures]
             for split, found in columns.items()
         },
-        ("texts", "same text in train"): {split: found.tokens for split, found in columns.items()},
+        ("texts", "same text in train"): {split: found.texts for split, found in columns.items()},
         ("texts", "same text and pair in train"): {
-            split: list(zip(found.tokens, found.heads, found.tails)) for split, found in columns.items()
+            split: list(zip(found.texts, found.heads, found.tails)) for split, found in columns.items()
         },
     }
 
@@ -335,9 +344,9 @@ def _scores(
 def repeated_pairs(posts: datasets.Dataset) -> dict[str, int]:
     """The pairs that are listed more than once, and those of them that have different relations."""
     listed = defaultdict(list)
-    columns = (posts[name][:] for name in ("tokens", "head", "tail", "relation"))
-    for words, head, tail, relation in zip(*columns):
-        listed[tuple(words), head["start"], head["end"], tail["start"], tail["end"]].append(relation)
+    columns = (posts[name][:] for name in ("text", "head", "tail", "relation"))
+    for text, head, tail, relation in zip(*columns):
+        listed[text, head["start"], head["end"], tail["start"], tail["end"]].append(relation)
     repeated = [found for found in listed.values() if len(found) > 1]
     return {"listed_twice": len(repeated), "with_different_relations": sum(len(set(found)) > 1 for found in repeated)}
 

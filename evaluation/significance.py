@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import binomtest
 
-from mmre.posts import NEGATIVE_RELATION
+from mmre.posts.schema import NEGATIVE_RELATION
 
 from .relation_f1 import relation_f1
 

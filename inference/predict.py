@@ -39,7 +39,6 @@ from mmre.annotation.annotate import (
     read_image,
 )
 from mmre.annotation.picture_models import find_keywords
-from mmre.posts import NEGATIVE_RELATION, REGION_COLUMNS
 from mmre.posts.annotation_file import check_annotation_file, read_annotation_rows
 from mmre.posts.checks import NAMES_IN_REPORT, show
 from mmre.posts.files import (
@@ -57,6 +56,8 @@ from mmre.posts.files import (
     read_csv,
     read_json_lines,
 )
+from mmre.posts.schema import NEGATIVE_RELATION, REGION_COLUMNS
+from mmre.posts.words import join_words
 from mmre.processing import PROCESSORS, find_entities, load_spacy
 from mmre.processing.pipeline_relation_extraction import TASK
 
@@ -126,7 +127,7 @@ def read_posts(posts: str, args: PredictionArguments, problems: Problems) -> Ite
         problems: gets what is wrong with the posts.
 
     Yields:
-        The good posts: `id`, `text` (a string) or `tokens` (its words), `pairs` (of spans; None if the entities have
+        The good posts: `id`, `text`, `pairs` (of spans; None if the entities have
         to be found), `image` (a path), `grounded_regions`, `detected_regions` and `caption` (None if not given).
     """
     is_folder = os.path.isdir(posts)
@@ -219,10 +220,11 @@ def check_row(row: dict, file: str, where: str, problems: Problems, is_csv: bool
         return None
     # Regions that were not given may be looked for; an empty list says that there are none.
     found = {column: None if row.get(column) is None else columns[column] for column in REGION_COLUMNS}
-    if pairs is None and unit == "words":
-        words, unit = " ".join(words), "characters"
-    text = {"tokens" if unit == "words" else "text": words}
-    return text | {"pairs": pairs, "image": columns["image"], "caption": columns["caption"]} | found
+    if unit == "words":
+        given = [] if pairs is None else [span for pair in pairs for span in pair]
+        words, spans = join_words(words, given)
+        pairs = pairs and list(zip(spans[::2], spans[1::2]))
+    return {"text": words} | {"pairs": pairs, "image": columns["image"], "caption": columns["caption"]} | found
 
 
 def check_pairs(
@@ -384,12 +386,8 @@ class Predictor:
 
 def text_and_names(post: dict) -> tuple[str, list[str]]:
     """The text of a post, and the names of its entities."""
-    words = post.get("text") or post["tokens"]
     spans = dict.fromkeys(span for pair in post["pairs"] for span in pair)
-    names = [words[start:end] for start, end in spans]
-    if isinstance(words, str):
-        return words, names
-    return " ".join(words), [" ".join(name) for name in names]
+    return post["text"], [post["text"][start:end] for start, end in spans]
 
 
 def tidy(value: Any, decimals: int = GATE_DECIMALS) -> Any:

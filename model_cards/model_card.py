@@ -16,8 +16,8 @@ from peft import PeftConfig
 from transformers import AutoConfig, PreTrainedConfig
 
 import mmre.modeling  # noqa: F401, registers the models
-from mmre.posts import NEGATIVE_RELATION
 from mmre.posts.mnre import LEAK
+from mmre.posts.schema import NEGATIVE_RELATION
 
 SYSTEM_NAMES = {"focalmre": "FocalMRE", "tgdi": "TGDI"}
 DATASET_NAMES = {"mnre": "MNRE", "synthetic": "synthetic posts", "files": "posts of the author's own"}

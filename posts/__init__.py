@@ -1,34 +1,42 @@
-"""Data sets of posts."""
+"""Data sets of posts: one door, `open_posts`, whatever they come from."""
 
-from .annotation_file import with_annotation
-from .files import load_hub_posts, load_posts
-from .mnre import load_mnre
-from .protocols import (
-    align_noise,
-    aug_noise,
-    drop_pictures,
-    region_count_as_caption,
-    sample_per_relation,
-    sample_share,
-)
-from .schema import NEGATIVE_RELATION, PICTURE_COLUMNS, REGION_COLUMNS, PostCollator, post_features
-from .synthetic import make_synthetic_posts
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .collator import PostCollator
+    from .files import load_posts
+    from .hub import load_saved_posts
+    from .mnre import load_mnre
+    from .schema import NEGATIVE_RELATION, post_features
+    from .sources import open_posts
+    from .synthetic import make_synthetic_posts
+
+# The file of each public name: importing one does not import the world of all.
+_FILES = {
+    "NEGATIVE_RELATION": "schema",
+    "PostCollator": "collator",
+    "load_mnre": "mnre",
+    "load_posts": "files",
+    "load_saved_posts": "hub",
+    "make_synthetic_posts": "synthetic",
+    "open_posts": "sources",
+    "post_features": "schema",
+}
 
 __all__ = [
     "NEGATIVE_RELATION",
-    "PICTURE_COLUMNS",
     "PostCollator",
-    "REGION_COLUMNS",
-    "align_noise",
-    "aug_noise",
-    "drop_pictures",
-    "load_hub_posts",
     "load_mnre",
     "load_posts",
+    "load_saved_posts",
     "make_synthetic_posts",
+    "open_posts",
     "post_features",
-    "region_count_as_caption",
-    "sample_per_relation",
-    "sample_share",
-    "with_annotation",
 ]
+
+
+def __getattr__(name: str):
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_FILES[name]}", __name__), name)

@@ -5,7 +5,6 @@ import difflib
 import math
 import os
 import re
-from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,11 +16,11 @@ from transformers.utils import logging
 from mmre.processing.focal_augmentation import clip_box
 
 from .checks import check_images, is_numbers, read_json, show
-from .schema import NEGATIVE_RELATION, REGION_COLUMNS, post_features
+from .schema import NEGATIVE_RELATION, REGION_COLUMNS, SPLITS, post_features
+from .words import Span, join_words
 
 logger = logging.get_logger(__name__)
 
-SPLITS = ("train", "validation", "test")
 JSON_FIELDS = ("id", "text", "tokens", "head", "tail", "image", "relation", *REGION_COLUMNS, "caption")
 SPAN_COLUMNS = {"head": ("head_start", "head_end"), "tail": ("tail_start", "tail_end")}
 NEEDED_COLUMNS = ("text", *SPAN_COLUMNS["head"], *SPAN_COLUMNS["tail"], "relation")
@@ -29,7 +28,6 @@ CSV_COLUMNS = (*NEEDED_COLUMNS, "id", "image", *REGION_COLUMNS, "caption")
 CSV_SEPARATORS = (",", ";", "\t")  # a spreadsheet writes the second where the comma is in numbers
 LINES_PER_FIELD = 5
 
-Span = tuple[int, int]
 Check = Callable[[bool, str, Any, str], bool]
 
 
@@ -70,8 +68,8 @@ def load_posts(
     `relation`, and may have `id`, `image`, `caption` and, as JSON, `grounded_regions` and `detected_regions`; an empty
     cell is null. A post without a relation has the relation `None`, by that name.
 
-    A text becomes words at white space and where an entity starts or ends within a word. Everything is checked before
-    anything is returned: each row, each box, and each image, which has to exist and to decode.
+    Words are joined by single spaces, and their spans become spans of characters. Everything is checked before anything
+    is returned: each row, each box, and each image, which has to exist and to decode.
 
     Args:
         train: file of the training posts.
@@ -129,101 +127,6 @@ def load_posts(
             for split, posts in splits.items()
         }
     )
-
-
-def load_hub_posts(name: str | os.PathLike) -> datasets.DatasetDict:
-    """Load a data set in our schema, as `DatasetDict.push_to_hub` or `save_to_disk` leaves it.
-
-    Args:
-        name: name of a data set on the Hub, or path of a folder.
-
-    Returns:
-        `datasets.DatasetDict` with those of `train`, `validation` and `test` that are there, and the columns of
-        [`post_features`]; other columns are left out.
-
-    Raises:
-        OSError: there is no such data set or folder.
-        ValueError: its splits or its columns are others, or the data is bad; then one report names all bad places.
-    """
-    try:
-        loaded = datasets.load_dataset(str(name))
-    except datasets.exceptions.DatasetNotFoundError as error:
-        raise ValueError(
-            f"{name}: there is no such folder, nor such a data set on the Hub. If it is private: `hf auth login`, or "
-            f"set HF_TOKEN. {error}"
-        ) from error
-    except datasets.exceptions.DatasetsError as error:
-        raise ValueError(f"{name}: {error}: {error.__cause__}") from error
-    strange = [split for split in loaded if split not in SPLITS]
-    if strange:
-        raise ValueError(f"{name}: splits: {', '.join(map(repr, strange))}; expected only {', '.join(SPLITS)}")
-    for split, rows in loaded.items():
-        check_schema(rows.features, f"{name}, {split}")
-    first = next(iter(loaded.values()))
-    names = first.features["relation"].names
-    for split, rows in loaded.items():
-        if rows.features["relation"].names != names:
-            raise ValueError(
-                f"{name}, {split}: relation: {show(rows.features['relation'].names)}; expected those of the other "
-                f"splits, in the same order: {show(names)}"
-            )
-
-    problems, splits = Problems(), {}
-    for split, rows in loaded.items():
-        where = f"{name}, {split}"
-        splits[split] = []
-        for index, row in enumerate(rows.remove_columns("image")):
-            place = f"{where}[{index}]"
-            post = check_post(row | {"text": None, "image": "below"}, where, place, problems)
-            label = post["relation"]
-            if type(label) is not int or not 0 <= label < len(names):
-                problems.add(where, place, "relation", show(label), f"the id of a relation, 0 to {len(names) - 1}")
-            if post["id"] is None:
-                problems.add(where, place, "id", "nothing", "text, another one for each post")
-            splits[split].append(post | {"file": where, "where": place})
-        check_stored_images(rows, splits[split], where, problems)
-    check_ids(splits, problems)
-    if problems.lines:
-        raise ValueError(problems.report())
-    return datasets.DatasetDict(
-        {split: rows.select_columns(list(post_features(names))) for split, rows in loaded.items()}
-    )
-
-
-def check_schema(features: datasets.Features, where: str) -> None:
-    """The columns must be there, and of the types that the collator and the metric rely on."""
-    label = features.get("relation")
-    expected = post_features(label.names if isinstance(label, datasets.ClassLabel) else [NEGATIVE_RELATION])
-    report = []
-    for column, kind in expected.items():
-        if column not in features:
-            report.append(f"{column}: nothing; expected a column of {kind}")
-        elif column == "relation" and not isinstance(label, datasets.ClassLabel):
-            report.append(f"{column}: {label}; expected ClassLabel, with {NEGATIVE_RELATION!r} as its first name")
-        elif column == "relation" and label.names[:1] != [NEGATIVE_RELATION]:
-            report.append(
-                f"{column}: the names {show(label.names)}; expected {NEGATIVE_RELATION!r} as the first of them"
-            )
-        elif features[column] != kind:
-            report.append(f"{column}: {features[column]}; expected {kind}")
-    if report:
-        raise ValueError(
-            "\n  ".join([f"{where}: the columns are not those of a data set of posts:", *report])
-            + "\nAdd the columns that are missing, then posts.cast(mmre.processing.post_features(relations)) gives all "
-            "columns their types."
-        )
-
-
-def check_stored_images(rows: datasets.Dataset, posts: list[dict], where: str, problems: Problems) -> None:
-    """Each image of a data set must decode; boxes mean nothing without one."""
-    stored = rows.select_columns(["image"]).cast_column("image", datasets.Image(decode=False))
-    missing = rows.data.column("image").is_null().to_pylist()
-    for post in (post for post, is_missing in zip(posts, missing) if is_missing):
-        check_regions_have_image(post, where, post["where"], problems)
-    there = [index for index, is_missing in enumerate(missing) if not is_missing]
-    for index, reason in zip(there, check_images(stored.select(there)["image"])):
-        if reason:
-            problems.add(where, posts[index]["where"], "image", reason, "an image, embedded as `push_to_hub` does it")
 
 
 def check_kind(path: str) -> None:
@@ -379,7 +282,7 @@ def checker(file: str, where: str, problems: Problems) -> Check:
 def check_post(row: dict, file: str, where: str, problems: Problems, is_csv: bool = False) -> dict:
     """The columns of a post, from the fields of JSON lines; its relation and its image are as they were given."""
     check = checker(file, where, problems)
-    post = check_words(row, check, is_csv) | check_columns(row, check)
+    post = check_text_and_entities(row, check, is_csv) | check_columns(row, check)
     post["relation"] = row.get("relation")
     if row.get("image") is None:
         check_regions_have_image(post, file, where, problems)
@@ -405,19 +308,19 @@ def check_columns(row: dict, check: Check) -> dict:
     return post
 
 
-def check_words(row: dict, check: Check, is_csv: bool) -> dict:
-    """The words of a post, and the spans of its entities in words."""
+def check_text_and_entities(row: dict, check: Check, is_csv: bool) -> dict:
+    """Return the text of a post, and the spans of its entities in characters."""
     text, unit = check_text(row, check)
     spans = {}
     for entity in ("head", "tail"):
         field = ", ".join(SPAN_COLUMNS[entity]) if is_csv else entity
         spans[entity] = check_entity(row.get(entity), entity, field, text, unit, check)
     if text is None or None in spans.values():
-        return {"tokens": None, "head": None, "tail": None}
-    if unit == "characters":
-        text, word_spans = split_words(text, list(spans.values()))
-        spans = dict(zip(spans, word_spans))
-    return {"tokens": text} | {entity: {"start": span[0], "end": span[1]} for entity, span in spans.items()}
+        return {"text": None, "head": None, "tail": None}
+    if unit == "words":
+        text, joined = join_words(text, spans.values())
+        spans = dict(zip(spans, joined))
+    return {"text": text} | {entity: {"start": span[0], "end": span[1]} for entity, span in spans.items()}
 
 
 def check_text(row: dict, check: Check) -> tuple[str | list[str] | None, str]:
@@ -463,27 +366,6 @@ def as_span(value: Any) -> Span | None:
     return None
 
 
-def split_words(text: str, spans: list[Span]) -> tuple[list[str], list[Span]]:
-    """The words of a text, and spans of words for its spans of characters.
-
-    Args:
-        text: a text.
-        spans: spans of characters that are not blank.
-
-    Returns:
-        The words, split at white space and where a span starts or ends within a word; and for each span the words
-        that are in it, all of them whole.
-    """
-    edges = sorted({bound for span in spans for bound in span})
-    starts, ends = [], []
-    for word in re.finditer(r"\S+", text):
-        inner = [edge for edge in edges if word.start() < edge < word.end()]
-        starts += [word.start(), *inner]
-        ends += [*inner, word.end()]
-    words = [text[start:end] for start, end in zip(starts, ends)]
-    return words, [(bisect_left(starts, start), bisect_right(ends, end)) for start, end in spans]
-
-
 def relations_of(posts: list[dict], path: str, problems: Problems) -> list[str] | None:
     """The relations of the training posts, the negative one first; None if there are none to tell."""
     names = {post["relation"] for post in posts if is_relation(post["relation"])} - {NEGATIVE_RELATION}
@@ -504,7 +386,7 @@ def check_relations(splits: dict[str, list[dict]], known: list[str] | None, prob
     for posts in splits.values():
         for post in posts:
             name = post["relation"]
-            if "tokens" not in post:  # a malformed line, which is reported as such
+            if "text" not in post:  # a malformed line, which is reported as such
                 continue
             if not is_relation(name):
                 expected = f"a name without space around it, {NEGATIVE_RELATION!r} where there is no relation"
@@ -547,4 +429,4 @@ def add_images(splits: dict[str, list[dict]], image_dir: str | os.PathLike | Non
     return missing
 
 
-__all__ = ["load_hub_posts", "load_posts"]
+__all__ = ["load_posts"]

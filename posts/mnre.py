@@ -20,6 +20,7 @@ from mmre.processing.focal_augmentation import clip_box
 from .annotation_file import add_annotation, read_annotation_header
 from .checks import check_images, is_numbers, problem_report, short, show, some
 from .schema import NEGATIVE_RELATION, REGION_COLUMNS, post_features
+from .words import join_words
 
 logger = logging.get_logger(__name__)
 
@@ -93,7 +94,8 @@ def load_mnre(
         captions: an annotation file, or one or several files of MNRE captions (a line is a Python literal
             `{'img_id': ..., 'text': ...}`). Without them the column is null.
         on_missing_image: what happens if images are missing or unreadable. `"error"` raises; `"text_only"` logs the
-            same report as a warning and leaves their posts without image and regions.
+            same report as a warning and leaves their posts without image and regions; `"keep"` does not look at images,
+            and gives those that are not there a path at which nothing is.
         image_dir: where the images are, in one folder or in one per split; below `data_dir` if not given.
         use_images: `False` looks for no image at all: the column is null, and regions stay. For what counts regions.
 
@@ -108,8 +110,8 @@ def load_mnre(
         ValueError: an argument is unknown, the data is version 1 of MNRE, two files that differ could both be meant,
             an image is unreadable, or the data is bad; then one report names all bad places of all splits.
     """
-    if on_missing_image not in ("error", "text_only"):
-        raise ValueError(f"on_missing_image={on_missing_image!r}; expected 'error' or 'text_only'")
+    if on_missing_image not in ("error", "text_only", "keep"):
+        raise ValueError(f"on_missing_image={on_missing_image!r}; expected 'error', 'text_only' or 'keep'")
     if regions not in ("none", "released") and not os.path.isfile(str(regions)):
         raise ValueError(f"regions={str(regions)!r}; expected 'none', 'released' or the path of an annotation file")
     if captions is None or isinstance(captions, (str, os.PathLike)):
@@ -300,7 +302,8 @@ def read_post(row: dict, where: str, problems: list[str]) -> dict:
     check(has_words, "token", tokens, "a list of words, at least one, none of them blank")
     check(isinstance(img_id, str) and img_id, "img_id", img_id, "the name of an image")
     check(relation in MNRE_RELATIONS, "relation", relation, f"one of {', '.join(MNRE_RELATIONS)}")
-    post = {"tokens": tokens, "img_id": img_id if isinstance(img_id, str) else None, "relation": relation}
+    post = {"text": None, "img_id": img_id if isinstance(img_id, str) else None, "relation": relation}
+    spans = {}
     for column, field in (("head", "h"), ("tail", "t")):
         entity = row.get(field)
         span = entity.get("pos") if isinstance(entity, dict) else None
@@ -308,10 +311,14 @@ def read_post(row: dict, where: str, problems: list[str]) -> dict:
         length = len(tokens) if has_words else math.inf
         inside = ints and 0 <= span[0] < span[1] <= length
         check(inside, f"{field}.pos", span, f"[start, end), not empty, within {length if has_words else 'its'} tokens")
-        post[column] = {"start": span[0], "end": span[1]} if inside else None
+        spans[column] = tuple(span) if inside else None
         if inside and has_words and "name" in entity:
             words = " ".join(tokens[span[0] : span[1]])
             check(entity["name"] == words, f"{field}.name", entity["name"], f"{words!r}, the words at {field}.pos")
+    if has_words and None not in spans.values():
+        # Lossless: no word of MNRE holds a space.
+        post["text"], joined = join_words(tokens, spans.values())
+        post |= {column: {"start": start, "end": end} for column, (start, end) in zip(spans, joined)}
     return post
 
 
@@ -431,6 +438,11 @@ def add_images(
     for split, rows in posts.items():
         wanted = dict.fromkeys(post["img_id"] for post in rows.values())
         images[split] = {name: find_image(files.get(name, []), folder, split) for name in wanted}
+    if on_missing_image == "keep":
+        for split, rows in posts.items():
+            for post in rows.values():
+                post["image"] = images[split][post["img_id"]] or os.path.join(folder, post["img_id"])
+        return
     paths = list(dict.fromkeys(path for found in images.values() for path in found.values() if path))
     reasons = {None: "not found", **dict(zip(paths, check_images(paths)))}
 

@@ -178,6 +178,11 @@ def drop_pictures(dataset: datasets.Dataset) -> datasets.Dataset:
     return _replace_columns(dataset, nothing)
 
 
+def without_regions(dataset: datasets.Dataset) -> datasets.Dataset:
+    """Remove all boxes of a data set of posts."""
+    return _replace_columns(dataset, {column: [[]] * len(dataset) for column in REGION_COLUMNS})
+
+
 def region_count_as_caption(dataset: datasets.Dataset) -> datasets.Dataset:
     """The baseline that shows a leak: the number of grounded regions, as one word, in place of picture and regions.
 

@@ -11,6 +11,7 @@ import datasets
 from PIL import Image, ImageDraw
 
 from .schema import NEGATIVE_RELATION, post_features
+from .words import join_words
 
 # The relations are MNRE's; each one is told by the symbol that stands somewhere in the picture.
 RELATION_SYMBOLS = {
@@ -290,26 +291,27 @@ def _user(rng: random.Random) -> str:
     return f"@{rng.choice(NAME_STARTS)}{rng.choice(NAME_ENDS)}{rng.choice(['', '_'])}{rng.randrange(1000)}"
 
 
-def _write_text(rng: random.Random) -> tuple[list[str], dict, dict]:
-    """The words of a post, and the spans of its head and tail."""
+def _write_text(rng: random.Random) -> tuple[str, dict, dict]:
+    """Write the text of a post, with the spans of its head and tail."""
     tokens = ["RT", _user(rng), ":"] if rng.random() < 0.5 else []
     spans = []
     for word in rng.choice(TEMPLATES).split():
         if word in ("{first}", "{second}"):
             name = _name(rng)
-            spans.append({"start": len(tokens), "end": len(tokens) + len(name)})
+            spans.append((len(tokens), len(tokens) + len(name)))
             tokens += name
         else:
             tokens.append(word)
     endings = [rng.choice(HASHTAGS), rng.choice(EMOJI), _user(rng), f"https://t.co/{rng.getrandbits(40):010x}"]
     tokens += rng.sample(endings, rng.randint(0, 3))
     rng.shuffle(spans)  # the tail may stand before the head
-    return tokens, *spans
+    text, spans = join_words(tokens, spans)
+    return text, *({"start": start, "end": end} for start, end in spans)
 
 
 def synthetic_post(rng: random.Random, relation: str, image_size: tuple[int, int]) -> dict:
     """One row of `make_synthetic_posts`, without its id; the relation decides the symbol's name and nothing else."""
-    tokens, head, tail = _write_text(rng)
+    text, head, tail = _write_text(rng)
 
     number_of_people, number_of_things = rng.randint(2, 4), rng.randint(1, 3)
     neutral_symbol, *things = rng.sample(NEUTRAL_OBJECTS, 1 + number_of_things)
@@ -332,7 +334,7 @@ def synthetic_post(rng: random.Random, relation: str, image_size: tuple[int, int
     PAINTERS[symbol](_Pen(canvas, symbol_cell), rng)  # last, so that its random numbers shift no one else's
 
     return {
-        "tokens": tokens,
+        "text": text,
         "head": head,
         "tail": tail,
         "image": image.reduce(OVERSAMPLING),

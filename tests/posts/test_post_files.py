@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmre.posts import load_hub_posts, load_posts, post_features
+from mmre.posts import load_posts, load_saved_posts, post_features
 from mmre.posts.files import CSV_COLUMNS, split_words
 
 TEXT = "RT @ann : Ann Lee's wedding with Bo"
@@ -409,7 +409,7 @@ def test_a_stored_data_set_comes_back_as_it_was(stored, tmp_path):
     more = datasets.DatasetDict({s: rows.add_column("source", ["x"] * len(rows)) for s, rows in posts.items()})
     name = store(more, folder)
     (tmp_path / "a.png").unlink()
-    read = load_hub_posts(name)
+    read = load_saved_posts(name)
     assert list(read) == ["train", "validation"]
     assert read["train"].features == posts["train"].features
     assert read["train"].column_names == list(post_features(["None"]))
@@ -422,7 +422,7 @@ def test_the_columns_of_a_stored_data_set_are_checked(stored):
     posts, folder = stored
     other = posts.remove_columns("caption").cast_column("head", {n: datasets.Value("int64") for n in ("start", "end")})
     with pytest.raises(ValueError) as error:
-        load_hub_posts(store(other, folder))
+        load_saved_posts(store(other, folder))
     text = str(error.value)
     assert "train: the columns are not those of a data set of posts:" in text
     assert "\n  caption: nothing; expected a column of Value('string')" in text
@@ -431,7 +431,7 @@ def test_the_columns_of_a_stored_data_set_are_checked(stored):
     mended = datasets.DatasetDict(
         {split: rows.add_column("caption", [None] * len(rows)) for split, rows in other.items()}
     ).cast(post_features(["None", "couple"]))
-    assert len(load_hub_posts(store(mended, folder.with_name("mended")))["train"]) == 2
+    assert len(load_saved_posts(store(mended, folder.with_name("mended")))["train"]) == 2
 
 
 def test_the_relations_and_the_splits_of_a_stored_data_set_are_checked(stored):
@@ -447,7 +447,7 @@ def test_the_relations_and_the_splits_of_a_stored_data_set_are_checked(stored):
         )
     ):
         with pytest.raises(ValueError, match=message):
-            load_hub_posts(store(other, folder.with_name(str(index))))
+            load_saved_posts(store(other, folder.with_name(str(index))))
 
 
 def test_the_rows_of_a_stored_data_set_are_checked(stored):
@@ -461,7 +461,7 @@ def test_the_rows_of_a_stored_data_set_are_checked(stored):
     features = posts["train"].features
     bad = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in features}, features=features)
     with pytest.raises(ValueError) as error:
-        load_hub_posts(store(datasets.DatasetDict({"train": bad}), folder))
+        load_saved_posts(store(datasets.DatasetDict({"train": bad}), folder))
     lines = str(error.value).replace(str(folder), "posts").split("\n  ")
     assert lines[0] == "9 problem(s) in the data:"
     for message in (
@@ -481,8 +481,8 @@ def test_the_rows_of_a_stored_data_set_are_checked(stored):
 def test_a_name_without_a_data_set_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     with pytest.raises(OSError, match="nobody/nothing"):
-        load_hub_posts("nobody/nothing")
+        load_saved_posts("nobody/nothing")
     (tmp_path / "train.csv").write_text("a,b\n1,2\n")
     (tmp_path / "test.csv").write_text("a,c\n1,2\n")
     with pytest.raises(ValueError, match="columns"):
-        load_hub_posts(tmp_path)
+        load_saved_posts(tmp_path)

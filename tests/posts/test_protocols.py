@@ -8,7 +8,7 @@ import datasets
 import pytest
 from PIL import Image
 
-from mmre.posts import (
+from mmre.posts.protocols import (
     align_noise,
     aug_noise,
     drop_pictures,
