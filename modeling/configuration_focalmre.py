@@ -4,11 +4,11 @@ from typing import Literal
 
 from huggingface_hub.dataclasses import strict
 
-from .configuration_relation_extraction import RelationExtractionConfig
+from .configuration_relation_extraction import MultimodalRelationExtractionConfig, Paper
 
 
 @strict
-class FocalMREConfig(RelationExtractionConfig):
+class FocalMREConfig(MultimodalRelationExtractionConfig):
     """Configuration of [`FocalMREForRelationClassification`]. The defaults are the paper's system.
 
     Args:
@@ -34,6 +34,18 @@ class FocalMREConfig(RelationExtractionConfig):
     """
 
     model_type = "focalmre"
+
+    system = "FocalMRE"
+    paper = Paper(
+        title="Focus & Gating: A Multimodal Approach for Unveiling Relations in Noisy Social Media",
+        authors=(),  # the version that is followed here, the one under review, is anonymous
+        venue="ACM Multimedia",
+        year=2024,
+        address="https://openreview.net/forum?id=qjUTgApgAN",
+        equations="(3) to (7)",
+    )
+    inputs = ("text", "image", "regions")
+    processor_class = "FocalMREProcessor"
 
     num_grounded_regions: int = 4
     num_detected_regions: int = 3

@@ -1,8 +1,17 @@
-"""What the configurations of all models here have in common: two towers and a set of relations."""
+"""Bases of the configurations: what a system reads, the paper it is from, its encoders and its relations."""
+
+from typing import NamedTuple
 
 from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NAMES
 from transformers.pipelines import PIPELINE_REGISTRY
+
+PIPELINE = "multimodal-relation-extraction"
+
+# All that a system may read of a post. "boxes" are the coordinates of the regions, "entity_spans" the tokens of the
+# whole entities; each system is told where the entities' markers stand.
+INPUTS = ("text", "caption", "image", "regions", "boxes", "entity_spans")
 
 # Attributes of the configurations of encoders that do not give the same row of patches on every level.
 NOT_VIT_LIKE = {
@@ -14,58 +23,151 @@ NOT_VIT_LIKE = {
     "num_patches": "needs the shape of each image beside its patches",
 }
 
-PIPELINE = "multimodal-relation-extraction"
+
+class Paper(NamedTuple):
+    """The paper that a system is from.
+
+    Args:
+        title (`str`): title.
+        authors (`tuple[str, ...]`): authors, first names first; empty if the paper is anonymous.
+        venue (`str`): conference or journal.
+        year (`int`): year of publication.
+        address (`str`): where to read the paper.
+        equations (`str`): the part of the paper that the model follows.
+    """
+
+    title: str
+    authors: tuple[str, ...]
+    venue: str
+    year: int
+    address: str
+    equations: str
 
 
 @strict
 class RelationExtractionConfig(PreTrainedConfig):
-    """Base of the configurations of models with a text encoder and a vision encoder.
+    """Base of the configurations of all systems.
+
+    A system says in class attributes, which are not part of `config.json`:
+
+    - `system` (`str`): its name for readers, for example `"FocalMRE"`;
+    - `paper` ([`Paper`]): the paper it is from;
+    - `inputs` (`tuple[str, ...]`): what it can read of a post, in the words of `INPUTS`;
+    - `processor_class` (`str`): the class of its processor, for example `"FocalMREProcessor"`.
 
     Args:
-        text_config (`dict` or `PreTrainedConfig`, *optional*): the text encoder; BERT-base-uncased by default.
-        vision_config (`dict` or `PreTrainedConfig`, *optional*): a ViT-like vision encoder; CLIP ViT-B/32 by default.
         initializer_range (`float`): standard deviation of the new layers' initial weights.
 
     Raises:
-        StrictDataclassError: (of `huggingface_hub`) if a value has the wrong type, or an encoder cannot be a tower.
+        StrictDataclassError: (of `huggingface_hub`) if a value has the wrong type.
     """
 
-    sub_configs = {"text_config": AutoConfig, "vision_config": AutoConfig}
+    # Without annotations, which would make fields of them.
+    system = None
+    paper = None
+    inputs = ()
+    processor_class = None
 
-    text_config: dict | PreTrainedConfig | None = None
-    vision_config: dict | PreTrainedConfig | None = None
     initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs):
-        self.text_config = _tower_config(self.text_config, "bert")
-        self.vision_config = _tower_config(self.vision_config, "clip_vision_model")
         # A pipeline that is registered needs none of a repository's code; transformers would ask for trust in it.
         if PIPELINE in PIPELINE_REGISTRY.supported_tasks:
             kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
 
-    def validate_towers(self):
+    def reads(self) -> tuple[str, ...]:
+        """Return what a model of this configuration reads: its system's `inputs`, without those switched off."""
+        return self.inputs
+
+
+@strict
+class TextRelationExtractionConfig(RelationExtractionConfig):
+    """Base of the configurations of systems with a pretrained text encoder.
+
+    Args:
+        text_config (`dict` or `PreTrainedConfig`, *optional*): the text encoder; BERT-base-uncased by default.
+        initializer_range (`float`): standard deviation of the new layers' initial weights.
+
+    Raises:
+        StrictDataclassError: (of `huggingface_hub`) if a value has the wrong type, or the encoder cannot be used.
+    """
+
+    sub_configs = {"text_config": AutoConfig}
+
+    text_config: dict | PreTrainedConfig | None = None
+
+    def __post_init__(self, **kwargs):
+        self.text_config = _encoder_config(self.text_config, "bert")
+        super().__post_init__(**kwargs)
+
+    def validate_text_encoder(self):
         if self.text_config.is_encoder_decoder:
             raise ValueError(
                 f"`text_config` must be an encoder alone, but {self.text_config.model_type!r} is an encoder-decoder."
             )
-        for name, reason in NOT_VIT_LIKE.items():
-            if hasattr(self.vision_config, name):
-                raise ValueError(
-                    f"`vision_config` must be a ViT-like encoder, but {self.vision_config.model_type!r} {reason} "
-                    f"(`{name}`)."
-                )
-        # ConvNeXt and other pyramids have a `patch_size`, but neither one width nor a sequence of patches.
-        for name in ("patch_size", "hidden_size"):
-            if not hasattr(self.vision_config, name):
-                raise ValueError(
-                    f"`vision_config` must be a ViT-like encoder with a `{name}`, but "
-                    f"{self.vision_config.model_type!r} has none."
-                )
 
 
-def _tower_config(values: dict | PreTrainedConfig | None, default_model_type: str) -> PreTrainedConfig:
-    """A tower's configuration as an object."""
+@strict
+class MultimodalRelationExtractionConfig(TextRelationExtractionConfig):
+    """Base of the configurations of systems with a pretrained text encoder and a pretrained vision encoder.
+
+    The class attribute `vision_features` says what a system reads of its vision encoder: `"patches"`, rows of patches
+    of a ViT-like encoder (CLIP, ViT, SigLIP, DINOv2); or `"maps"`, the feature maps of an encoder that
+    `AutoBackbone` knows (ResNet, ConvNeXt, Swin).
+
+    Args:
+        text_config (`dict` or `PreTrainedConfig`, *optional*): the text encoder; BERT-base-uncased by default.
+        vision_config (`dict` or `PreTrainedConfig`, *optional*): the vision encoder; by default CLIP ViT-B/32, or
+            ResNet-50 for a system that reads maps.
+        initializer_range (`float`): standard deviation of the new layers' initial weights.
+
+    Raises:
+        StrictDataclassError: (of `huggingface_hub`) if a value has the wrong type, or an encoder cannot be used.
+    """
+
+    vision_features = "patches"
+    sub_configs = {"text_config": AutoConfig, "vision_config": AutoConfig}
+
+    vision_config: dict | PreTrainedConfig | None = None
+
+    def __post_init__(self, **kwargs):
+        default = "clip_vision_model" if self.vision_features == "patches" else "resnet"
+        self.vision_config = _encoder_config(self.vision_config, default)
+        super().__post_init__(**kwargs)
+
+    def validate_vision_encoder(self):
+        if self.vision_features == "patches":
+            _check_gives_patches(self.vision_config)
+        elif self.vision_config.model_type not in MODEL_FOR_BACKBONE_MAPPING_NAMES:
+            raise ValueError(
+                f"`vision_config` must be an encoder that gives feature maps, one that `AutoBackbone` knows (resnet, "
+                f"convnext, swin), but {self.vision_config.model_type!r} is none."
+            )
+
+
+def _check_gives_patches(vision_config: PreTrainedConfig) -> None:
+    """Refuse an encoder that does not give a row of patches on every level.
+
+    Raises:
+        ValueError: if the encoder is not ViT-like.
+    """
+    for name, reason in NOT_VIT_LIKE.items():
+        if hasattr(vision_config, name):
+            raise ValueError(
+                f"`vision_config` must be a ViT-like encoder, but {vision_config.model_type!r} {reason} (`{name}`)."
+            )
+    # ConvNeXt and other pyramids have a `patch_size`, but neither one width nor a sequence of patches.
+    for name in ("patch_size", "hidden_size"):
+        if not hasattr(vision_config, name):
+            raise ValueError(
+                f"`vision_config` must be a ViT-like encoder with a `{name}`, but {vision_config.model_type!r} has "
+                "none."
+            )
+
+
+def _encoder_config(values: dict | PreTrainedConfig | None, default_model_type: str) -> PreTrainedConfig:
+    """Return an encoder's configuration as an object."""
     if values is None:
         values = {"model_type": default_model_type}
     if isinstance(values, dict):
@@ -74,4 +176,10 @@ def _tower_config(values: dict | PreTrainedConfig | None, default_model_type: st
     return values
 
 
-__all__ = ["RelationExtractionConfig"]
+__all__ = [
+    "INPUTS",
+    "MultimodalRelationExtractionConfig",
+    "Paper",
+    "RelationExtractionConfig",
+    "TextRelationExtractionConfig",
+]

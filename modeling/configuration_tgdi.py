@@ -4,11 +4,11 @@ from typing import Literal
 
 from huggingface_hub.dataclasses import strict
 
-from .configuration_relation_extraction import RelationExtractionConfig
+from .configuration_relation_extraction import MultimodalRelationExtractionConfig, Paper
 
 
 @strict
-class TGDIConfig(RelationExtractionConfig):
+class TGDIConfig(MultimodalRelationExtractionConfig):
     """Configuration of [`TGDIForRelationClassification`]. The defaults are the paper's system.
 
     Args:
@@ -36,6 +36,18 @@ class TGDIConfig(RelationExtractionConfig):
     """
 
     model_type = "tgdi"
+
+    system = "TGDI"
+    paper = Paper(
+        title="Text-Guided Dual Interaction for Multimodal Relation Extraction in Social Media",
+        authors=("Yachuan Zhang", "Yi Guo"),
+        venue="ECML PKDD",
+        year=2025,
+        address="https://doi.org/10.1007/978-3-032-06109-6_26",
+        equations="(1) to (16)",
+    )
+    inputs = ("text", "caption", "image", "regions")
+    processor_class = "TGDIProcessor"
 
     num_object_images: int = 3
     visual_prompt_length: int = 1
@@ -65,6 +77,21 @@ class TGDIConfig(RelationExtractionConfig):
                 "`use_text_oriented_interaction=False` leaves f1 alone and `use_result_fusion=False` leaves f3 alone: "
                 "one of them must be true."
             )
+
+    def reads(self) -> tuple[str, ...]:
+        """Return what a model of this configuration reads: its system's `inputs`, without those switched off."""
+        reads_images = self.use_cross_modal_interaction or self.has_matching_gate
+        switches = {
+            "caption": self.use_caption,
+            "image": reads_images,
+            "regions": reads_images and self.num_object_images > 0,
+        }
+        return tuple(name for name in self.inputs if switches.get(name, True))
+
+    @property
+    def has_matching_gate(self) -> bool:
+        """Whether the model has a Text Modulated Matching Gate: what the gate modulates is read by TOI alone."""
+        return self.use_matching_gate and self.use_text_oriented_interaction
 
 
 __all__ = ["TGDIConfig"]
