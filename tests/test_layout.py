@@ -1,23 +1,34 @@
-"""What lets a folder of code travel beside the weights: flat relative imports, unique names, few dependencies."""
+"""The rooms and their order, and what lets a folder of code travel beside the weights."""
 
 import ast
+import subprocess
+import sys
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# A room imports only rooms before it; the first two know nothing of each other.
+ROOMS = ["modeling", "processing", "posts", "evaluation", "annotation", "inference", "model_cards", "training"]
+ROOMS += ["benchmark", "cli"]
+FILES = [path for room in ROOMS for path in sorted((ROOT / room).glob("*.py"))]
 SHIPPED = {
     "modeling": {"torch", "transformers", "huggingface_hub"},
-    "processing": {"torch", "transformers", "numpy", "PIL", "datasets"},
+    "processing": {"torch", "transformers", "numpy", "PIL"},
 }
-# What data sets and commands need besides; no processor or pipeline imports these files.
-NOT_SHIPPED = {"annotate.py": {"accelerate", "filelock"}, "annotation_file.py": {"pyarrow"}}
-FILES = [path for folder in SHIPPED for path in sorted((ROOT / folder).glob("*.py"))]
+SHIPPED_FILES = [path for path in FILES if path.parent.name in SHIPPED]
+LAZY_ROOMS = [room for room in ROOMS if room not in SHIPPED]
+LINES_OF_A_FILE = 430  # "about 400"
+
+
+def label(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
 def imports(path: Path) -> list[tuple[int, str]]:
-    """The level (0 is absolute) and the module of each import."""
+    """Return the level (0 is absolute) and the module of each import, those within functions too."""
     found = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -27,27 +38,85 @@ def imports(path: Path) -> list[tuple[int, str]]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_shipped_code_imports_its_folder_flat_and_few_packages(path):
-    import sys
-
-    allowed = SHIPPED[path.parent.name] | NOT_SHIPPED.get(path.name, set())
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_a_room_imports_only_rooms_before_it(path):
+    room = path.parent.name
+    before = ROOMS[: ROOMS.index(room)] if room != "processing" else []
     for level, module in imports(path):
         if level:
-            assert level == 1 and (path.parent / f"{module}.py").is_file(), f"{'.' * level}{module}"
-        else:
-            package = module.split(".")[0]
-            assert package in allowed | sys.stdlib_module_names, module
+            assert level == 1 and (path.parent / f"{module}.py").is_file(), f"{'.' * level}{module}: not flat"
+        elif module.split(".")[0] == "mmre":
+            assert module.split(".")[1] in before, f"{module} stands after {room}, or is the room itself"
+        assert module.split(".")[0] not in ("tests", "train")
+
+
+def test_no_circles_between_files():
+    graph = {
+        path: {path.parent / f"{module}.py" for level, module in imports(path) if level}
+        for path in FILES
+        if path.name != "__init__.py"
+    }
+    while graph:
+        free = [path for path, needed in graph.items() if not needed & graph.keys()]
+        assert free, f"a circle among {sorted(map(label, graph))}"
+        for path in free:
+            del graph[path]
+
+
+def test_only_cli_knows_argparse():
+    for path in FILES:
+        if path.parent.name != "cli":
+            assert (0, "argparse") not in imports(path), label(path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_a_file_is_of_one_subject(path):
+    assert len(path.read_text("utf-8").splitlines()) <= LINES_OF_A_FILE
+    assert path.stem not in ("utils", "helpers", "common")
+
+
+@pytest.mark.parametrize("path", SHIPPED_FILES, ids=label)
+def test_shipped_code_imports_few_packages(path):
+    for level, module in imports(path):
+        if not level:
+            assert module.split(".")[0] in SHIPPED[path.parent.name] | sys.stdlib_module_names, module
 
 
 def test_no_two_shipped_files_have_one_name():
-    counts = Counter(path.name for path in FILES if path.name != "__init__.py")
+    counts = Counter(path.name for path in SHIPPED_FILES if path.name != "__init__.py")
     assert [name for name, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("room", LAZY_ROOMS)
+def test_a_room_lists_its_public_names_and_imports_them_when_asked(room):
+    module = import_module(f"mmre.{room}")
+    tree = ast.parse((ROOT / room / "__init__.py").read_text("utf-8"))
+    typed = [
+        (alias.asname or alias.name, node.module)
+        for branch in tree.body
+        if isinstance(branch, ast.If)
+        for node in ast.walk(branch)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    assert sorted(typed) == sorted(getattr(module, "_FILES", {}).items())
+    assert sorted(getattr(module, "__all__", [])) == sorted(name for name, _ in typed)
+    for name, _ in typed:
+        assert getattr(module, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        module.no_such_name  # noqa: B018
+
+
+def test_importing_a_room_imports_none_of_its_files():
+    code = "import sys\n" + "".join(f"import mmre.{room}\n" for room in LAZY_ROOMS)
+    code += "print(sorted(name for name in sys.modules if name.count('.') > 1 and name.startswith('mmre.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_nothing_is_called_like_a_folder_of_the_repository_once_installed():
     import mmre
 
     assert not hasattr(mmre, "__file__") or mmre.__file__ is None  # a namespace
-    for folder in ("modeling", "processing", "evaluation"):
-        assert (ROOT / folder / "__init__.py").is_file()
+    for room in ROOMS:
+        assert (ROOT / room / "__init__.py").is_file()
