@@ -52,6 +52,7 @@ class RelationExtractionConfig(PreTrainedConfig):
 
     - `system` (`str`): its name for readers, for example `"FocalMRE"`;
     - `paper` ([`Paper`]): the paper it is from;
+    - `summary` (`str`): one sentence on how it works, for model cards;
     - `inputs` (`tuple[str, ...]`): what it can read of a post, in the words of `INPUTS`;
     - `processor_class` (`str`): the class of its processor, for example `"FocalMREProcessor"`.
 
@@ -65,6 +66,7 @@ class RelationExtractionConfig(PreTrainedConfig):
     # Without annotations, which would make fields of them.
     system = None
     paper = None
+    summary = None
     inputs = ()
     processor_class = None
 

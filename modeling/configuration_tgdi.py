@@ -46,6 +46,11 @@ class TGDIConfig(MultimodalRelationExtractionConfig):
         address="https://doi.org/10.1007/978-3-032-06109-6_26",
         equations="(1) to (16)",
     )
+    summary = (
+        "The text encoder reads the text and the picture's caption behind a prefix made from the whole picture and crops "
+        "of its regions; a gate measures how well picture and text match; what passes it guides a second reading of the "
+        "text, and both readings are read at the two entities' tokens."
+    )
     inputs = ("text", "caption", "image", "regions")
     processor_class = "TGDIProcessor"
 
