@@ -1,0 +1,135 @@
+"""The parser of all sub-commands: one line per error, nearest names, and arguments that a dataclass declares."""
+
+import argparse
+import dataclasses
+import runpy
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
+
+
+class UsageError(ValueError):
+    """Raised by a sub-command whose arguments are wrong: exit status 2, where other errors end with 1."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """Return what `mmre.processing.suggestions.unknown` says, read from its file.
+
+    Importing the room would register its processors, which imports torch: seconds, to say that a word is misspelt.
+    """
+    file = Path(find_spec("mmre.processing").origin).with_name("suggestions.py")
+    return runpy.run_path(str(file))["unknown"](kind, name, known)
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of descriptions, and shows each default that says something."""
+
+    def __init__(self, prog: str, **kwargs):
+        super().__init__(prog, **{"max_help_position": 32} | kwargs)
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        if action.required or action.default is None or action.default is argparse.SUPPRESS:
+            return text
+        if action.const is not None and action.nargs == 0 or action.default in ([], (), "") or "efault" in text:
+            return text
+        return f"{text} (default: {show_default(action.default).replace('%', '%%')})"
+
+
+def show_default(default: Any) -> str:
+    """Return a default as it is typed."""
+    if isinstance(default, bool):
+        return str(default).lower()
+    return " ".join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's parser with the manner of `mmre`: `--long_names` in full, and one line per error."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"allow_abbrev": False, "formatter_class": HelpFormatter} | kwargs)
+
+    def error(self, message: str):
+        """Print one line and exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+    def refuse_rest(self, rest: list[str]) -> None:
+        """Exit with status 2 if words of the command line were not understood."""
+        if rest and rest[0].startswith("-"):
+            options = [name for action in self._actions for name in action.option_strings]
+            self.error(unknown("option", rest[0].split("=")[0], options))
+        if rest:
+            self.error(f"unexpected {rest[0]!r}; see {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, unknown("value", value, map(str, action.choices)))
+
+
+def add_dataclass(parser: argparse.ArgumentParser, cls: type, leave_out: Iterable[str] = ()) -> None:
+    """Add one `--name` per field of a dataclass.
+
+    Args:
+        parser: the parser, or a group of it.
+        cls: a dataclass whose fields are `bool`, `int`, `float`, `str`, `Path`, a `Literal`, or lists of them, or
+            `None`, with `metadata={"help": ...}` and if need be `"choices"` and `"metavar"`.
+        leave_out: names of fields to leave out.
+    """
+    hints = get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if not field.init or field.name in leave_out:
+            continue
+        options = {"help": field.metadata.get("help", "").replace("%", "%%"), **_value(hints[field.name])}
+        options |= {key: field.metadata[key] for key in ("choices", "metavar") if key in field.metadata}
+        if field.default is not dataclasses.MISSING:
+            options["default"] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            options["default"] = field.default_factory()
+        else:
+            options["required"] = True
+        parser.add_argument(f"--{field.name}", **options)
+
+
+def read_dataclass(cls: type[T], args: argparse.Namespace, **values: Any) -> T:
+    """Return the dataclass of what was given on the command line.
+
+    Args:
+        cls: a dataclass that was given to [`add_dataclass`].
+        args: the parsed command line.
+        values: further values of fields, in place of the command line's.
+
+    Raises:
+        UsageError: if the dataclass refuses a value.
+    """
+    given = {f.name: getattr(args, f.name) for f in dataclasses.fields(cls) if f.init and hasattr(args, f.name)}
+    try:
+        return cls(**given | values)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _value(hint: Any) -> dict[str, Any]:
+    """Return the options of `add_argument` for a type."""
+    if get_origin(hint) in (Union, UnionType):
+        (hint,) = [kind for kind in get_args(hint) if kind is not type(None)]
+    if get_origin(hint) in (list, tuple):
+        return {"nargs": "+", **_value(get_args(hint)[0])}
+    if get_origin(hint) is Literal:
+        return {"type": str, "choices": get_args(hint)}
+    if hint is bool:
+        return {"type": _read_bool, "nargs": "?", "const": True, "metavar": "true|false"}
+    return {"type": hint}
+
+
+def _read_bool(word: str) -> bool:
+    if word.lower() not in TRUE + FALSE:
+        raise argparse.ArgumentTypeError(f"{word!r}; expected true or false")
+    return word.lower() in TRUE
+
+
+__all__ = ["Parser", "UsageError", "add_dataclass", "read_dataclass", "unknown"]
