@@ -20,11 +20,11 @@ from huggingface_hub import CommitInfo, HfApi, ModelCard, ModelCardData
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from peft import PeftConfig, PeftModel
 from PIL import Image
-from transformers import AutoModel, AutoProcessor, PreTrainedModel
+from transformers import AutoProcessor
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import find_adapter_config_file
 
-import mmre.modeling  # noqa: F401, registers the models
+from mmre.inference.loading import adapter_config, load_model
 from mmre.processing import RelationExtractionPipeline
 from mmre.processing.pipeline_relation_extraction import TASK
 
@@ -70,29 +70,6 @@ TOLERANCE = 1e-4
 
 # What the Hub's HTTP client raises where it gets no answer; which client that is depends on huggingface_hub.
 NO_ANSWER = HfHubHTTPError.__bases__[0]
-
-
-def load_model(folder: str | os.PathLike, is_trainable: bool = False) -> PreTrainedModel | PeftModel:
-    """The model in a folder or on the Hub, or its LoRA adapter on the model that it was trained on."""
-    config = adapter_config(folder)
-    if config is None:
-        return AutoModel.from_pretrained(folder).eval()
-    base = AutoModel.from_pretrained(config.base_model_name_or_path, revision=config.revision)
-    return PeftModel.from_pretrained(base, folder, config=config, is_trainable=is_trainable).eval()
-
-
-def adapter_config(folder: str | os.PathLike) -> PeftConfig | None:
-    """The configuration of the LoRA adapter in a folder or on the Hub; none if there is a whole model.
-
-    An adapter's output folder may have been moved: what it was trained on is then found in it, in `base_model`.
-    """
-    if find_adapter_config_file(str(folder)) is None:
-        return None
-    config = PeftConfig.from_pretrained(folder)
-    inside = Path(folder) / "base_model"
-    if inside.is_dir() and not os.path.isdir(config.base_model_name_or_path):
-        config.base_model_name_or_path = str(inside.absolute())
-    return config
 
 
 def assemble(folder: str | os.PathLike, target: str | os.PathLike) -> None:

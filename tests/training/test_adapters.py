@@ -14,7 +14,7 @@ from test_publish import POST, PUBLISH, last_line
 from test_several_processes import CPU, launch
 from transformers import AutoModel, AutoProcessor
 
-from mmre.model_cards.publish import load_model
+from mmre.inference.loading import load_model
 from mmre.training import run as train
 
 LOAD_ADAPTER = """

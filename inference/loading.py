@@ -1,0 +1,54 @@
+"""Models in a folder or on the Hub, with their LoRA adapters."""
+
+import os
+from pathlib import Path
+
+from peft import PeftConfig, PeftModel
+from transformers import AutoModel, PreTrainedModel
+from transformers.utils import find_adapter_config_file
+
+import mmre.modeling  # noqa: F401, registers the models
+
+
+def load_model(folder: str | os.PathLike, is_trainable: bool = False) -> PreTrainedModel | PeftModel:
+    """Load a model, or a LoRA adapter on the model that the adapter was trained on.
+
+    Args:
+        folder: a folder of a model or of an adapter, or its name on the Hub.
+        is_trainable: keep an adapter's weights trainable, to train them further.
+
+    Returns:
+        The model in evaluation mode, with its weights in the checkpoint's dtype.
+
+    Raises:
+        OSError: there is no model, or the model under the adapter is gone.
+    """
+    config = adapter_config(folder)
+    if config is None:
+        return AutoModel.from_pretrained(folder).eval()
+    base = AutoModel.from_pretrained(config.base_model_name_or_path, revision=config.revision)
+    return PeftModel.from_pretrained(base, folder, config=config, is_trainable=is_trainable).eval()
+
+
+def adapter_config(folder: str | os.PathLike) -> PeftConfig | None:
+    """Read the configuration of a LoRA adapter.
+
+    The output folder of an adapter may have been moved: the model under the adapter is then found inside the folder,
+    in `base_model`.
+
+    Args:
+        folder: a folder of a model or of an adapter, or its name on the Hub.
+
+    Returns:
+        The configuration; None of a whole model.
+    """
+    if find_adapter_config_file(str(folder)) is None:
+        return None
+    config = PeftConfig.from_pretrained(folder)
+    inside = Path(folder) / "base_model"
+    if inside.is_dir() and not os.path.isdir(config.base_model_name_or_path):
+        config.base_model_name_or_path = str(inside.absolute())
+    return config
+
+
+__all__ = ["adapter_config", "load_model"]
