@@ -1,0 +1,74 @@
+"""Repositories and data sets that version 0.1.0 wrote: they load, and say the same."""
+
+import json
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModel, AutoProcessor, pipeline
+
+import mmre.modeling
+import mmre.processing  # noqa: F401, both register their classes
+from mmre.posts import make_synthetic_posts, open_posts
+
+PUBLISHED = Path(__file__).parent / "data" / "published_0.1.0"
+
+
+@pytest.fixture(params=sorted(folder.name for folder in PUBLISHED.iterdir()))
+def published(request) -> tuple[str, dict, dict]:
+    """A folder that 0.1.0 assembled of a tiny model; a post; and what 0.1.0 made of that post."""
+    folder = PUBLISHED / request.param
+    expected = json.loads((folder / "expected.json").read_text("utf-8"))
+    post, picture = expected.pop("post"), expected.pop("picture")
+    return str(folder), post | {"image": Image.new("RGB", picture["size"], tuple(picture["color"]))}, expected
+
+
+def test_the_tensors_and_the_logits_are_those_of_then(published):
+    folder, post, expected = published
+    model, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
+    inputs = processor(images=post.pop("image"), **post)
+    assert inputs["input_ids"][0].tolist() == expected["input_ids"]
+    assert set(inputs) == set(processor.model_input_names)
+    with torch.no_grad():
+        logits = model(**inputs).logits[0]
+    torch.testing.assert_close(logits, torch.tensor(expected["logits"]), rtol=0, atol=1e-5)
+
+
+def test_the_pipeline_answers_as_then(published):
+    folder, post, expected = published
+    found = pipeline("multimodal-relation-extraction", model=folder)(post, top_k=3, output_fusion=True)
+    assert _rounded(found) == _rounded(expected["pipeline"])
+
+
+def _rounded(value):
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return pytest.approx(value, abs=1e-5) if isinstance(value, float) else value
+
+
+def test_a_data_set_of_words_is_read_as_text(tmp_path):
+    posts = make_synthetic_posts(num_train=5, num_validation=3, num_test=3)
+    old = {}
+    for split, rows in posts.items():
+        images = rows.cast_column("image", datasets.Image(decode=False))
+        old[split] = images.map(_in_words, remove_columns=["text"]).cast_column("image", datasets.Image())
+    datasets.DatasetDict(old).save_to_disk(tmp_path / "old")
+    loaded = open_posts(tmp_path / "old")
+    for split, rows in posts.items():
+        assert loaded[split].features == rows.features
+        for column in ("id", "text", "head", "tail", "relation", "grounded_regions", "caption"):
+            assert loaded[split][column][:] == rows[column][:], column
+
+
+def _in_words(row: dict) -> dict:
+    """Turn a row into one of 0.1.0: the words of the post, and spans of words."""
+    spans = {}
+    for name in ("head", "tail"):
+        start = len(row["text"][: row[name]["start"]].split())
+        length = len(row["text"][row[name]["start"] : row[name]["end"]].split())
+        spans[name] = {"start": start, "end": start + length}
+    return {"tokens": row["text"].split(" "), **spans}
