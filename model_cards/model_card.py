@@ -1,5 +1,6 @@
-"""The model card, rendered from what a run left in its output folder."""
+"""The model card, rendered from the record of a run in its output folder."""
 
+import dataclasses
 import json
 import os
 import re
@@ -19,18 +20,19 @@ import mmre.modeling  # noqa: F401, registers the models
 from mmre.posts.mnre import LEAK
 from mmre.posts.schema import NEGATIVE_RELATION
 
-SYSTEM_NAMES = {"focalmre": "FocalMRE", "tgdi": "TGDI"}
+from .citation import bibtex
+
 DATASET_NAMES = {"mnre": "MNRE", "synthetic": "synthetic posts", "files": "posts of the author's own"}
 DATASET_LANGUAGES = {"mnre": "en", "synthetic": "en"}
 METRICS = ("accuracy", "precision", "recall", "f1")
 RUN_FILES = ("processor_config.json", "metrics.json", "resolved_config.yaml", "environment.json")
 FEW_POSTS = 10
-REGION_COUNT = "number of grounded regions"  # what a baseline is given as the caption
+REGION_COUNT = "number of grounded regions"  # the caption of a baseline
 
-# Arguments whose values are a place on the author's machine: a folder or a checkpoint, and files.
+# Arguments whose values name a place on the author's machine: a folder or a checkpoint, and files.
 FOLDER_ARGUMENTS = ("data_dir", "image_dir", "model_name_or_path", "text_encoder", "vision_encoder")
 FILE_ARGUMENTS = ("regions", "captions", "train_file", "validation_file", "test_file")
-# Arguments that say where the author logged and published, not what was run.
+# Arguments of the author's logging and publishing, which do not change the run.
 UNTOLD_ARGUMENTS = re.compile(r"hub_\w+|push_to_hub|report_to|run_name|project|trackio_\w+|logging_dir|disable_tqdm")
 
 
@@ -43,13 +45,13 @@ def render_model_card(
     """Render the model card of a trained or tested model.
 
     Args:
-        output_dir: what `train.py` wrote: the model, its processor, and the record of the run.
+        output_dir: the output folder of `mmre train`: the model, its processor, and the record of the run.
         repo_id: the model's name on the Hub, for the code that loads it; the name of the folder if not given.
         license: the licence under which the model is published, as the Hub names it; left out if not given.
         language: language codes; those of the data set, where they are known, if not given.
 
     Returns:
-        The card. It tells what the files in the folder tell, and no path of this machine.
+        The card. It says what the files in the folder say, and names no path of this machine.
 
     Raises:
         FileNotFoundError: if a file of the model or of the record is not there.
@@ -59,9 +61,9 @@ def render_model_card(
     for name in ("adapter_config.json" if is_adapter else "config.json", *RUN_FILES):
         if not (output_dir / name).is_file():
             raise FileNotFoundError(
-                f"{output_dir} has no {name}, so no card can be made of it: give the output folder of a training, "
-                "or test a checkpoint into its own folder by train.py --do_train false --model_name_or_path FOLDER "
-                "--output_dir FOLDER."
+                f"{output_dir} has no {name}, which the card is made from: give the output folder of a training, or "
+                "test a checkpoint into its own folder by `mmre train --do_train false --model_name_or_path FOLDER "
+                "--output_dir FOLDER`"
             )
     metrics, environment, processor = (
         json.loads((output_dir / name).read_text("utf-8"))
@@ -70,7 +72,7 @@ def render_model_card(
     settings = yaml.safe_load((output_dir / "resolved_config.yaml").read_text("utf-8"))
     base_model = output_dir
     if is_adapter:
-        # What it was trained on lies in its output folder, or came from elsewhere.
+        # The model below the adapter lies in its output folder, or came from elsewhere.
         base_model = output_dir / "base_model"
         base_model = (
             base_model if base_model.is_dir() else PeftConfig.from_pretrained(output_dir).base_model_name_or_path
@@ -87,7 +89,9 @@ def render_model_card(
     dataset_name = DATASET_NAMES.get(dataset, dataset)
     leaks = posts["dataset"] == "mnre" and posts["regions"] == "released"
     protocol = _protocol(posts, leaks)
-    uses_images = posts.get("images") != "unused"
+    reads = config.reads()
+    reads_pictures = "image" in reads or "regions" in reads
+    uses_images = reads_pictures and posts.get("images") != "unused"
     relation_rows = list(results.values())[-1]["per_relation"] if results else {}
     best_checkpoint = re.search(r"checkpoint-(\d+)$", (trained or {}).get("best_checkpoint") or "")
     card_data = ModelCardData(
@@ -103,17 +107,22 @@ def render_model_card(
     return ModelCard.from_template(
         card_data,
         template_str=resources.files("mmre.model_cards").joinpath("relation_extraction.md").read_text("utf-8"),
-        title=SYSTEM_NAMES[config.model_type] + (f" on {dataset_name} ({protocol})" if trained else ""),
-        model_type=config.model_type,
+        title=config.system + (f" on {dataset_name} ({protocol})" if trained else ""),
+        system=config.system,
+        summary=config.summary,
+        citation=bibtex(config.model_type, config.paper),
         model_id=model_id,
         is_adapter=is_adapter,
         lora_rank=settings["model"].get("lora_rank"),
         relations=[config.id2label[label] for label in sorted(config.id2label)],
         negative_relation=NEGATIVE_RELATION,
-        text_encoder=_encoder("text", config.text_config, settings, base_models),
-        vision_encoder=_encoder("vision", config.vision_config, settings, base_models),
+        encoders={
+            kind: _encoder(kind, getattr(config, name), settings, base_models)
+            for name in config.sub_configs
+            for kind in [name.removesuffix("_config")]
+        },
         base_checkpoint=settings["model"]["model_name_or_path"] in base_models and base_models[0],
-        switched_off=[name for name in _switches(config) if not getattr(config, name)],
+        switched_off=_switched_off(config),
         processor=processor,
         trained=trained,
         best_step=best_checkpoint and best_checkpoint[1],
@@ -121,9 +130,10 @@ def render_model_card(
         dataset_name=dataset_name,
         protocol=protocol,
         leak_warning=LEAK if leaks else None,
+        reads_pictures=reads_pictures,
         uses_images=uses_images,
-        uses_regions=uses_images and posts["regions"] != "none",
-        captions=_file_names(posts["captions"]) if "use_caption" in _switches(config) and config.use_caption else None,
+        uses_regions=uses_images and "regions" in reads and posts["regions"] != "none",
+        captions=_file_names(posts["captions"]) if "caption" in reads else None,
         results=results,
         relation_rows=relation_rows,
         rare_relations=[name for name, row in relation_rows.items() if row["support"] < FEW_POSTS],
@@ -137,7 +147,7 @@ def render_model_card(
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether a name is one of the Hub, not a place on this machine."""
+    """Tell whether a name is one of the Hub, not a place on this machine."""
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -145,20 +155,21 @@ def is_hub_name(name: str) -> bool:
     return not os.path.exists(name)
 
 
-def _switches(config: PreTrainedConfig) -> list[str]:
-    """The parts of a system that its configuration can switch off."""
-    fields = set(config.__dataclass_fields__) - set(PreTrainedConfig.__dataclass_fields__)
-    return sorted(name for name in fields if name.startswith("use_"))
+def _switched_off(config: PreTrainedConfig) -> list[str]:
+    """List the parts of a system that are there by default and that this configuration switches off."""
+    fields = {field.name: field.default for field in dataclasses.fields(config)}
+    own = set(fields) - {field.name for field in dataclasses.fields(PreTrainedConfig)}
+    return sorted(name for name in own if name.startswith("use_") and fields[name] and not getattr(config, name))
 
 
 def _region_kind(posts: dict[str, Any]) -> str:
-    """`released`, `none`, `drawn`, `given`, or `annotated`: then the data's regions are those of an annotation file."""
+    """Return `released`, `none`, `drawn`, `given`, or, of an annotation file, `annotated`."""
     kinds = {"released": "released", "none": "none", "drawn": "drawn", "as given": "given"}
     return kinds.get(posts["regions"], "annotated")
 
 
 def _protocol(posts: dict[str, Any], leaks: bool) -> str:
-    """What a result has to be told with."""
+    """Describe the regions, pictures and noise behind a result."""
     kind = _region_kind(posts)
     regions = {
         "none": "no regions",
@@ -179,13 +190,13 @@ def _protocol(posts: dict[str, Any], leaks: bool) -> str:
 
 
 def _file_names(paths: str | Sequence[str] | None) -> str | None:
-    """The names of files without their folders, which are the author's."""
+    """Return the names of files without their folders, which are the author's."""
     paths = [paths] if isinstance(paths, str) else paths
     return ", ".join(PurePosixPath(path).name for path in paths) if paths else None
 
 
 def _eval_results(results: dict[str, Any], dataset: str, dataset_name: str) -> list[EvalResult] | None:
-    """The results as the Hub's `model-index` has them."""
+    """Return the results in the form of the Hub's `model-index`."""
     return [
         EvalResult(
             task_type="multimodal-relation-extraction",
@@ -203,10 +214,9 @@ def _eval_results(results: dict[str, Any], dataset: str, dataset_name: str) -> l
 
 
 def _encoder(kind: str, config: PreTrainedConfig, settings: dict[str, Any], base_models: list[str]) -> str:
-    """What the card calls an encoder: its name on the Hub, if it came from there, and its kind and size."""
+    """Describe an encoder: its name on the Hub, if it came from there, its kind and its size."""
     model = settings["model"]
-    layers = config.num_hidden_layers
-    size = f"{layers} layer{'s' if layers > 1 else ''}, {config.hidden_size} wide"
+    size = _size(config)
     if model[f"{kind}_encoder"] in base_models:
         name = model[f"{kind}_encoder"]
         return f"[{name}](https://huggingface.co/{name}) ({size})"
@@ -214,10 +224,17 @@ def _encoder(kind: str, config: PreTrainedConfig, settings: dict[str, Any], base
     return f"a {'new ' if is_new else ''}`{config.model_type}` ({size})"
 
 
+def _size(config: PreTrainedConfig) -> str:
+    """Describe the size of an encoder, of one width or a pyramid."""
+    if hasattr(config, "hidden_sizes"):
+        return f"{sum(config.depths)} blocks, up to {config.hidden_sizes[-1]} wide"
+    return f"{config.num_hidden_layers} layer{'s' if config.num_hidden_layers > 1 else ''}, {config.hidden_size} wide"
+
+
 def _portable_configuration(
     settings: dict[str, Any], posts: dict[str, Any], trained: dict | None, model_id: str, base_models: list[str]
 ) -> str:
-    """What was set, as a configuration file of `train.py` in which nothing is a place on this machine."""
+    """Write the settings of the run as a configuration file for `mmre train` that names no place on this machine."""
     portable = {
         section: {
             name: _portable(name, value, base_models)
@@ -230,14 +247,14 @@ def _portable_configuration(
     if not trained:
         portable["model"]["model_name_or_path"] = model_id
     if posts["regions"] == "drawn":
-        del portable["data"]["regions"]  # it stands for MNRE's
+        portable["data"].pop("regions", None)  # it stands for MNRE's
     if posts["dataset"] != "synthetic":
         portable["data"].pop("num_synthetic_posts", None)
     return yaml.safe_dump(portable, sort_keys=False, allow_unicode=True)
 
 
 def _portable(name: str, value: Any, base_models: list[str]) -> Any:
-    """A value of an argument, with places on this machine replaced by `path/of/...`."""
+    """Replace places on this machine in the value of an argument by `path/of/...`."""
     if isinstance(value, dict):
         return {key: _portable(key, item, base_models) for key, item in value.items()}
     if isinstance(value, list):

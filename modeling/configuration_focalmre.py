@@ -45,8 +45,9 @@ class FocalMREConfig(MultimodalRelationExtractionConfig):
         equations="(3) to (7)",
     )
     summary = (
-        "Attention from the text's tokens looks at the picture once for each of its regions; a gate decides how much of "
-        "what is found there enters the text, and a weighted sum over the regions is read at the two entities' tokens."
+        "Attention from the text's tokens looks at the picture once for each of its regions; a gate decides how much "
+        "of what is found there enters the text, and a weighted sum over the regions is read at the two entities' "
+        "tokens."
     )
     inputs = ("text", "image", "regions")
     processor_class = "FocalMREProcessor"

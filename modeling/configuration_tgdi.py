@@ -47,9 +47,9 @@ class TGDIConfig(MultimodalRelationExtractionConfig):
         equations="(1) to (16)",
     )
     summary = (
-        "The text encoder reads the text and the picture's caption behind a prefix made from the whole picture and crops "
-        "of its regions; a gate measures how well picture and text match; what passes it guides a second reading of the "
-        "text, and both readings are read at the two entities' tokens."
+        "The text encoder reads the text and the picture's caption behind a prefix made from the whole picture and "
+        "crops of its regions; a gate measures how well picture and text match; what passes it guides a second reading "
+        "of the text, and both readings are read at the two entities' tokens."
     )
     inputs = ("text", "caption", "image", "regions")
     processor_class = "TGDIProcessor"

@@ -59,7 +59,7 @@ from transformers.utils import logging
 from mmre.evaluation import plot_confusion_matrix, plot_learning_curve, relation_f1
 from mmre.inference.loading import adapter_config, load_model
 from mmre.model_cards.model_card import render_model_card
-from mmre.model_cards.publish import complete, create_repository, publish
+from mmre.model_cards.publishing import complete, create_repository, publish
 from mmre.modeling import MODELS
 from mmre.posts.collator import PostCollator
 from mmre.posts.protocols import (

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 from peft import AutoPeftModel, PeftModel
 from PIL import Image
 from safetensors.torch import load_file
-from test_publish import POST, PUBLISH, last_line
+from test_publishing import POST, PUBLISH, last_line
 from test_several_processes import CPU, launch
 from transformers import AutoModel, AutoProcessor
 

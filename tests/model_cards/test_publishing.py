@@ -11,8 +11,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor
 
-from mmre.model_cards import publish as module
-from mmre.model_cards.publish import assemble, check
+from mmre.model_cards import publishing as module
+from mmre.model_cards.publishing import assemble, check
 
 POST = {"text": "Rafael Nadal weds Mery Perello in South Wales", "head": [0, 12], "tail": [18, 30]}
 
@@ -62,7 +62,7 @@ print(json.dumps({"logits": logits, "scores": scores}))
 
 PUBLISH = """
 import sys
-from mmre.evaluation.publish import publish
+from mmre.model_cards.publishing import publish
 print(publish(sys.argv[1], sys.argv[2], private=sys.argv[3] == "private", revision=sys.argv[4] or None).oid)
 """
 
@@ -178,7 +178,7 @@ def test_what_an_earlier_publication_left_is_replaced_and_the_licence_stays(hub,
     code = """
 import json, sys
 from huggingface_hub import HfApi, ModelCard
-from mmre.evaluation import publish as module
+from mmre.model_cards import publishing as module
 
 repo, licensed, folder, read_token = sys.argv[1:]
 HfApi().create_repo(repo)
