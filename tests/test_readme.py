@@ -22,7 +22,7 @@ COMMANDS = [
     for block in re.findall(r"```bash\n(.*?)```", README, flags=re.S)
     for line in block.replace("\\\n", " ").split("\n")
 ]
-# What is run elsewhere: with a Hub (test_publish, test_posts_on_the_hub, test_adapters), with MNRE (test_mnre), with
+# What is run elsewhere: with a Hub (test_publishing, test_posts_on_the_hub, test_adapters), with MNRE (test_mnre), with
 # bitsandbytes (test_export).
 ELSEWHERE = ("you/posts", "you/focalmre-mnre", "load_mnre(", "AutoPeftModel", "BitsAndBytesConfig")
 
