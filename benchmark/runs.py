@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from mmre.evaluation.run_record import METRICS_FILE, PREDICTIONS_FILE
 from mmre.posts.mnre import (
     DETECTED_NAME_FILES,
     GROUNDED_NAME_FILES,
@@ -391,7 +392,7 @@ def do_run(run: Run, train_script: Path, code: dict[str, str | None]) -> str:
                 process.wait()
                 raise
         record["seconds"] = round(time.monotonic() - started, 1)
-        missing = [name for name in ("metrics.json", "predictions.jsonl") if not (run.folder / name).is_file()]
+        missing = [name for name in (METRICS_FILE, PREDICTIONS_FILE) if not (run.folder / name).is_file()]
         if status == 0 and not missing:
             for path in (path for pattern in WEIGHTS for path in run.folder.glob(pattern)):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -18,12 +18,12 @@ from statistics import mean, stdev
 from typing import Any
 
 from mmre.evaluation.plots import plot_results
+from mmre.evaluation.run_record import read_metrics, read_predictions
 from mmre.evaluation.significance import (
     BOOTSTRAP_SAMPLES,
     bootstrap_interval,
     check_same_posts,
     compare,
-    read_predictions,
 )
 from mmre.posts.mnre import LEAK, find_texts, index_files, read_posts
 from mmre.posts.protocols import picture_keys
@@ -229,7 +229,7 @@ def make_table(
         measured, paper_metrics = list(METRICS), list(suite.paper_metrics)
     runs = [run for row in rows for run in row.runs]
     done = [run for run in runs if run.state == "done"]
-    facts = [_metrics(run)["posts"] for run in done]
+    facts = [read_metrics(run.folder)["posts"] for run in done]
     no_picture = sorted(
         {fact["samples_without_image"]["test"] for fact in facts if fact["images"] == "used"} - {0}, reverse=True
     )
@@ -268,10 +268,6 @@ def _missing(row: Row) -> list[str]:
     ]
 
 
-def _metrics(run: Run) -> dict[str, Any]:
-    return json.loads((run.folder / "metrics.json").read_text("utf-8"))
-
-
 def _line(
     name: str,
     suite: Suite,
@@ -304,7 +300,7 @@ def _line(
 
 def _cell_line(suite: Suite, row: Row) -> dict[str, Any]:
     runs = [run for run in row.runs if run.state == "done"]
-    scores = [_metrics(run)["test"] for run in runs]
+    scores = [read_metrics(run.folder)["test"] for run in runs]
     values = {metric: [100 * score[metric] for score in scores] for metric in METRICS}
     interval = None
     if runs:
@@ -321,7 +317,7 @@ def _cell_line(suite: Suite, row: Row) -> dict[str, Any]:
 def _relation_lines(suite: Suite, row: Row) -> list[dict[str, Any]]:
     """A row for each relation that the paper lists or the test posts have."""
     runs = [run for run in row.runs if run.state == "done"]
-    scores = [_metrics(run)["test"]["per_relation"] for run in runs]
+    scores = [read_metrics(run.folder)["test"]["per_relation"] for run in runs]
     predictions = [read_predictions(run.folder) for run in runs]
     support = {name: score["support"] for name, score in scores[0].items()} if scores else {}
     if runs:

@@ -1,10 +1,8 @@
 """How sure a difference is: the bootstrap over test posts, and McNemar's test."""
 
-import json
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
@@ -12,56 +10,10 @@ from scipy.stats import binomtest
 from mmre.posts.schema import NEGATIVE_RELATION
 
 from .relation_f1 import relation_f1
+from .run_record import Predictions
 
 BOOTSTRAP_SAMPLES = 10_000
 INTERVAL = (2.5, 97.5)  # percentiles: 95 %
-
-
-class Predictions(NamedTuple):
-    """What `predictions.jsonl` says: ids of the posts, names of all relations, and ids of relations, (N,) each."""
-
-    post_ids: list[str]
-    relations: list[str]
-    gold: np.ndarray
-    predicted: np.ndarray
-
-
-def read_predictions(path: str | Path) -> Predictions:
-    """Read the `predictions.jsonl` of a run.
-
-    Args:
-        path: the file, or the output folder of `train.py` that holds it.
-
-    Returns:
-        The posts in the order of their ids, so that those of two runs stand side by side.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no file of predictions, or a post stands there twice.
-    """
-    path = Path(path)
-    path = path / "predictions.jsonl" if path.is_dir() else path
-    rows = {}
-    # Not splitlines: to it, characters that may stand in an id end a line too.
-    for number, line in enumerate(path.read_text("utf-8").rstrip("\n").split("\n"), start=1):
-        if not line:
-            continue
-        try:
-            row = json.loads(line)
-            post_id, gold, predicted, relations = row["id"], row["gold"], row["predicted"], [*row["probabilities"]]
-            ids = relations.index(gold), relations.index(predicted)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path}:{number}: {type(error).__name__}: {error}; expected a line of predictions.jsonl, as train.py "
-                "writes it: id, gold, predicted, probabilities."
-            ) from error
-        if post_id in rows:
-            raise ValueError(f"{path}:{number}: the post {post_id!r} stands there twice.")
-        rows[post_id] = ids
-    if not rows:
-        raise ValueError(f"{path} has no predictions.")
-    post_ids = sorted(rows)
-    return Predictions(post_ids, relations, *np.array([rows[post_id] for post_id in post_ids]).T)
 
 
 def check_same_posts(runs: Sequence[Predictions], names: Sequence[Any]) -> None:
@@ -205,12 +157,10 @@ def compare(run_a: Predictions, run_b: Predictions) -> dict[str, Any]:
 
 
 __all__ = [
-    "Predictions",
     "bootstrap_f1",
     "bootstrap_interval",
     "bootstrap_metric",
     "check_same_posts",
     "compare",
     "mcnemar",
-    "read_predictions",
 ]

@@ -17,6 +17,7 @@ from peft import PeftConfig
 from transformers import AutoConfig, PreTrainedConfig
 
 import mmre.modeling  # noqa: F401, registers the models
+from mmre.evaluation.run_record import METRICS_FILE, read_metrics
 from mmre.posts.mnre import LEAK
 from mmre.posts.schema import NEGATIVE_RELATION
 
@@ -25,7 +26,7 @@ from .citation import bibtex
 DATASET_NAMES = {"mnre": "MNRE", "synthetic": "synthetic posts", "files": "posts of the author's own"}
 DATASET_LANGUAGES = {"mnre": "en", "synthetic": "en"}
 METRICS = ("accuracy", "precision", "recall", "f1")
-RUN_FILES = ("processor_config.json", "metrics.json", "resolved_config.yaml", "environment.json")
+RUN_FILES = ("processor_config.json", METRICS_FILE, "resolved_config.yaml", "environment.json")
 FEW_POSTS = 10
 REGION_COUNT = "number of grounded regions"  # the caption of a baseline
 
@@ -65,9 +66,9 @@ def render_model_card(
                 "test a checkpoint into its own folder by `mmre train --do_train false --model_name_or_path FOLDER "
                 "--output_dir FOLDER`"
             )
-    metrics, environment, processor = (
-        json.loads((output_dir / name).read_text("utf-8"))
-        for name in ("metrics.json", "environment.json", "processor_config.json")
+    metrics = read_metrics(output_dir)
+    environment, processor = (
+        json.loads((output_dir / name).read_text("utf-8")) for name in ("environment.json", "processor_config.json")
     )
     settings = yaml.safe_load((output_dir / "resolved_config.yaml").read_text("utf-8"))
     base_model = output_dir

@@ -24,6 +24,7 @@ from transformers import AutoProcessor
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import find_adapter_config_file
 
+from mmre.evaluation.run_record import METRICS_FILE
 from mmre.inference.loading import adapter_config, load_model
 from mmre.processing import RelationExtractionPipeline
 from mmre.processing.pipeline_relation_extraction import TASK
@@ -111,7 +112,7 @@ def _card(folder: Path, repo_id: str, license: str | None, token: str | bool | N
         olds.append(ModelCard.load(repo_id, token=token, ignore_metadata_errors=True).data)
     license = license or next((old.license for old in olds if old.license), None)
     language = next((old.language for old in olds if old.language), None)
-    if (folder / "metrics.json").is_file():
+    if (folder / METRICS_FILE).is_file():
         return render_model_card(folder, repo_id, license=license, language=language)
     data = ModelCardData(library_name="transformers", license=license, language=language, tags=["mmre", TASK])
     text = f"# {repo_id.split('/')[-1]}\n\nA model of multimodal relation extraction, of mmre."

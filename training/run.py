@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import psutil
 import torch
 import transformers
@@ -44,7 +43,6 @@ from transformers import (
     BertTokenizer,
     CLIPImageProcessorPil,
     EarlyStoppingCallback,
-    EvalPrediction,
     HfArgumentParser,
     PreTrainedConfig,
     PreTrainedModel,
@@ -56,7 +54,9 @@ from transformers.integrations import TrackioCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import logging
 
-from mmre.evaluation import plot_confusion_matrix, plot_learning_curve, relation_f1
+from mmre.evaluation.plots import plot_confusion_matrix, plot_learning_curve
+from mmre.evaluation.run_record import write_metrics, write_predictions, write_results
+from mmre.evaluation.scores import metrics_for_trainer, relation_probabilities, score_split
 from mmre.inference.loading import adapter_config, load_model
 from mmre.model_cards.model_card import render_model_card
 from mmre.model_cards.publishing import complete, create_repository, publish
@@ -70,7 +70,7 @@ from mmre.posts.protocols import (
     sample_per_relation,
     sample_share,
 )
-from mmre.posts.schema import NEGATIVE_RELATION, REGION_COLUMNS
+from mmre.posts.schema import REGION_COLUMNS
 from mmre.posts.sources import open_posts
 from mmre.processing import PROCESSORS
 
@@ -371,7 +371,7 @@ def main(arguments: list[str]) -> None:
         eval_dataset=posts.get("validation"),
         data_collator=PostCollator(processor),
         processing_class=processor,
-        compute_metrics=lambda prediction: scores(prediction, relations),
+        compute_metrics=metrics_for_trainer(relations),
         callbacks=[EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else None,
     )
     results = {"posts": describe_posts(posts, data_args, reads_captions)}
@@ -382,19 +382,19 @@ def main(arguments: list[str]) -> None:
         # trackio's run ends with the training: the figures below would open a second one.
         trainer.remove_callback(TrackioCallback)
     if args.do_eval:
-        results["validation"] = evaluation(
+        results["validation"] = score_split(
             trainer.predict(posts["validation"], metric_key_prefix="validation"), relations
         )
     if args.do_predict:
         # The only look at the test split, with the checkpoint that is best on the validation split.
         prediction = trainer.predict(posts["test"])
-        results["test"] = evaluation(prediction, relations)
+        results["test"] = score_split(prediction, relations)
     if trainer.is_world_process_zero():
-        write_json(output_dir / "metrics.json", results)
+        write_metrics(output_dir, results)
         if args.do_predict:
-            write_predictions(output_dir / "predictions.jsonl", posts["test"], prediction)
-        tables = results_tables(results)
-        (output_dir / "results.md").write_text(tables, "utf-8")
+            probabilities = relation_probabilities(prediction)
+            write_predictions(output_dir, posts["test"]["id"], relations, prediction.label_ids, probabilities)
+        tables = write_results(output_dir, results)
         if args.do_predict:
             predicted = prediction.predictions.argmax(-1)
             plot_confusion_matrix(prediction.label_ids, predicted, relations, output_dir / "confusion_matrix.png")
@@ -829,21 +829,6 @@ def _only(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in names}
 
 
-def scores(prediction: EvalPrediction, relations: list[str]) -> dict[str, float]:
-    """Accuracy, and micro precision, recall and F1 without the negative relation, for the Trainer."""
-    result = relation_f1(prediction.predictions.argmax(-1), prediction.label_ids, relations, NEGATIVE_RELATION)
-    return {name: value for name, value in result.items() if name != "per_relation"}
-
-
-def evaluation(prediction: Any, relations: list[str]) -> dict[str, Any]:
-    """What `metrics.json` says of one split."""
-    result = relation_f1(prediction.predictions.argmax(-1), prediction.label_ids, relations, NEGATIVE_RELATION)
-    # Not the Trainer's: over several processes, some samples of the last batch count twice in its mean.
-    logits, labels = torch.from_numpy(prediction.predictions).float(), torch.from_numpy(prediction.label_ids)
-    loss = nn.functional.cross_entropy(logits, labels).item()
-    return {"loss": loss, "samples": len(labels)} | result
-
-
 def describe_posts(posts: datasets.DatasetDict, data_args: DataArguments, reads_captions: bool) -> dict[str, Any]:
     """The protocol that a result belongs to: no result is reported without it."""
     regions, captions = data_args.regions, data_args.captions
@@ -957,55 +942,8 @@ def write_settings(output_dir: Path, settings: dict[str, Any], args: RelationTra
     )
 
 
-def write_predictions(path: Path, posts: datasets.Dataset, prediction: Any) -> None:
-    """Write one line per test post: id, gold, predicted, and the probability of each relation."""
-    relations = posts.features["relation"].names
-    probabilities = torch.from_numpy(prediction.predictions).float().softmax(-1).tolist()
-    with path.open("w", encoding="utf-8") as file:
-        for post_id, gold, row in zip(posts["id"], prediction.label_ids.tolist(), probabilities, strict=True):
-            line = {
-                "id": post_id,
-                "gold": relations[gold],
-                "predicted": relations[int(np.argmax(row))],
-                "probabilities": dict(zip(relations, row)),
-            }
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
 def write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
-def results_tables(results: dict[str, Any]) -> str:
-    """The results of both splits and the per-relation table of the last one, in Markdown."""
-    posts = results["posts"]
-    lines = [
-        f"Data set {posts['dataset']}, regions: {posts['regions']}, captions: {posts['captions'] or 'none'}, "
-        f"share of shuffled pictures: {posts['align_noise']:g}."
-    ]
-    if posts["images"] == "unused":
-        lines.append("No picture was used.")
-    if posts["aug_noise"]:
-        lines.append(f"Share of regions replaced or deleted: {posts['aug_noise']:g}.")
-    if posts["train_share"] != 1:
-        lines.append(f"Share of the training posts: {posts['train_share']:g}.")
-    if posts["samples_per_relation"] is not None:
-        lines.append(f"Training posts of each relation: at most {posts['samples_per_relation']}.")
-    if posts["regions"] == "released":
-        lines.append("The released regions give the label away: compare only with results on the same regions.")
-    elif posts["regions"] == "as given":
-        lines.append("Whether the regions were found without a look at the label, the data does not say.")
-    splits = [split for split in ("validation", "test") if split in results]
-    if splits:
-        lines += ["", "| split | samples | accuracy | precision | recall | F1 |", "|---|--:|--:|--:|--:|--:|"]
-        for split in splits:
-            values = [f"{100 * results[split][name]:.2f}" for name in ("accuracy", "precision", "recall", "f1")]
-            lines.append(f"| {split} | {results[split]['samples']} | {' | '.join(values)} |")
-        lines += ["", f"| relation ({splits[-1]}) | support | precision | recall | F1 |", "|---|--:|--:|--:|--:|"]
-        for name, row in results[splits[-1]]["per_relation"].items():
-            values = [f"{100 * row[column]:.2f}" for column in ("precision", "recall", "f1")]
-            lines.append(f"| {name} | {row['support']} | {' | '.join(values)} |")
-    return "\n".join(lines) + "\n"
 
 
 def what_next(output_dir: Path, model_type: str) -> str:

@@ -19,14 +19,8 @@ from mmre.benchmark import tables as benchmark
 from mmre.benchmark.runs import find_train_script, load_script, plan_rows
 from mmre.benchmark.suites import SUITES, Cell, Suite
 from mmre.evaluation import plot_results
-from mmre.evaluation.significance import (
-    Predictions,
-    bootstrap_interval,
-    bootstrap_metric,
-    compare,
-    mcnemar,
-    read_predictions,
-)
+from mmre.evaluation.run_record import read_predictions
+from mmre.evaluation.significance import compare
 from mmre.posts.mnre import LEAK
 from mmre.training import run as train
 
@@ -507,48 +501,6 @@ def test_the_papers_figures_fit_together():
             strange.append((suite, cell))
     # The paper prints 85.35, and a difference of 2.66 that goes with it; its precision and recall make 85.49.
     assert strange == [("focalmre_table3", "w/o Focal Attention")]
-
-
-def predictions(gold: list[int], predicted: list[int]) -> Predictions:
-    return Predictions([str(i) for i in range(len(gold))], RELATIONS, np.array(gold), np.array(predicted))
-
-
-def test_each_bootstrap_sample_is_scored_as_scikit_learn_would():
-    generator = np.random.default_rng(1)
-    gold = generator.integers(3, size=30)
-    runs = [predictions(gold.tolist(), generator.integers(3, size=30).tolist()) for _ in range(2)]
-    counts = np.random.default_rng(0).multinomial(30, np.full(30, 1 / 30), size=10_000)
-    micro, peer = bootstrap_metric(runs), bootstrap_metric(runs, relation="peer")
-    assert micro.shape == (10_000, 2)
-    for sample in range(20):
-        posts = np.repeat(np.arange(30), counts[sample])
-        for index, run in enumerate(runs):
-            found = gold[posts], run.predicted[posts]
-            assert micro[sample, index] == pytest.approx(f1_score(*found, labels=[1, 2], average="micro"))
-            assert peer[sample, index] == pytest.approx(f1_score(*found, labels=[2], average="micro"))
-
-
-def test_the_interval_is_known_where_the_distribution_is():
-    half = predictions([1] * 400, [1, 2] * 200)
-    # Accuracy is binomial: one half, give or take 1.96 standard errors of 0.025.
-    assert bootstrap_interval([half], "accuracy") == pytest.approx((0.451, 0.549), abs=0.005)
-    assert bootstrap_interval([predictions([1, 0, 2], [1, 0, 2])], "accuracy") == (1, 1)
-    assert bootstrap_interval([predictions([1] * 9, [0] * 9)]) == (0, 0)
-    # Seeds are scored on the same posts: where one is right and the other wrong, their mean is one half in each sample.
-    other = predictions([1] * 400, [2, 1] * 200)
-    assert bootstrap_interval([half, other], "accuracy") == pytest.approx((0.5, 0.5))
-
-
-@pytest.mark.parametrize(
-    ("only_a", "only_b", "p_value"),
-    [(8, 2, 2 * (1 + 10 + 45) / 1024), (5, 0, 2 / 32), (3, 3, 1), (0, 0, 1), (0, 1, 1)],
-)
-def test_mcnemar_is_the_two_sided_binomial_test_of_the_posts_where_one_is_right(only_a, only_b, p_value):
-    both = [True, False, False]
-    right_a = np.array([True] * only_a + [False] * only_b + both)
-    right_b = np.array([False] * only_a + [True] * only_b + both)
-    expected = {"only_a": only_a, "only_b": only_b, "p_value": pytest.approx(p_value)}
-    assert mcnemar(right_a, right_b) == expected
 
 
 def write_run(folder: Path, gold: list[int], predicted: list[int], reverse: bool = False) -> Path:

@@ -15,6 +15,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
+from mmre.evaluation.run_record import write_metrics
 from mmre.model_cards import render_model_card
 from mmre.posts import make_synthetic_posts
 from mmre.training import run as train
@@ -60,7 +61,7 @@ def record(run, posts, tmp_path):
         train.write_settings(folder, train.resolved_settings(model_args, data_args, args, values), args)
         metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
         metrics["posts"] = train.describe_posts(posts, data_args, True) | facts
-        train.write_json(folder / "metrics.json", metrics)
+        write_metrics(folder, metrics)
         return folder
 
     return write

@@ -1,0 +1,177 @@
+"""The record of a run: the one file that writes and reads `metrics.json`, `predictions.jsonl` and `results.md`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.jsonl"
+RESULTS_FILE = "results.md"
+
+
+class Predictions(NamedTuple):
+    """Content of `predictions.jsonl`: ids of the posts, names of all relations, and ids of relations, (N,) each."""
+
+    post_ids: list[str]
+    relations: list[str]
+    gold: np.ndarray
+    predicted: np.ndarray
+
+
+def write_metrics(folder: str | Path, results: dict[str, Any]) -> None:
+    """Write `metrics.json`.
+
+    Args:
+        folder: the output folder of the run.
+        results: `posts`, see [`~mmre.evaluation.protocol.describe_posts`]; `train`, the Trainer's metrics of the
+            training; `validation` and `test`, see [`~mmre.evaluation.scores.score_split`]; those of them that the
+            run has.
+    """
+    _write(Path(folder) / METRICS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_metrics(folder: str | Path) -> dict[str, Any]:
+    """Read `metrics.json`, as [`write_metrics`] takes its content.
+
+    Raises:
+        FileNotFoundError: if the folder has no such file.
+        ValueError: if the file is not the record of a run.
+    """
+    path = Path(folder) / METRICS_FILE
+    try:
+        results = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; expected the metrics.json of a run") from error
+    if not isinstance(results, dict) or "posts" not in results:
+        raise ValueError(f"{path}: no `posts`; expected the metrics.json of a run")
+    return results
+
+
+def write_predictions(
+    folder: str | Path,
+    post_ids: Sequence[str],
+    relations: Sequence[str],
+    gold: Sequence[int],
+    probabilities: Sequence[Sequence[float]],
+) -> None:
+    """Write `predictions.jsonl`, a line per post: `id`, `gold`, `predicted`, and the `probabilities` of the relations.
+
+    Args:
+        folder: the output folder of the run.
+        post_ids: ids of the N posts.
+        relations: names of the R relations, in the order of their ids.
+        gold: ids of the true relations, (N,).
+        probabilities: of each relation, (N, R); the most probable relation is the predicted one.
+    """
+    lines = []
+    for post_id, label, row in zip(post_ids, gold, probabilities, strict=True):
+        line = {
+            "id": post_id,
+            "gold": relations[label],
+            "predicted": relations[int(np.argmax(row))],
+            "probabilities": dict(zip(relations, row, strict=True)),
+        }
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    _write(Path(folder) / PREDICTIONS_FILE, "".join(lines))
+
+
+def read_predictions(path: str | Path) -> Predictions:
+    """Read `predictions.jsonl`.
+
+    Args:
+        path: the file, or the output folder of the run.
+
+    Returns:
+        The posts in the order of their ids, so that those of two runs stand side by side.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no file of predictions, or a post stands there twice.
+    """
+    path = Path(path)
+    path = path / PREDICTIONS_FILE if path.is_dir() else path
+    rows = {}
+    # Not splitlines: to it, characters that may stand in an id end a line too.
+    for number, line in enumerate(path.read_text("utf-8").rstrip("\n").split("\n"), start=1):
+        if not line:
+            continue
+        try:
+            row = json.loads(line)
+            post_id, gold, predicted, relations = row["id"], row["gold"], row["predicted"], [*row["probabilities"]]
+            ids = relations.index(gold), relations.index(predicted)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}:{number}: {type(error).__name__}: {error}; expected a line of predictions.jsonl: id, gold, "
+                "predicted, probabilities"
+            ) from error
+        if post_id in rows:
+            raise ValueError(f"{path}:{number}: the post {post_id!r} stands there twice; expected each post once")
+        rows[post_id] = ids
+    if not rows:
+        raise ValueError(f"{path} has no predictions; expected a line for each post")
+    post_ids = sorted(rows)
+    return Predictions(post_ids, relations, *np.array([rows[post_id] for post_id in post_ids]).T)
+
+
+def write_results(folder: str | Path, results: dict[str, Any]) -> str:
+    """Write `results.md`: the tables of [`results_tables`], which it returns."""
+    tables = results_tables(results)
+    _write(Path(folder) / RESULTS_FILE, tables)
+    return tables
+
+
+def results_tables(results: dict[str, Any]) -> str:
+    """Format the protocol, the scores of both splits, and those of each relation in the last split, in Markdown.
+
+    Args:
+        results: the content of `metrics.json`, see [`write_metrics`].
+    """
+    posts = results["posts"]
+    lines = [
+        f"Data set {posts['dataset']}, regions: {posts['regions']}, captions: {posts['captions'] or 'none'}, "
+        f"share of shuffled pictures: {posts['align_noise']:g}."
+    ]
+    if posts["images"] == "unused":
+        lines.append("No picture was used.")
+    if posts["aug_noise"]:
+        lines.append(f"Share of regions replaced or deleted: {posts['aug_noise']:g}.")
+    if posts["train_share"] != 1:
+        lines.append(f"Share of the training posts: {posts['train_share']:g}.")
+    if posts["samples_per_relation"] is not None:
+        lines.append(f"Training posts of each relation: at most {posts['samples_per_relation']}.")
+    if posts["regions"] == "released":
+        lines.append("The released regions give the label away: compare only with results on the same regions.")
+    elif posts["regions"] == "as given":
+        lines.append("Whether the regions were found without a look at the label, the data does not say.")
+    splits = [split for split in ("validation", "test") if split in results]
+    if splits:
+        lines += ["", "| split | samples | accuracy | precision | recall | F1 |", "|---|--:|--:|--:|--:|--:|"]
+        for split in splits:
+            values = [f"{100 * results[split][name]:.2f}" for name in ("accuracy", "precision", "recall", "f1")]
+            lines.append(f"| {split} | {results[split]['samples']} | {' | '.join(values)} |")
+        lines += ["", f"| relation ({splits[-1]}) | support | precision | recall | F1 |", "|---|--:|--:|--:|--:|"]
+        for name, row in results[splits[-1]]["per_relation"].items():
+            values = [f"{100 * row[column]:.2f}" for column in ("precision", "recall", "f1")]
+            lines.append(f"| {name} | {row['support']} | {' | '.join(values)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8")
+
+
+__all__ = [
+    "METRICS_FILE",
+    "PREDICTIONS_FILE",
+    "RESULTS_FILE",
+    "Predictions",
+    "read_metrics",
+    "read_predictions",
+    "results_tables",
+    "write_metrics",
+    "write_predictions",
+    "write_results",
+]

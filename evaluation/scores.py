@@ -1,0 +1,75 @@
+"""Scores of a model's predictions, computed by the metric: for the Trainer, and for the record of a run."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import EvalPrediction
+
+from .relation_f1 import RelationF1
+
+
+def compute_relation_f1(
+    predictions: Sequence[int], references: Sequence[int], relations: Sequence[str]
+) -> dict[str, Any]:
+    """Compute [`RelationF1`] of all predictions at once, in memory.
+
+    Each process that calls it scores all that it is given: the Trainer gathers the predictions first.
+
+    Args:
+        predictions: ids of the predicted relations, (N,).
+        references: ids of the true relations, (N,).
+        relations: names of all relations, in the order of their ids.
+
+    Returns:
+        See [`relation_f1`].
+    """
+    # `evaluate` makes a folder for the cache files of each metric, also where it writes none.
+    with tempfile.TemporaryDirectory() as folder:
+        metric = RelationF1(keep_in_memory=True, cache_dir=folder)
+    return metric.compute(predictions=predictions, references=references, relations=list(relations))
+
+
+def metrics_for_trainer(relations: Sequence[str]) -> Callable[[EvalPrediction], dict[str, float]]:
+    """Make the `compute_metrics` of a Trainer.
+
+    Args:
+        relations: names of all relations, in the order of their ids.
+
+    Returns:
+        A function of the Trainer's logits (N, R) and labels (N,) that gives `accuracy`, and the micro-averaged
+        `precision`, `recall` and `f1` without the negative relation.
+    """
+
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        result = compute_relation_f1(prediction.predictions.argmax(-1), prediction.label_ids, relations)
+        return {name: value for name, value in result.items() if name != "per_relation"}
+
+    return compute_metrics
+
+
+def score_split(prediction: EvalPrediction, relations: Sequence[str]) -> dict[str, Any]:
+    """Score one split, for `metrics.json`.
+
+    Args:
+        prediction: what `Trainer.predict` returns: logits, (N, R), and labels, (N,).
+        relations: names of all relations, in the order of their ids.
+
+    Returns:
+        `loss`, the mean cross-entropy; `samples`, N; and what [`relation_f1`] returns.
+    """
+    # Not the Trainer's loss: over several processes, some samples of the last batch count twice in its mean.
+    logits, labels = torch.from_numpy(prediction.predictions).float(), torch.from_numpy(prediction.label_ids)
+    loss = nn.functional.cross_entropy(logits, labels).item()
+    result = compute_relation_f1(prediction.predictions.argmax(-1), prediction.label_ids, relations)
+    return {"loss": loss, "samples": len(labels)} | result
+
+
+def relation_probabilities(prediction: EvalPrediction) -> list[list[float]]:
+    """Turn the logits that `Trainer.predict` returns, (N, R), into probabilities."""
+    return torch.from_numpy(prediction.predictions).float().softmax(-1).tolist()
+
+
+__all__ = ["compute_relation_f1", "metrics_for_trainer", "relation_probabilities", "score_split"]

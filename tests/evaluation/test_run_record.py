@@ -1,0 +1,125 @@
+"""The record of a run: its three files are read as they were written, and broken ones are refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mmre.evaluation.run_record import (
+    read_metrics,
+    read_predictions,
+    results_tables,
+    write_metrics,
+    write_predictions,
+    write_results,
+)
+
+RELATIONS = ["None", "couple", "peer"]
+POSTS = {
+    "dataset": "mnre",
+    "regions": "released",
+    "captions": None,
+    "images": "used",
+    "align_noise": 0.0,
+    "aug_noise": 0.0,
+    "train_share": 1.0,
+    "samples_per_relation": None,
+    "samples": {"test": 3},
+    "samples_without_image": {"test": 1},
+}
+SCORES = {"accuracy": 0.5, "precision": 0.25, "recall": 1.0, "f1": 0.4}
+RESULTS = {
+    "posts": POSTS,
+    "validation": {"loss": 1.5, "samples": 2, **SCORES, "per_relation": {}},
+    "test": {
+        "loss": 1.25,
+        "samples": 3,
+        **SCORES,
+        "per_relation": {"couplé": {"precision": 0.5, "recall": 1 / 3, "f1": 0.4, "support": 2}},
+    },
+}
+
+
+def test_metrics_are_read_as_written(tmp_path):
+    write_metrics(tmp_path, RESULTS)
+    assert read_metrics(tmp_path) == RESULTS
+    # Readable by a person and by any JSON reader; a name keeps its letters.
+    assert (tmp_path / "metrics.json").read_text("utf-8") == json.dumps(RESULTS, indent=2, ensure_ascii=False) + "\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"test": {}}'])
+def test_what_is_no_record_is_refused_by_its_path(tmp_path, content):
+    (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(ValueError, match=r"metrics\.json: .*expected the metrics\.json of a run"):
+        read_metrics(tmp_path)
+
+
+def test_the_line_of_a_post_has_its_relations_by_name(tmp_path):
+    probabilities = [[0.5, 0.25, 0.25], [0.0, 0.25, 0.75]]
+    write_predictions(tmp_path, ["ä", "b"], RELATIONS, np.array([1, 2]), probabilities)
+    lines = (tmp_path / "predictions.jsonl").read_text("utf-8").splitlines()
+    assert lines[0] == (
+        '{"id": "ä", "gold": "couple", "predicted": "None", '
+        '"probabilities": {"None": 0.5, "couple": 0.25, "peer": 0.25}}'
+    )
+    assert json.loads(lines[1])["predicted"] == "peer" and len(lines) == 2
+
+
+def test_predictions_are_read_in_the_order_of_their_ids(tmp_path):
+    certain = np.eye(3).tolist()
+    # U+2028 ends a line to `splitlines`, not to JSON.
+    write_predictions(tmp_path, ["z", "a\u2028b"], RELATIONS, [1, 2], [certain[0], certain[2]])
+    for path in (tmp_path, tmp_path / "predictions.jsonl"):
+        found = read_predictions(path)
+        assert (found.post_ids, found.relations) == (["a\u2028b", "z"], RELATIONS)
+        assert (found.gold.tolist(), found.predicted.tolist()) == ([2, 1], [2, 0])
+
+
+def test_each_post_has_its_probabilities(tmp_path):
+    with pytest.raises(ValueError, match="argument"):
+        write_predictions(tmp_path, ["a", "b"], RELATIONS, [1, 2], [[1.0, 0.0, 0.0]])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "has no predictions"),
+        ("nothing\n", ":1: JSONDecodeError.*expected a line of predictions.jsonl"),
+        ('{"id": "0"}\n', ":1: KeyError: 'gold'; expected a line of predictions.jsonl"),
+        ('{"id": "0", "gold": "x", "predicted": "x", "probabilities": {"y": 1}}\n', ":1: ValueError"),
+        ('{"id": "0", "gold": "x", "predicted": "x", "probabilities": {"x": 1}}\n' * 2, ":2: the post '0'.* twice"),
+    ],
+)
+def test_broken_predictions_are_refused_by_their_line(tmp_path, content, message):
+    path = tmp_path / "broken.jsonl"
+    path.write_text(content, "utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_predictions(path)
+
+
+def test_missing_files_are_missing_files(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_predictions(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_metrics(tmp_path)
+
+
+def test_the_tables_have_the_scores_in_per_cent(tmp_path):
+    tables = write_results(tmp_path, RESULTS)
+    assert (tmp_path / "results.md").read_text("utf-8") == tables == results_tables(RESULTS)
+    lines = tables.splitlines()
+    assert "| validation | 2 | 50.00 | 25.00 | 100.00 | 40.00 |" in lines
+    assert "| test | 3 | 50.00 | 25.00 | 100.00 | 40.00 |" in lines
+    assert "| relation (test) | support | precision | recall | F1 |" in lines
+    assert "| couplé | 2 | 50.00 | 33.33 | 40.00 |" in lines
+    assert "give the label away" in tables and "No picture" not in tables
+
+
+def test_the_tables_name_what_was_changed_in_the_posts():
+    changed = {"images": "unused", "aug_noise": 0.25, "train_share": 0.1, "samples_per_relation": 5, "align_noise": 0.5}
+    tables = results_tables({"posts": POSTS | changed})
+    for sentence in ("No picture was used.", "0.25.", "0.1.", "at most 5.", "pictures: 0.5."):
+        assert sentence in tables
+    assert "|" not in tables  # no split was scored

@@ -1,0 +1,91 @@
+"""How sure a difference is: bootstrap and McNemar's test, against known distributions and scikit-learn."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from mmre.evaluation.run_record import Predictions
+from mmre.evaluation.significance import bootstrap_interval, bootstrap_metric, check_same_posts, compare, mcnemar
+
+RELATIONS = ["None", "couple", "peer"]
+
+
+def predictions(gold: list[int], predicted: list[int]) -> Predictions:
+    return Predictions([str(i) for i in range(len(gold))], RELATIONS, np.array(gold), np.array(predicted))
+
+
+def test_each_bootstrap_sample_is_scored_as_scikit_learn_would():
+    generator = np.random.default_rng(1)
+    gold = generator.integers(3, size=30)
+    runs = [predictions(gold.tolist(), generator.integers(3, size=30).tolist()) for _ in range(2)]
+    counts = np.random.default_rng(0).multinomial(30, np.full(30, 1 / 30), size=10_000)
+    micro, peer = bootstrap_metric(runs), bootstrap_metric(runs, relation="peer")
+    assert micro.shape == (10_000, 2)
+    for sample in range(20):
+        posts = np.repeat(np.arange(30), counts[sample])
+        for index, run in enumerate(runs):
+            found = gold[posts], run.predicted[posts]
+            assert micro[sample, index] == pytest.approx(f1_score(*found, labels=[1, 2], average="micro"))
+            assert peer[sample, index] == pytest.approx(f1_score(*found, labels=[2], average="micro"))
+
+
+def test_the_interval_is_known_where_the_distribution_is():
+    half = predictions([1] * 400, [1, 2] * 200)
+    # Accuracy is binomial: one half, give or take 1.96 standard errors of 0.025.
+    assert bootstrap_interval([half], "accuracy") == pytest.approx((0.451, 0.549), abs=0.005)
+    assert bootstrap_interval([predictions([1, 0, 2], [1, 0, 2])], "accuracy") == (1, 1)
+    assert bootstrap_interval([predictions([1] * 9, [0] * 9)]) == (0, 0)
+    # Seeds are scored on the same posts: where one is right and the other wrong, their mean is one half in each sample.
+    other = predictions([1] * 400, [2, 1] * 200)
+    assert bootstrap_interval([half, other], "accuracy") == pytest.approx((0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "p_value"),
+    [(8, 2, 2 * (1 + 10 + 45) / 1024), (5, 0, 2 / 32), (3, 3, 1), (0, 0, 1), (0, 1, 1)],
+)
+def test_mcnemar_is_the_two_sided_binomial_test_of_the_posts_where_one_is_right(only_a, only_b, p_value):
+    both = [True, False, False]
+    right_a = np.array([True] * only_a + [False] * only_b + both)
+    right_b = np.array([False] * only_a + [True] * only_b + both)
+    expected = {"only_a": only_a, "only_b": only_b, "p_value": pytest.approx(p_value)}
+    assert mcnemar(right_a, right_b) == expected
+
+
+def test_two_runs_are_compared_post_by_post():
+    gold = [1, 2, 1, 2, 0] * 20
+    good, bad = predictions(gold, gold), predictions(gold, [1 if g == 1 else 0 for g in gold])
+    result = compare(good, bad)
+    assert result["posts"] == 100
+    assert result["a"]["f1"] == 1 and result["b"]["f1"] == pytest.approx(2 / 3)
+    difference = result["f1_difference"]
+    assert difference["value"] == pytest.approx(1 / 3)
+    assert 0 < difference["interval"][0] < 1 / 3 < difference["interval"][1]
+    assert difference["p_value"] == pytest.approx(2 / 10_001)
+    assert result["mcnemar"] == {"only_a": 40, "only_b": 0, "p_value": pytest.approx(2 / 2**40)}
+
+    same = compare(good, good)
+    assert same["f1_difference"] == {"value": 0, "interval": (0, 0), "p_value": 1}
+    assert same["mcnemar"] == {"only_a": 0, "only_b": 0, "p_value": 1}
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (predictions([1, 2], [1, 2]), "1 posts are in one only, such as '2'"),
+        (predictions([1, 1, 0], [1, 2, 0]), "differ in the true relation of the post '1'"),
+        (predictions([1, 2, 0], [1, 2, 0])._replace(relations=RELATIONS[:2]), "other relations"),
+    ],
+)
+def test_runs_on_other_posts_are_not_compared(other, message):
+    first = predictions([1, 2, 0], [1, 2, 0])
+    with pytest.raises(ValueError, match=f"^first and second.*{message}"):
+        check_same_posts([first, other], ["first", "second"])
+    with pytest.raises(ValueError, match=message):
+        compare(first, other)
+
+
+@pytest.mark.parametrize("metric", ["F1", "precision"])
+def test_a_metric_that_has_no_bootstrap_is_refused(metric):
+    with pytest.raises(ValueError, match=metric):
+        bootstrap_metric([predictions([1], [1])], metric)
