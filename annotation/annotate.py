@@ -36,7 +36,7 @@ from mmre.posts.annotation_file import (
     read_annotation_rows,
     write_annotation,
 )
-from mmre.posts.checks import problem_report, some
+from mmre.posts.checks import Problems, show, some
 from mmre.posts.files import load_posts as load_post_files
 from mmre.posts.mnre import find_image, find_texts, index_files, is_mnre_folder, read_posts
 from mmre.posts.schema import REGION_COLUMNS
@@ -177,7 +177,7 @@ def load_posts(
 
 def _load_mnre_posts(data_dir: str, image_dir: str | None) -> datasets.Dataset:
     """Not by `load_mnre`: that drops unreadable images, or raises."""
-    files, problems = index_files(data_dir), []
+    files, problems = index_files(data_dir), Problems()
     images = files if image_dir is None else index_files(image_dir)
     rows, num_found = [], 0
     for split, path in find_texts(files, data_dir).items():
@@ -187,8 +187,7 @@ def _load_mnre_posts(data_dir: str, image_dir: str | None) -> datasets.Dataset:
             # A path at which nothing is, for an image that is not there: found out and recorded when it is read.
             post["image"] = image or os.path.join(image_dir or data_dir, str(post["img_id"]))
             rows.append(post)
-    if problems:
-        raise ValueError(problem_report(problems))
+    problems.raise_if_any()
     if not num_found:
         raise FileNotFoundError(
             f"None of MNRE's images is in {image_dir or data_dir} or below it; say where they are with --image_dir"
@@ -200,22 +199,23 @@ def _load_mnre_posts(data_dir: str, image_dir: str | None) -> datasets.Dataset:
 
 
 def _check_posts(posts: datasets.Dataset, data: str) -> None:
-    problems, seen = [], set()
+    problems, seen = Problems(), set()
     for number, row in enumerate(posts.remove_columns("image")):
         where = f"{data}: row {number} ({row['id']!r})"
         if not isinstance(row["id"], str) or row["id"] in seen:
-            problems.append(f"{where}: id: expected a string that no other row of any split has")
+            problems.add(data, where, "id", show(row["id"]), "a string that no other row of any split has")
         seen.add(row["id"])
         if not row["text"]:
-            problems.append(f"{where}: text: {row['text']!r}; expected a text")
+            problems.add(data, where, "text", show(row["text"]), "a text")
             continue
         for name in ("head", "tail"):
             start, end = ((row[name] or {}).get(bound) for bound in ("start", "end"))
             if start is None or end is None or not 0 <= start < end <= len(row["text"]):
                 expected = f"start and end, not empty, within its {len(row['text'])} characters"
-                problems.append(f"{where}: {name}: {row[name]}; expected {expected}")
-    if problems or not seen:
-        raise ValueError(problem_report(problems or [f"{data}: content: no posts; expected at least one"]))
+                problems.add(data, where, name, show(row[name]), expected)
+    if not seen:
+        problems.add(data, data, "content", "no posts", "at least one")
+    problems.raise_if_any()
 
 
 @dataclass

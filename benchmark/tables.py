@@ -25,8 +25,9 @@ from mmre.evaluation.significance import (
     check_same_posts,
     compare,
 )
+from mmre.posts.checks import Problems
+from mmre.posts.fingerprint import picture_keys
 from mmre.posts.mnre import LEAK, find_texts, index_files, read_posts
-from mmre.posts.protocols import picture_keys
 from mmre.posts.schema import NEGATIVE_RELATION
 from mmre.posts.synthetic import make_synthetic_posts
 
@@ -173,14 +174,13 @@ def count_posts(data: str) -> dict[str, int]:
         pictures = {key for rows in splits for key in picture_keys(rows)}
         posts = [row for rows in splits for row in rows.select_columns(["text", "relation"])]
     else:
-        problems = []
+        problems = Problems()
         posts = [
             post
             for split, path in find_texts(index_files(data), data).items()
             for post in read_posts(path, split, problems).values()
         ]
-        if problems:
-            raise ValueError("\n  ".join([f"{len(problems)} problem(s) in the data:", *problems[:10]]))
+        problems.raise_if_any()
         pictures = {post["img_id"] for post in posts}
     return {
         "Image": len(pictures),

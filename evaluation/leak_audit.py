@@ -18,8 +18,9 @@ from PIL import Image
 from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.tree import DecisionTreeClassifier
 
+from mmre.posts.checks import Problems
+from mmre.posts.fingerprint import picture_keys
 from mmre.posts.mnre import find_image, find_texts, index_files, is_mnre_folder, load_mnre, read_posts
-from mmre.posts.protocols import picture_keys
 from mmre.posts.schema import NEGATIVE_RELATION, post_features
 from mmre.posts.synthetic import make_synthetic_posts
 
@@ -404,7 +405,7 @@ def mnre_picture_facts(
     files = index_files(image_dir)
     facts = {}
     for split, rows in posts.items():
-        names = {row["id"]: row["img_id"] for row in read_posts(texts[split], split, []).values()}
+        names = {row["id"]: row["img_id"] for row in read_posts(texts[split], split, Problems()).values()}
         paths = {name: find_image(files.get(name, []), image_dir, split) for name in set(names.values())}
         known = {name: _read_header(name, path) if path else Picture(name) for name, path in paths.items()}
         facts[split] = [known[names[post_id]] for post_id in rows["id"]]

@@ -40,12 +40,11 @@ from mmre.annotation.annotate import (
 )
 from mmre.annotation.picture_models import find_keywords
 from mmre.posts.annotation_file import check_annotation_file, read_annotation_rows
-from mmre.posts.checks import NAMES_IN_REPORT, show
+from mmre.posts.checks import NAMES_IN_REPORT, Problems, show
 from mmre.posts.files import (
     JSON_FIELDS,
     SPAN_COLUMNS,
     Check,
-    Problems,
     Span,
     check_columns,
     check_entity,

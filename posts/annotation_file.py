@@ -18,8 +18,9 @@ from transformers.utils import logging
 
 from mmre.processing.focal_augmentation import clip_box
 
-from .checks import problem_report, read_json, show, some
+from .checks import Problems, read_json, show, some
 from .schema import REGION_COLUMNS
+from .whole_file import whole_file
 
 logger = logging.get_logger(__name__)
 
@@ -112,23 +113,20 @@ def write_annotation(path: str | os.PathLike, header: dict, rows: Iterable[dict]
         rows: dictionaries with `id` and what was found.
     """
     header = {HEADER_KEY: ANNOTATION_VERSION, **header}
-    unfinished = Path(f"{path}.unfinished")
     if Path(path).suffix == ".parquet":
         rows = list(rows)
         columns = [column for column in PARQUET_TYPES if column == "error" or any(column in row for row in rows)]
         schema = pa.schema([(column, PARQUET_TYPES[column]) for column in columns])
         schema = schema.with_metadata({HEADER_KEY: json.dumps(header, ensure_ascii=False)})
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), unfinished)
+        with whole_file(path, "wb") as file:
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema), file)
     else:
-        with open(unfinished, "w", encoding="utf-8", newline="\n") as file:
+        with whole_file(path) as file:
             for line in (header, *rows):
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    with open(unfinished, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
 
 
-def add_annotation(posts: Sequence[dict], path: str | os.PathLike, columns: Iterable[str], problems: list[str]) -> None:
+def add_annotation(posts: Sequence[dict], path: str | os.PathLike, columns: Iterable[str], problems: Problems) -> None:
     """Take columns of posts from an annotation file.
 
     Args:
@@ -145,21 +143,21 @@ def add_annotation(posts: Sequence[dict], path: str | os.PathLike, columns: Iter
     rows = {}
     for where, row in read_annotation_rows(path):
         if isinstance(row, dict) and isinstance(row.get("id"), str):
-            check_annotation(row, where, problems)
+            check_annotation(row, str(path), where, problems)
             if row["id"] in rows:
-                problems.append(f"{where}: id: {show(row['id'])} again; expected each id once")
+                problems.add(path, where, "id", f"{show(row['id'])} again", "each id once")
             rows[row["id"]] = row
         else:
-            problems.append(f"{where}: line: {show(row)}; expected a JSON object with an id")
+            problems.add(path, where, "line", show(row), "a JSON object with an id")
     if not any(column in row for row in rows.values() for column in columns):
-        problems.append(f"{path}: content: no {' or '.join(columns)} on any line; expected what is asked for")
+        problems.add(path, path, "content", f"no {' or '.join(columns)} on any line", "what is asked for")
 
     by_id = {post["id"]: post for post in posts}
     missing, stray = [key for key in by_id if key not in rows], [key for key in rows if key not in by_id]
     if missing:
-        problems.append(f"{path}: id: {len(missing)} of {len(by_id)} posts missing: {some(missing)}; expected all")
+        problems.add(path, path, "id", f"{len(missing)} of {len(by_id)} posts missing: {some(missing)}", "all")
     if stray:
-        problems.append(f"{path}: id: {len(stray)} of {len(rows)} without a post: {some(stray)}; expected none")
+        problems.add(path, path, "id", f"{len(stray)} of {len(rows)} without a post: {some(stray)}", "none")
     failed = [f"{key} ({row['error']})" for key, row in rows.items() if row.get("error")]
     if failed:
         logger.warning(f"{path}: the pictures of {len(failed)} of {len(rows)} posts were not readable: {some(failed)}")
@@ -167,7 +165,7 @@ def add_annotation(posts: Sequence[dict], path: str | os.PathLike, columns: Iter
         by_id[key] |= {column: rows[key][column] for column in columns if column in rows[key]}
 
 
-def check_annotation(row: dict, where: str, problems: list[str]) -> None:
+def check_annotation(row: dict, file: str, where: str, problems: Problems) -> None:
     """Check a row of an annotation file, and clip its boxes."""
     for column in REGION_COLUMNS:
         if column not in row:
@@ -177,9 +175,9 @@ def check_annotation(row: dict, where: str, problems: list[str]) -> None:
         for box, checked in zip(found, row[column]):
             if checked is None:
                 expected = "[x_min, y_min, x_max, y_max], inside the image and in fractions of it"
-                problems.append(f"{where}: {column}: {show(box)}; expected {expected}")
+                problems.add(file, where, column, show(box), expected)
     if not isinstance(row.get("caption"), (str, type(None))):
-        problems.append(f"{where}: caption: {show(row['caption'])}; expected text or null")
+        problems.add(file, where, "caption", show(row["caption"]), "text or null")
 
 
 def with_annotation(
@@ -206,12 +204,11 @@ def with_annotation(
         columns_of[str(regions)] += REGION_COLUMNS
     if captions is not None:
         columns_of[str(captions)].append("caption")
-    changed, problems = [column for columns in columns_of.values() for column in columns], []
+    changed, problems = [column for columns in columns_of.values() for column in columns], Problems()
     rows = {split: list(of_split.select_columns(["id", *changed])) for split, of_split in posts.items()}
     for path, columns in columns_of.items():
         add_annotation([row for of_split in rows.values() for row in of_split], path, columns, problems)
-    if problems:
-        raise ValueError(problem_report(problems))
+    problems.raise_if_any()
     result = datasets.DatasetDict()
     for split, of_split in posts.items():
         for row, is_missing in zip(rows[split], of_split.data.column("image").is_null().to_pylist(), strict=True):

@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import reprlib
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,7 +14,7 @@ from PIL import Image
 from transformers.utils import logging
 
 NAMES_IN_REPORT = 10
-LINES_IN_REPORT = 100
+LINES_PER_FIELD = 5
 
 short = reprlib.Repr()
 short.maxstring = short.maxother = 100
@@ -28,10 +30,49 @@ def some(items: Iterable[str]) -> str:
     return ", ".join(items[:NAMES_IN_REPORT]) + (f" and {more} more" if more > 0 else "")
 
 
-def problem_report(problems: Sequence[str]) -> str:
-    """The first of the problems, and the number of the others."""
-    more = [f"and {len(problems) - LINES_IN_REPORT} more"] if len(problems) > LINES_IN_REPORT else []
-    return "\n  ".join([f"{len(problems)} problem(s) in the data:", *problems[:LINES_IN_REPORT], *more])
+class Problems:
+    """Problems in data: the first places of each file and field, and the number of the others."""
+
+    def __init__(self):
+        self.lines = defaultdict(list)  # (file, field) -> lines of the report
+
+    def __len__(self) -> int:
+        return sum(map(len, self.lines.values()))
+
+    def add(self, file: str | os.PathLike, where: str | os.PathLike, field: str, found: str, expected: str) -> None:
+        """Note a problem.
+
+        Args:
+            file: the file, or what stands for it; places in one file are counted together, per field.
+            where: the place: the file alone, or with line or row.
+            field: the field that is bad there.
+            found: what is there.
+            expected: what is accepted.
+        """
+        self.note(file, where, field, f"{found}; expected {expected}")
+
+    def note(self, file: str | os.PathLike, where: str | os.PathLike, field: str, clause: str) -> None:
+        """Note a problem that a clause says whole, as `unknown` writes it."""
+        self.lines[str(file), field].append(f"{where}: {field}: {clause}")
+
+    def extend(self, others: "Problems") -> None:
+        """Note the problems of another collector too."""
+        for place, lines in others.lines.items():
+            self.lines[place] += lines
+
+    def report(self) -> str:
+        """Return the number of problems, and below it a line for each of the first of every file and field."""
+        report = [f"{len(self)} problem(s) in the data:"]
+        for (file, field), lines in self.lines.items():
+            report += lines[:LINES_PER_FIELD]
+            if len(lines) > LINES_PER_FIELD:
+                report.append(f"{file}: {field}: and {len(lines) - LINES_PER_FIELD} more")
+        return "\n  ".join(report)
+
+    def raise_if_any(self, hint: str = "") -> None:
+        """Raise `ValueError` with the report, and a hint on a line of its own, if there is a problem."""
+        if self:
+            raise ValueError(self.report() + (f"\n{hint}" if hint else ""))
 
 
 def is_numbers(value: Any, length: int) -> bool:

@@ -5,7 +5,6 @@ import difflib
 import math
 import os
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from transformers.utils import logging
 
 from mmre.processing.focal_augmentation import clip_box
 
-from .checks import check_images, is_numbers, read_json, show
+from .checks import Problems, check_images, is_numbers, read_json, show
 from .schema import NEGATIVE_RELATION, REGION_COLUMNS, SPLITS, post_features
 from .words import Span, join_words
 
@@ -26,28 +25,8 @@ SPAN_COLUMNS = {"head": ("head_start", "head_end"), "tail": ("tail_start", "tail
 NEEDED_COLUMNS = ("text", *SPAN_COLUMNS["head"], *SPAN_COLUMNS["tail"], "relation")
 CSV_COLUMNS = (*NEEDED_COLUMNS, "id", "image", *REGION_COLUMNS, "caption")
 CSV_SEPARATORS = (",", ";", "\t")  # a spreadsheet writes the second where the comma is in numbers
-LINES_PER_FIELD = 5
 
 Check = Callable[[bool, str, Any, str], bool]
-
-
-class Problems:
-    """What is wrong with the data: the first places of each file and field, and the number of the others."""
-
-    def __init__(self):
-        self.lines = defaultdict(list)  # (file, field) -> lines of the report
-
-    def add(self, file: str, where: str, field: str, found: str, expected: str) -> None:
-        self.lines[file, field].append(f"{where}: {field}: {found}; expected {expected}")
-
-    def report(self) -> str:
-        count = sum(map(len, self.lines.values()))
-        report = [f"{count} problem(s) in the data:"]
-        for (file, field), lines in self.lines.items():
-            report += lines[:LINES_PER_FIELD]
-            if len(lines) > LINES_PER_FIELD:
-                report.append(f"{file}: {field}: and {len(lines) - LINES_PER_FIELD} more")
-        return "\n  ".join(report)
 
 
 def load_posts(
@@ -106,12 +85,10 @@ def load_posts(
     check_ids(splits, problems)
     missing = add_images(splits, image_dir, look=on_missing_image != "keep")
     if on_missing_image == "error":
-        for place, lines in missing.lines.items():
-            problems.lines[place] += lines
-    if problems.lines:
-        hint = "\non_missing_image='text_only' loads posts without the images that cannot be read"
-        raise ValueError(problems.report() + (hint if missing.lines else ""))
-    if missing.lines:
+        problems.extend(missing)
+    hint = "on_missing_image='text_only' loads posts without the images that cannot be read"
+    problems.raise_if_any(hint if missing else "")
+    if missing:
         logger.warning(missing.report())
     if not any(post["relation"] == NEGATIVE_RELATION for posts in splits.values() for post in posts):
         logger.warning(
@@ -147,14 +124,14 @@ def check_names(relations: Iterable[str]) -> list[str]:
 def read_posts(path: str, split: str, problems: Problems) -> list[dict]:
     """The posts of a file, the bad ones too, so that later rows keep their number."""
     is_csv = Path(path).suffix.lower() == ".csv"
-    before, posts = len(problems.lines), []
+    before, posts = len(problems), []
     for where, row in (read_csv if is_csv else read_json_lines)(path, problems):
         post = {"id": None, "image": None, "relation": None} | dict.fromkeys(REGION_COLUMNS, [])
         if row is not None:
             post = check_post(row, path, where, problems, is_csv)
         post |= {"id": post["id"] or f"{split}-{len(posts)}", "file": path, "where": where}
         posts.append(post)
-    if not posts and len(problems.lines) == before:
+    if not posts and len(problems) == before:
         problems.add(path, path, "content", "no posts", "one post on each line")
     return posts
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import datasets
 
-from .checks import check_images, show
-from .files import Problems, check_ids, check_post, check_regions_have_image
+from .checks import Problems, check_images, show
+from .files import check_ids, check_post, check_regions_have_image
 from .schema import NEGATIVE_RELATION, SPLITS, post_features
 
 # Files that `save_to_disk` leaves in a folder.
@@ -57,8 +57,7 @@ def load_saved_posts(
     check_ids(splits, problems)
     if not any(splits.values()):
         problems.add(str(name), str(name), "content", "no posts", "at least one")
-    if problems.lines:
-        raise ValueError(problems.report())
+    problems.raise_if_any()
     if has_words:
         loaded = {split: _with_text(rows, splits[split]) for split, rows in loaded.items()}
     return datasets.DatasetDict({split: rows.select_columns(columns) for split, rows in loaded.items()})

@@ -18,7 +18,7 @@ from transformers.utils import logging
 from mmre.processing.focal_augmentation import clip_box
 
 from .annotation_file import add_annotation, read_annotation_header
-from .checks import check_images, is_numbers, problem_report, short, show, some
+from .checks import Problems, check_images, is_numbers, short, show, some
 from .schema import NEGATIVE_RELATION, REGION_COLUMNS, post_features
 from .words import join_words
 
@@ -125,7 +125,7 @@ def load_mnre(
     texts = find_texts(files, data_dir)
     box_files = find_box_files(files, texts, data_dir) if regions == "released" else {}
 
-    problems = []
+    problems = Problems()
     check_relation_ids(find_file(files, RELATION_FILES), problems)
     posts = {split: read_posts(path, split, problems) for split, path in texts.items()}
     for split, (grounded, detected) in box_files.items():
@@ -141,8 +141,7 @@ def load_mnre(
     every = [post for rows in posts.values() for post in rows.values()]
     for path, columns in columns_of.items():
         add_annotation(every, path, columns, problems)
-    if problems:
-        raise ValueError(problem_report(problems))
+    problems.raise_if_any()
 
     if not use_images:
         for post in (post for rows in posts.values() for post in rows.values()):
@@ -242,14 +241,14 @@ def version_1(where: str) -> ValueError:
     )
 
 
-def check_relation_ids(path: str | None, problems: list[str]) -> None:
+def check_relation_ids(path: str | None, problems: Problems) -> None:
     """The ids that come with the data must be the usual ones, or other people's predictions mean something else."""
     if path is None:
         return
     try:
         ids = dict(json.loads(Path(path).read_bytes()))
     except (ValueError, TypeError) as error:
-        problems.append(f"{path}: content: {error}; expected a JSON object from relations to ids")
+        problems.add(path, path, "content", str(error), "a JSON object from relations to ids")
         return
     if any(relation in ids for relation in VERSION_1_RELATIONS):
         raise version_1(path)
@@ -257,10 +256,10 @@ def check_relation_ids(path: str | None, problems: list[str]) -> None:
     for relation in {**usual, **ids}:
         found, expected = ids.get(relation), usual.get(relation)
         if found != expected:
-            problems.append(f"{path}: {relation}: {show(found)}; expected {show(expected)}")
+            problems.add(path, path, relation, show(found), show(expected))
 
 
-def read_literals(path: str | os.PathLike, problems: list[str]) -> Iterator[tuple[int, dict | None]]:
+def read_literals(path: str | os.PathLike, problems: Problems) -> Iterator[tuple[int, dict | None]]:
     """The lines that are not blank, each with its number from 0, and None for one that is malformed."""
     # Not splitlines: to it, characters that may stand in a post end a line too.
     for line, raw in enumerate(Path(path).read_bytes().split(b"\n")):
@@ -272,30 +271,30 @@ def read_literals(path: str | os.PathLike, problems: list[str]) -> Iterator[tupl
             row = None
         if not isinstance(row, dict):
             found = short.repr(raw.decode(errors="replace"))
-            problems.append(f"{path}:{line + 1}: line: {found}; expected a dictionary as a Python literal")
+            problems.add(path, f"{path}:{line + 1}", "line", found, "a dictionary as a Python literal")
             row = None
         yield line, row
 
 
-def read_posts(path: str, split: str, problems: list[str]) -> dict[int, dict]:
+def read_posts(path: str, split: str, problems: Problems) -> dict[int, dict]:
     """The posts by line number. A bad one is there too, so that what refers to its line is not called bad as well."""
     posts = {}
     for line, row in read_literals(path, problems):
         if row and row.get("relation") in VERSION_1_RELATIONS:
             raise version_1(f"{path}:{line + 1}")
         posts[line] = {"id": f"{split}-{line}", "grounded_regions": [], "detected_regions": [], "caption": None}
-        posts[line] |= read_post(row, f"{path}:{line + 1}", problems) if row is not None else {"img_id": None}
+        posts[line] |= read_post(row, path, f"{path}:{line + 1}", problems) if row is not None else {"img_id": None}
     if not posts:
-        problems.append(f"{path}: content: no line; expected posts")
+        problems.add(path, path, "content", "no line", "posts")
     return posts
 
 
-def read_post(row: dict, where: str, problems: list[str]) -> dict:
+def read_post(row: dict, path: str, where: str, problems: Problems) -> dict:
     """The columns of a post that its line gives."""
 
     def check(good: bool, field: str, found: Any, expected: str) -> None:
         if not good:
-            problems.append(f"{where}: {field}: {show(found)}; expected {expected}")
+            problems.add(path, where, field, show(found), expected)
 
     tokens, img_id, relation = row.get("token"), row.get("img_id"), row.get("relation")
     has_words = isinstance(tokens, list) and tokens and all(isinstance(word, str) and word.strip() for word in tokens)
@@ -322,7 +321,7 @@ def read_post(row: dict, where: str, problems: list[str]) -> dict:
     return post
 
 
-def read_torch(path: str, problems: list[str]) -> dict | None:
+def read_torch(path: str, problems: Problems) -> dict | None:
     """The dictionary in a file of torch, None if there is none."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -331,11 +330,11 @@ def read_torch(path: str, problems: list[str]) -> dict | None:
         found = short.repr(content)
     except Exception as error:  # whatever a broken archive or a pickle with more than plain values gives rise to
         found = f"{type(error).__name__}: {error}".split("\n")[0]
-    problems.append(f"{path}: content: {found}; expected a dictionary of plain values, written by torch.save")
+    problems.add(path, path, "content", found, "a dictionary of plain values, written by torch.save")
     return None
 
 
-def read_boxes(path: str, problems: list[str]) -> dict[str, list[float] | None] | None:
+def read_boxes(path: str, problems: Problems) -> dict[str, list[float] | None] | None:
     """The boxes by name, None for a bad one. The file has centre, size and area."""
     content, boxes = read_torch(path, problems), {}
     if content is None:
@@ -347,11 +346,11 @@ def read_boxes(path: str, problems: list[str]) -> dict[str, list[float] | None] 
             boxes[name] = clip_box([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
         if boxes[name] is None:
             expected = "(x, y, width, height, area), centred at x, y, inside the image and in fractions of it"
-            problems.append(f"{path}:{name}: box: {show(value)}; expected {expected}")
+            problems.add(path, f"{path}:{name}", "box", show(value), expected)
     return boxes
 
 
-def group_names(boxes: dict, pattern: re.Pattern, path: str, problems: list[str]) -> dict[str, list[str]]:
+def group_names(boxes: dict, pattern: re.Pattern, path: str, problems: Problems) -> dict[str, list[str]]:
     """The names of boxes by what stands before their running number, in the order of that number."""
     groups = defaultdict(list)
     for name in boxes:
@@ -359,22 +358,24 @@ def group_names(boxes: dict, pattern: re.Pattern, path: str, problems: list[str]
         if match:
             groups[match[1]].append((int(match[2]), name))
         else:
-            problems.append(f"{path}:{name}: name: {show(name)}; expected one like {pattern.pattern}")
+            problems.add(path, f"{path}:{name}", "name", show(name), f"one like {pattern.pattern}")
     return {prefix: [name for _, name in sorted(group)] for prefix, group in groups.items()}
 
 
-def pick_boxes(crops: Any, boxes: dict, where: str, path: str, problems: list[str]) -> list[list[float] | None]:
+def pick_boxes(
+    crops: Any, boxes: dict, file: str, post: Any, path: str, problems: Problems
+) -> list[list[float] | None]:
     """The boxes of crops, of which names or paths are given."""
     picked = []
     for crop in crops if isinstance(crops, (list, tuple)) else [crops]:
         name = os.path.basename(str(crop))
         if name not in boxes:
-            problems.append(f"{where}: crop: {show(crop)}; expected one that has a box in {path}")
+            problems.add(file, f"{file}:{post}", "crop", show(crop), f"one that has a box in {path}")
         picked.append(boxes.get(name))
     return picked
 
 
-def add_grounded_boxes(posts: dict[int, dict], path: str, name_path: str | None, problems: list[str]) -> None:
+def add_grounded_boxes(posts: dict[int, dict], path: str, name_path: str | None, problems: Problems) -> None:
     """Give each post the boxes that were found for it, in the order of the file of names if there is one."""
     boxes = read_boxes(path, problems)
     if name_path:
@@ -386,12 +387,12 @@ def add_grounded_boxes(posts: dict[int, dict], path: str, name_path: str | None,
     where = name_path or path
     for line in crops:
         if line in posts:
-            posts[line]["grounded_regions"] = pick_boxes(crops[line], boxes, f"{where}:{line}", path, problems)
+            posts[line]["grounded_regions"] = pick_boxes(crops[line], boxes, where, line, path, problems)
         else:
-            problems.append(f"{where}:{line}: line number: {show(line)}; expected that of a post, counted from 0")
+            problems.add(where, f"{where}:{line}", "line number", show(line), "that of a post, counted from 0")
 
 
-def add_detected_boxes(posts: dict[int, dict], path: str, name_path: str | None, problems: list[str]) -> None:
+def add_detected_boxes(posts: dict[int, dict], path: str, name_path: str | None, problems: Problems) -> None:
     """Give each post the boxes that were found in its image."""
     boxes = read_boxes(path, problems)
     if name_path:
@@ -405,11 +406,11 @@ def add_detected_boxes(posts: dict[int, dict], path: str, name_path: str | None,
     for post in posts.values():
         image = os.path.splitext(post["img_id"] or "")[0]
         if image in crops and image not in picked:
-            picked[image] = pick_boxes(crops[image], boxes, f"{where}:{image}", path, problems)
+            picked[image] = pick_boxes(crops[image], boxes, where, image, path, problems)
         post["detected_regions"] = picked.get(image, [])
 
 
-def add_captions(posts: dict[str, dict[int, dict]], paths: list[str | os.PathLike], problems: list[str]) -> None:
+def add_captions(posts: dict[str, dict[int, dict]], paths: list[str | os.PathLike], problems: Problems) -> None:
     """Give each post the caption of its image."""
     captions = {}
     for path in paths:
@@ -418,16 +419,19 @@ def add_captions(posts: dict[str, dict[int, dict]], paths: list[str | os.PathLik
                 continue
             img_id, text = row.get("img_id"), row.get("text")
             if not isinstance(img_id, str) or not isinstance(text, str):
-                problems.append(f"{path}:{line + 1}: img_id, text: {show(img_id)}, {show(text)}; expected two strings")
+                found = f"{show(img_id)}, {show(text)}"
+                problems.add(path, f"{path}:{line + 1}", "img_id, text", found, "two strings")
             elif captions.setdefault(img_id, text.strip()) != text.strip():
-                problems.append(f"{path}:{line + 1}: text: {show(text)}; expected no second caption of {img_id}")
+                problems.add(path, f"{path}:{line + 1}", "text", show(text), f"no second caption of {img_id}")
     missing = {}
     for post in (post for rows in posts.values() for post in rows.values()):
         post["caption"] = captions.get(post["img_id"])
         if post["caption"] is None and post["img_id"] is not None:
             missing[post["img_id"]] = None
     if missing:
-        problems.append(f"captions: {len(missing)} image(s) without one: {some(missing)}; expected one for each image")
+        problems.add(
+            "captions", "captions", "img_id", f"{len(missing)} image(s) without one: {some(missing)}", "one for each"
+        )
 
 
 def add_images(

@@ -1,11 +1,11 @@
 """Protocols: pure functions of a data set and a seed that change what a model is trained or tested on."""
 
 import random
-import zlib
 from collections import defaultdict
 
 import datasets
 
+from .fingerprint import picture_keys
 from .schema import PICTURE_COLUMNS
 
 # The picture and what belongs to it, which moves with it.
@@ -202,15 +202,6 @@ def _replace_columns(dataset: datasets.Dataset, columns: dict[str, list]) -> dat
     replaced = datasets.Dataset.from_dict(columns, features=features)
     kept = dataset.remove_columns(list(columns))
     return datasets.concatenate_datasets([kept, replaced], axis=1).select_columns(dataset.column_names)
-
-
-def picture_keys(dataset: datasets.Dataset) -> list:
-    """What tells one picture from another, without decoding any."""
-    pictures = dataset.select_columns(["image"]).cast_column("image", datasets.Image(decode=False))["image"]
-    return [
-        picture if picture is None else zlib.crc32(picture["bytes"]) if picture["bytes"] else picture["path"]
-        for picture in pictures
-    ]
 
 
 __all__ = [

@@ -1,0 +1,43 @@
+"""The one way to write a file: it is whole at its path, or not there."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+UNFINISHED = ".unfinished"
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike, mode: str = "w", newline: str | None = "\n") -> Iterator[IO]:
+    """Open a file to write; its path has the old file, or none, until the new one is complete and on disk.
+
+    The new file is written to `PATH.unfinished`, and takes the place of the old one when the block ends. If the block
+    raises, the unfinished file is removed and the old one stays.
+
+    Args:
+        path: of the file; its folder must be there.
+        mode: `"w"` for text, in UTF-8, or `"wb"` for bytes.
+        newline: as `open` takes it, for text; the same line ends on every system by default.
+
+    Yields:
+        The file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    unfinished = Path(f"{os.fspath(path)}{UNFINISHED}")
+    as_text = {} if "b" in mode else {"encoding": "utf-8", "newline": newline}
+    try:
+        with open(unfinished, mode, **as_text) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+__all__ = ["UNFINISHED", "whole_file"]
