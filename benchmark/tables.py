@@ -18,6 +18,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from mmre.evaluation.plots import plot_results
+from mmre.evaluation.protocol import region_protocol
 from mmre.evaluation.run_record import read_metrics, read_predictions
 from mmre.evaluation.significance import (
     BOOTSTRAP_SAMPLES,
@@ -27,7 +28,7 @@ from mmre.evaluation.significance import (
 )
 from mmre.posts.checks import Problems
 from mmre.posts.fingerprint import picture_keys
-from mmre.posts.mnre import LEAK, find_texts, index_files, read_posts
+from mmre.posts.mnre import find_texts, index_files, read_posts
 from mmre.posts.schema import NEGATIVE_RELATION
 from mmre.posts.synthetic import make_synthetic_posts
 
@@ -44,19 +45,8 @@ from .runs import (
 )
 from .suites import SUITES, Suite
 
-PROTOCOLS = {
-    "released": f"released. {LEAK}",
-    "label_free": "label_free: regions found without a look at the label.",
-    "none": "none: no regions.",
-    "drawn": "synthetic posts and the regions drawn with them, which do not tell the relation. The papers' figures, of "
-    "MNRE, stand here for orientation only.",
-}
-PROTOCOL_TITLES = {
-    "released": "released regions, which give the label away",
-    "label_free": "regions found without a look at the label",
-    "none": "no regions",
-    "drawn": "regions drawn with the posts",
-}
+# Beside results of synthetic posts.
+PAPERS_FIGURES = "The papers' figures, of MNRE, stand here for orientation only."
 METRICS = ("accuracy", "precision", "recall", "f1")
 LABELS = {"accuracy": "accuracy", "precision": "P", "recall": "R", "f1": "F1", "count": "number"}
 # What a cell, a seed and the options here decide.
@@ -215,6 +205,7 @@ def make_table(
         `interval`: the 95 % bootstrap interval of `interval_of` (see [`bootstrap_interval`]); `paper` and its `source`;
         and of a cell the `regions` that it is given: none where it sees no picture.
     """
+    protocol = region_protocol(options.regions or options.protocol)
     missing = [problem for row in rows for problem in _missing(row)]
     if suite.statistics is not None:
         lines = [
@@ -238,8 +229,9 @@ def make_table(
         "title": suite.title,
         "source": suite.source,
         "protocol": options.protocol,
-        "protocol_note": PROTOCOLS[options.protocol],
-        "protocol_title": PROTOCOL_TITLES[options.protocol],
+        "protocol_note": f"{protocol.name}. {protocol.note}"
+        + (f" {PAPERS_FIGURES}" if protocol.name == "drawn" else ""),
+        "protocol_title": protocol.title,
         "data": Path(options.data).name,
         "test_posts": max((fact["samples"]["test"] for fact in facts), default=None),
         "test_posts_without_picture": no_picture[0] if no_picture else 0,

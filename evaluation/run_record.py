@@ -7,6 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmre.posts.whole_file import whole_file
+
+from .protocol import file_names, protocol_title, region_protocol
+
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.jsonl"
 RESULTS_FILE = "results.md"
@@ -130,22 +134,11 @@ def results_tables(results: dict[str, Any]) -> str:
         results: the content of `metrics.json`, see [`write_metrics`].
     """
     posts = results["posts"]
+    captions = file_names(posts["captions"]) or "none"
     lines = [
-        f"Data set {posts['dataset']}, regions: {posts['regions']}, captions: {posts['captions'] or 'none'}, "
-        f"share of shuffled pictures: {posts['align_noise']:g}."
+        f"Data set {posts['dataset']} ({protocol_title(posts)}), captions: {captions}.",
+        region_protocol(posts["regions"]).note,
     ]
-    if posts["images"] == "unused":
-        lines.append("No picture was used.")
-    if posts["aug_noise"]:
-        lines.append(f"Share of regions replaced or deleted: {posts['aug_noise']:g}.")
-    if posts["train_share"] != 1:
-        lines.append(f"Share of the training posts: {posts['train_share']:g}.")
-    if posts["samples_per_relation"] is not None:
-        lines.append(f"Training posts of each relation: at most {posts['samples_per_relation']}.")
-    if posts["regions"] == "released":
-        lines.append("The released regions give the label away: compare only with results on the same regions.")
-    elif posts["regions"] == "as given":
-        lines.append("Whether the regions were found without a look at the label, the data does not say.")
     splits = [split for split in ("validation", "test") if split in results]
     if splits:
         lines += ["", "| split | samples | accuracy | precision | recall | F1 |", "|---|--:|--:|--:|--:|--:|"]
@@ -160,7 +153,8 @@ def results_tables(results: dict[str, Any]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")
+    with whole_file(path) as file:
+        file.write(text)
 
 
 __all__ = [

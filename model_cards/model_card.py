@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -17,8 +16,8 @@ from peft import PeftConfig
 from transformers import AutoConfig, PreTrainedConfig
 
 import mmre.modeling  # noqa: F401, registers the models
+from mmre.evaluation.protocol import file_names, protocol_title, region_protocol
 from mmre.evaluation.run_record import METRICS_FILE, read_metrics
-from mmre.posts.mnre import LEAK
 from mmre.posts.schema import NEGATIVE_RELATION
 
 from .citation import bibtex
@@ -28,7 +27,6 @@ DATASET_LANGUAGES = {"mnre": "en", "synthetic": "en"}
 METRICS = ("accuracy", "precision", "recall", "f1")
 RUN_FILES = ("processor_config.json", METRICS_FILE, "resolved_config.yaml", "environment.json")
 FEW_POSTS = 10
-REGION_COUNT = "number of grounded regions"  # the caption of a baseline
 
 # Arguments whose values name a place on the author's machine: a folder or a checkpoint, and files.
 FOLDER_ARGUMENTS = ("data_dir", "image_dir", "model_name_or_path", "text_encoder", "vision_encoder")
@@ -88,8 +86,7 @@ def render_model_card(
     if dataset not in DATASET_NAMES and not is_hub_name(dataset):
         dataset = PurePosixPath(dataset).name  # a folder of this machine
     dataset_name = DATASET_NAMES.get(dataset, dataset)
-    leaks = posts["dataset"] == "mnre" and posts["regions"] == "released"
-    protocol = _protocol(posts, leaks)
+    protocol, regions = protocol_title(posts), region_protocol(posts["regions"])
     reads = config.reads()
     reads_pictures = "image" in reads or "regions" in reads
     uses_images = reads_pictures and posts.get("images") != "unused"
@@ -103,7 +100,7 @@ def render_model_card(
         license=license,
         metrics=list(METRICS) if results else None,
         model_name=model_id.split("/")[-1] if results else None,
-        tags=["mmre", "multimodal-relation-extraction", config.model_type, f"regions-{_region_kind(posts)}"],
+        tags=["mmre", "multimodal-relation-extraction", config.model_type, f"regions-{regions.name}"],
     )
     return ModelCard.from_template(
         card_data,
@@ -130,11 +127,11 @@ def render_model_card(
         posts=posts,
         dataset_name=dataset_name,
         protocol=protocol,
-        leak_warning=LEAK if leaks else None,
+        leak_warning=regions.note if regions.leaks else None,
         reads_pictures=reads_pictures,
         uses_images=uses_images,
         uses_regions=uses_images and "regions" in reads and posts["regions"] != "none",
-        captions=_file_names(posts["captions"]) if "caption" in reads else None,
+        captions=file_names(posts["captions"]) if "caption" in reads else None,
         results=results,
         relation_rows=relation_rows,
         rare_relations=[name for name, row in relation_rows.items() if row["support"] < FEW_POSTS],
@@ -161,39 +158,6 @@ def _switched_off(config: PreTrainedConfig) -> list[str]:
     fields = {field.name: field.default for field in dataclasses.fields(config)}
     own = set(fields) - {field.name for field in dataclasses.fields(PreTrainedConfig)}
     return sorted(name for name in own if name.startswith("use_") and fields[name] and not getattr(config, name))
-
-
-def _region_kind(posts: dict[str, Any]) -> str:
-    """Return `released`, `none`, `drawn`, `given`, or, of an annotation file, `annotated`."""
-    kinds = {"released": "released", "none": "none", "drawn": "drawn", "as given": "given"}
-    return kinds.get(posts["regions"], "annotated")
-
-
-def _protocol(posts: dict[str, Any], leaks: bool) -> str:
-    """Describe the regions, pictures and noise behind a result."""
-    kind = _region_kind(posts)
-    regions = {
-        "none": "no regions",
-        "annotated": f"regions of {_file_names(posts['regions'])}",
-        "given": "regions of unknown origin",
-    }
-    if posts["captions"] == REGION_COUNT:
-        regions = {"released": f"{REGION_COUNT}, released", "annotated": f"{REGION_COUNT} of {posts['regions']}"}
-    parts = [regions.get(kind, f"{kind} regions")]
-    parts += ["leaking"] if leaks else []
-    parts += ["no pictures"] if posts.get("images") == "unused" else []
-    parts += [f"{100 * posts['align_noise']:g} % of the pictures swapped"] if posts["align_noise"] else []
-    parts += [f"{100 * posts['aug_noise']:g} % of the regions replaced or deleted"] if posts.get("aug_noise") else []
-    parts += [f"{100 * posts['train_share']:g} % of the training posts"] if posts.get("train_share", 1) != 1 else []
-    number = posts.get("samples_per_relation")
-    parts += [f"at most {number} training posts of each relation"] if number is not None else []
-    return ", ".join(parts)
-
-
-def _file_names(paths: str | Sequence[str] | None) -> str | None:
-    """Return the names of files without their folders, which are the author's."""
-    paths = [paths] if isinstance(paths, str) else paths
-    return ", ".join(PurePosixPath(path).name for path in paths) if paths else None
 
 
 def _eval_results(results: dict[str, Any], dataset: str, dataset_name: str) -> list[EvalResult] | None:
@@ -265,7 +229,7 @@ def _portable(name: str, value: Any, base_models: list[str]) -> Any:
     if name == "dataset":
         return value if value in DATASET_NAMES or is_hub_name(value) else f"path/of/{PurePosixPath(value).name}"
     if name in FILE_ARGUMENTS and value not in ("released", "none", "as given"):
-        return f"path/of/{_file_names(value)}"
+        return f"path/of/{file_names(value)}"
     is_path = PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute() or value.startswith("~")
     return f"path/of/{name}" if name in FOLDER_ARGUMENTS or is_path else value
 

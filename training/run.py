@@ -55,6 +55,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import logging
 
 from mmre.evaluation.plots import plot_confusion_matrix, plot_learning_curve
+from mmre.evaluation.protocol import describe_posts
 from mmre.evaluation.run_record import write_metrics, write_predictions, write_results
 from mmre.evaluation.scores import metrics_for_trainer, relation_probabilities, score_split
 from mmre.inference.loading import adapter_config, load_model
@@ -70,7 +71,6 @@ from mmre.posts.protocols import (
     sample_per_relation,
     sample_share,
 )
-from mmre.posts.schema import REGION_COLUMNS
 from mmre.posts.sources import open_posts
 from mmre.processing import PROCESSORS
 
@@ -374,7 +374,7 @@ def main(arguments: list[str]) -> None:
         compute_metrics=metrics_for_trainer(relations),
         callbacks=[EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else None,
     )
-    results = {"posts": describe_posts(posts, data_args, reads_captions)}
+    results = {"posts": protocol_facts(posts, data_args, reads_captions)}
     if args.do_train:
         training = trainer.train(resume_from_checkpoint=checkpoint)
         results["train"] = training.metrics | {"best_checkpoint": trainer.state.best_model_checkpoint}
@@ -829,36 +829,21 @@ def _only(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in names}
 
 
-def describe_posts(posts: datasets.DatasetDict, data_args: DataArguments, reads_captions: bool) -> dict[str, Any]:
-    """The protocol that a result belongs to: no result is reported without it."""
-    regions, captions = data_args.regions, data_args.captions
-    if data_args.is_own:
-
-        def has(*columns: str) -> bool:
-            return any(any(rows[name]) for rows in posts.values() for name in columns)
-
-        if regions in ("as given", "none"):
-            regions = "as given" if has(*REGION_COLUMNS) else "none"
-        captions = captions or ("as given" if has("caption") else None)
-    elif data_args.dataset == "synthetic":
-        regions = captions = "drawn"
-    if data_args.region_count_as_caption:
-        captions = "number of grounded regions"
-    return {
-        "dataset": data_args.dataset,
-        "regions": regions,
-        "captions": captions if reads_captions else None,
-        "images": "used" if data_args.use_images else "unused",
-        "align_noise": data_args.align_noise,
-        "aug_noise": data_args.aug_noise,
-        "train_share": data_args.train_share,
-        "samples_per_relation": data_args.samples_per_relation,
-        "samples": {split: len(rows) for split, rows in posts.items()},
-        "samples_without_image": {
-            split: sum(image is None for image in rows.cast_column("image", datasets.Image(decode=False))["image"])
-            for split, rows in posts.items()
-        },
-    }
+def protocol_facts(posts: datasets.DatasetDict, data_args: DataArguments, reads_captions: bool) -> dict[str, Any]:
+    """Describe the regions, pictures and noise behind the results of these arguments."""
+    return describe_posts(
+        posts,
+        dataset=data_args.dataset,
+        reads_captions=reads_captions,
+        regions=data_args.regions,
+        captions=data_args.captions,
+        use_images=data_args.use_images,
+        region_count_as_caption=data_args.region_count_as_caption,
+        align_noise=data_args.align_noise,
+        aug_noise=data_args.aug_noise,
+        train_share=data_args.train_share,
+        samples_per_relation=data_args.samples_per_relation,
+    )
 
 
 def find_checkpoint(output_dir: Path, args: RelationTrainingArguments, settings: dict[str, Any]) -> str | None:

@@ -60,7 +60,7 @@ def record(run, posts, tmp_path):
         model_args, data_args, args, values = parsed
         train.write_settings(folder, train.resolved_settings(model_args, data_args, args, values), args)
         metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
-        metrics["posts"] = train.describe_posts(posts, data_args, True) | facts
+        metrics["posts"] = train.protocol_facts(posts, data_args, True) | facts
         write_metrics(folder, metrics)
         return folder
 
@@ -124,7 +124,9 @@ def test_the_metadata_are_the_figures_of_metrics_json(run):
         for split in ("validation", "test")
         for name in ("accuracy", "precision", "recall", "f1")
     }
-    assert {result.dataset_name for result in card.data.eval_results} == {"synthetic posts (drawn regions)"}
+    assert {result.dataset_name for result in card.data.eval_results} == {
+        "synthetic posts (regions drawn with the posts)"
+    }
     assert card.data.model_name == "run"
 
 
@@ -175,8 +177,8 @@ def test_the_code_of_the_card_runs_where_only_the_folder_is(run, tmp_path):
 
 def test_the_card_of_tgdi_reads_captions_and_says_what_is_switched_off(tgdi_run, tmp_path, monkeypatch, capsys):
     card = ModelCard.load(tgdi_run / "README.md")
-    assert "# TGDI on synthetic posts (drawn regions)" in card.text
-    assert "Trained on synthetic posts (drawn regions), captions: drawn." in card.text
+    assert "# TGDI on synthetic posts (regions drawn with the posts)" in card.text
+    assert "Trained on synthetic posts (regions drawn with the posts), captions: drawn." in card.text
     assert "Switched off here: `use_matching_gate`." in card.text
     assert "Yachuan Zhang" in card.text and "Focus \\& Gating" not in card.text
     (tmp_path / "tgdi").symlink_to(tgdi_run)
@@ -203,21 +205,26 @@ def test_a_run_without_a_test_split_says_so(tgdi_run):
 @pytest.mark.parametrize(
     ("arguments", "leaks", "name", "tag"),
     [
-        (mnre("released"), True, "MNRE (released regions, leaking)", "regions-released"),
+        (mnre("released"), True, "MNRE (released regions, which give the label away)", "regions-released"),
         (mnre("none"), False, "MNRE (no regions)", "regions-none"),
-        (mnre("annotated"), False, "MNRE (regions of found.jsonl)", "regions-annotated"),
+        (
+            mnre("annotated"),
+            False,
+            "MNRE (regions of found.jsonl, found without a look at the label)",
+            "regions-label_free",
+        ),
         (
             mnre("released", "--align_noise=0.5"),
             True,
-            "MNRE (released regions, leaking, 50 % of the pictures swapped)",
+            "MNRE (released regions, which give the label away, 50 % of the pictures swapped)",
             "regions-released",
         ),
         # `regions` is "released" there by default, and stands for nothing.
-        (["--regions=released"], False, "synthetic posts (drawn regions)", "regions-drawn"),
+        (["--regions=released"], False, "synthetic posts (regions drawn with the posts)", "regions-drawn"),
         (
             ["--align_noise=1"],
             False,
-            "synthetic posts (drawn regions, 100 % of the pictures swapped)",
+            "synthetic posts (regions drawn with the posts, 100 % of the pictures swapped)",
             "regions-drawn",
         ),
     ],

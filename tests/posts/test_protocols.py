@@ -280,5 +280,5 @@ def test_a_run_names_its_protocol_and_the_posts_it_drew(tmp_path):
     assert posts["captions"] == "number of grounded regions" and posts["images"] == "unused"
     assert posts["samples_per_relation"] == 2 and posts["samples"]["train"] == len(ids)
     report = (tmp_path / "run/results.md").read_text()
-    assert "captions: number of grounded regions" in report and "No picture was used." in report
+    assert "captions: number of grounded regions" in report and "no pictures" in report
     assert "at most 2" in report

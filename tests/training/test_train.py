@@ -421,7 +421,7 @@ def test_posts_of_a_user_in_csv_files_are_trained_on(config_file, own_files, tmp
     _, data_args, args, _ = train.parse_arguments([config_file(), *own_files, "--regions", "none"])
     read = train.load_posts(data_args, args)
     assert read["train"]["grounded_regions"] == [[]] * 16
-    assert train.describe_posts(read, data_args, True)["regions"] == "none"
+    assert train.protocol_facts(read, data_args, True)["regions"] == "none"
 
 
 def test_posts_of_a_user_take_what_was_found_in_their_pictures(config_file, own_files, tmp_path):
@@ -437,7 +437,7 @@ def test_posts_of_a_user_take_what_was_found_in_their_pictures(config_file, own_
     for rows in posts.values():
         assert all(boxes == [pytest.approx(found["grounded_regions"][0])] for boxes in rows["grounded_regions"])
         assert set(rows["caption"]) == {"two people"}
-    description = train.describe_posts(posts, data_args, True)
+    description = train.protocol_facts(posts, data_args, True)
     assert (description["regions"], description["captions"]) == (str(path), [str(path)])
     path.write_text("".join(json.dumps(line) + "\n" for line in lines[:-1]), "utf-8")
     with pytest.raises(SystemExit, match="1 of .* posts missing: test-"):

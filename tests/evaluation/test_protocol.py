@@ -1,0 +1,121 @@
+"""A result names its protocol, in the same words wherever it is reported."""
+
+import datasets
+import pytest
+
+from mmre.evaluation.protocol import (
+    REGION_COUNT,
+    REGION_PROTOCOLS,
+    describe_posts,
+    protocol_title,
+    region_protocol,
+)
+from mmre.evaluation.run_record import results_tables
+from mmre.posts.mnre import LEAK
+from mmre.posts.protocols import drop_pictures, region_count_as_caption, without_regions
+from mmre.posts.synthetic import make_synthetic_posts
+
+
+@pytest.fixture(scope="module")
+def posts() -> datasets.DatasetDict:
+    return make_synthetic_posts(8, 4, 4)
+
+
+def describe(posts, dataset="someone/posts", reads_captions=True, **arguments):
+    return describe_posts(posts, dataset=dataset, reads_captions=reads_captions, **arguments)
+
+
+def without(column_function, posts):
+    return datasets.DatasetDict({split: column_function(rows) for split, rows in posts.items()})
+
+
+@pytest.mark.parametrize(
+    ("regions", "name", "title", "leaks"),
+    [
+        ("released", "released", "released regions, which give the label away", True),
+        ("none", "none", "no regions", False),
+        ("drawn", "drawn", "regions drawn with the posts", False),
+        ("as given", "given", "regions of unknown origin", False),
+        ("/home/me/found.jsonl", "label_free", "regions of found.jsonl, found without a look at the label", False),
+    ],
+)
+def test_regions_have_a_protocol(regions, name, title, leaks):
+    protocol = region_protocol(regions)
+    assert (protocol.name, protocol.title, protocol.leaks) == (name, title, leaks)
+    assert protocol.note == REGION_PROTOCOLS[name].note and (protocol.note == LEAK) == leaks
+
+
+def test_no_two_protocols_read_alike():
+    for part in ("name", "title", "note"):
+        assert len({getattr(protocol, part) for protocol in REGION_PROTOCOLS.values()}) == len(REGION_PROTOCOLS)
+    assert [*REGION_PROTOCOLS] == [protocol.name for protocol in REGION_PROTOCOLS.values()]
+
+
+def test_the_facts_of_synthetic_posts(posts):
+    assert describe(posts, "synthetic", align_noise=0.5) == {
+        "dataset": "synthetic",
+        "regions": "drawn",
+        "captions": "drawn",
+        "images": "used",
+        "align_noise": 0.5,
+        "aug_noise": 0.0,
+        "train_share": 1.0,
+        "samples_per_relation": None,
+        "samples": {"train": 8, "validation": 4, "test": 4},
+        "samples_without_image": {
+            split: sum(image is None for image in rows["image"]) for split, rows in posts.items()
+        },
+    }
+    assert describe(posts, "synthetic", reads_captions=False)["captions"] is None
+
+
+def test_the_facts_of_mnre_are_its_arguments(posts):
+    facts = describe(posts, "mnre", captions=["a.txt", "b.txt"])
+    assert (facts["regions"], facts["captions"]) == ("released", ["a.txt", "b.txt"])
+    assert describe(posts, "mnre", regions="none")["regions"] == "none"
+
+
+def test_the_facts_of_other_posts_are_what_they_have(posts):
+    facts = describe(posts)
+    assert (facts["regions"], facts["captions"]) == ("as given", "as given")
+    for regions in (None, "as given", "none"):
+        assert describe(without(without_regions, posts), regions=regions)["regions"] == "none"
+    assert describe(posts, regions="found.jsonl", captions=["found.jsonl"]) | {"captions": 0} == facts | {
+        "regions": "found.jsonl",
+        "captions": 0,
+    }
+
+
+def test_pictures_that_are_not_there_are_counted(posts):
+    facts = describe(without(drop_pictures, posts), "mnre", use_images=False, regions="none")
+    assert facts["samples_without_image"] == facts["samples"] and facts["images"] == "unused"
+    assert protocol_title(facts) == "no regions, no pictures"
+
+
+def test_the_title_tells_all_that_was_changed(posts):
+    changes = {"align_noise": 0.5, "aug_noise": 0.25, "train_share": 0.1, "samples_per_relation": 5}
+    assert protocol_title(describe(posts, "mnre", **changes)) == (
+        "released regions, which give the label away, 50 % of the pictures swapped, 25 % of the regions replaced or "
+        "deleted, 10 % of the training posts, at most 5 training posts of each relation"
+    )
+
+
+def test_a_number_of_regions_in_place_of_pictures_is_named(posts):
+    counts = without(region_count_as_caption, posts)
+    facts = describe(counts, "mnre", use_images=False, region_count_as_caption=True)
+    assert facts["captions"] == REGION_COUNT
+    assert protocol_title(facts) == "number of released regions, which give the label away, no pictures"
+
+
+def test_records_of_earlier_versions_have_a_title():
+    old = {"dataset": "mnre", "regions": "none", "captions": None, "align_noise": 0.0}
+    assert protocol_title(old) == "no regions"
+
+
+def test_the_report_of_a_run_names_its_protocol_and_no_folder(posts):
+    facts = describe(posts, "mnre", regions="/home/me/found.jsonl", captions=["/home/me/captions.txt"])
+    assert results_tables({"posts": facts}) == (
+        "Data set mnre (regions of found.jsonl, found without a look at the label), captions: captions.txt.\n"
+        "The regions were found without a look at the label.\n"
+    )
+    assert LEAK in results_tables({"posts": describe(posts, "mnre")})
