@@ -4,6 +4,7 @@ Dimensions: B posts, T text tokens, R region slots (grounded ones first), P patc
 d_v the vision encoder's.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,13 +13,8 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple, is_torchdynamo_exporting
 
 from .configuration_focalmre import FocalMREConfig
-from .modeling_relation_extraction import (
-    RelationExtractionPreTrainedModel,
-    gather_tokens,
-    relation_loss,
-    scatter_images,
-    select_patches,
-)
+from .image_tower import existing_images, given_image_mask, scatter_images, select_patches
+from .modeling_relation_extraction import MultimodalRelationExtractionPreTrainedModel, gather_tokens, relation_loss
 
 
 @dataclass
@@ -58,26 +54,26 @@ class FocalAttention(nn.Module):
         self.scale = text_size**-0.5
 
     def forward(self, text: torch.Tensor, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, T, d), (B, P, d_v) -> the image as each token sees it (B, T, d), attention weights (B, T, P)."""
+        """Return the image as each token sees it (B, T, d), and the weights (B, T, P), for (B, T, d), (B, P, d_v)."""
         scores = self.q_proj(text) @ self.k_proj(image).transpose(1, 2) * self.scale  # (B, T, P)
         weights = scores.softmax(dim=-1)
         return self.out_proj(self.dropout(weights) @ self.v_proj(image)), weights
 
 
 class MeanPatches(nn.Module):
-    """What stands in for focal attention in the ablation: the mean of the projected patches, for every token."""
+    """Mean of the projected patches, the same for every token: the ablation of focal attention."""
 
     def __init__(self, config: FocalMREConfig):
         super().__init__()
         self.v_proj = nn.Linear(config.vision_config.hidden_size, config.text_config.hidden_size)
 
     def forward(self, text: torch.Tensor, image: torch.Tensor) -> tuple[torch.Tensor, None]:
-        """(B, T, d), (B, P, d_v) -> (B, T, d), no attention weights."""
+        """Return the image (B, T, d), and no weights, for (B, T, d), (B, P, d_v)."""
         return self.v_proj(image).mean(dim=1, keepdim=True).expand_as(text), None
 
 
 class Gate(nn.Module):
-    """How much of the image each feature of each token takes, equation (4)."""
+    """Gate between text and image, one for each feature of each token: equation (4)."""
 
     def __init__(self, config: FocalMREConfig):
         super().__init__()
@@ -86,21 +82,21 @@ class Gate(nn.Module):
         self.image_proj = nn.Linear(size, size, bias=False)  # V
 
     def forward(self, text: torch.Tensor, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, T, d), (B, T, d) -> fused (B, T, d), λ (B, T, d)."""
+        """Return text and image fused (B, T, d), and λ (B, T, d)."""
         gate = torch.sigmoid(self.text_proj(text) + self.image_proj(image))
         return (1 - gate) * text + gate * image, gate
 
 
 class Sum(nn.Module):
-    """What stands in for the gate in the ablation."""
+    """Sum of text and image: the ablation of the gate."""
 
     def forward(self, text: torch.Tensor, image: torch.Tensor) -> tuple[torch.Tensor, None]:
-        """(B, T, d), (B, T, d) -> (B, T, d), no gate."""
+        """Return the sum (B, T, d), and no gate."""
         return text + image, None
 
 
 class RegionFusion(nn.Module):
-    """One focal augmented image fused into the text: focal attention, then the gate."""
+    """Fuses one focal augmented image into the text: focal attention, then the gate."""
 
     def __init__(self, config: FocalMREConfig):
         super().__init__()
@@ -109,7 +105,7 @@ class RegionFusion(nn.Module):
         self.dropout = nn.Dropout(config.focal_dropout)
 
     def forward(self, text: torch.Tensor, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """(B, T, d), (B, P, d_v) -> h_out (B, T, d), gate (B, T, d) or None, attention (B, T, P) or None."""
+        """Return h_out and gate (B, T, d), and attention (B, T, P); gate and attention are none if switched off."""
         text, image = self.dropout(text), self.dropout(image)
         attended, attention = self.attention(text, image)
         fused, gate = self.gate(text, attended)
@@ -117,7 +113,7 @@ class RegionFusion(nn.Module):
 
 
 class FocalFusion(nn.Module):
-    """The regions of one group, grounded or detected, fused into one representation: equation (5)."""
+    """Fuses the regions of one group, grounded or detected, into one representation: equation (5)."""
 
     def __init__(self, config: FocalMREConfig, num_regions: int):
         super().__init__()
@@ -129,32 +125,35 @@ class FocalFusion(nn.Module):
         return 1.0 if self.weighting == "raw" else 0.0
 
     def forward(
-        self, text: torch.Tensor, regions: torch.Tensor, counts: torch.Tensor
+        self, text: torch.Tensor, regions: torch.Tensor, image_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Fuse one group.
 
         Args:
             text: (B, T, d), what remains where no slot counts.
             regions: (B, R_group, T, d), h_out of each slot.
-            counts: (B, R_group), true where the slot counts.
+            image_mask: (B, R_group), true where the slot counts.
 
         Returns:
             H̄ (B, T, d) and the weights (B, R_group).
         """
         if self.weighting == "raw":
-            weights = self.weights * counts
+            weights = self.weights * image_mask
         else:
-            scores = self.weights.expand(counts.shape).masked_fill(~counts, torch.finfo(self.weights.dtype).min)
-            weights = scores.softmax(dim=-1) * counts
+            lowest = torch.finfo(self.weights.dtype).min
+            scores = self.weights.expand(image_mask.shape).masked_fill(~image_mask, lowest)
+            weights = scores.softmax(dim=-1) * image_mask
         weights = weights.to(regions.dtype)
         fused = (weights[:, :, None, None] * regions).sum(dim=1)
-        return torch.where(counts.any(dim=1)[:, None, None], fused, text), weights
+        return torch.where(image_mask.any(dim=1)[:, None, None], fused, text), weights
 
 
-class FocalMREPreTrainedModel(RelationExtractionPreTrainedModel):
+class FocalMREPreTrainedModel(MultimodalRelationExtractionPreTrainedModel):
+    """Base of the models of FocalMRE: initial weights, attention of the encoders."""
+
     config: FocalMREConfig
     base_model_prefix = "focalmre"
-    # Focal attention is the same under each attention that the towers support.
+    # Focal attention is the same under each attention that the encoders support.
     _supports_flash_attn = True
     _supports_flex_attn = True
 
@@ -185,7 +184,7 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
 
     def __init__(self, config: FocalMREConfig):
         super().__init__(config)
-        self._build_towers()
+        self._build_encoders()
         self.num_regions = config.num_grounded_regions + config.num_detected_regions
         self.region_fusions = nn.ModuleList(
             RegionFusion(config) for _ in range(1 if config.share_region_weights else self.num_regions)
@@ -204,7 +203,7 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
         entity_positions: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         pixel_values: torch.FloatTensor | None = None,
-        region_mask: torch.BoolTensor | None = None,
+        image_mask: torch.BoolTensor | None = None,
         labels: torch.LongTensor | None = None,
         output_fusion: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
@@ -218,8 +217,8 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
             attention_mask (`torch.Tensor` of shape `(B, T)`, *optional*): one for text, zero for padding.
             pixel_values (`torch.FloatTensor` of shape `(B, R, 3, H, W)`, *optional*): the focal augmented images,
                 grounded regions first. What stands in absent slots is never read. Without it no post has an image.
-            region_mask (`torch.BoolTensor` of shape `(B, R)`, *optional*): true where a region exists; all of them by
-                default.
+            image_mask (`torch.BoolTensor` of shape `(B, R)`, *optional*): true where a slot has an image; all of them
+                by default.
             labels (`torch.LongTensor` of shape `(B,)`, *optional*): ids of the true relations.
             output_fusion (`bool`): also return gates, focal attentions and region weights, for every token.
             num_items_in_batch (`int` or `torch.Tensor`, *optional*): number of posts over which the loss is a mean, if
@@ -235,7 +234,7 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
         if not output_fusion:
             # Fusion treats each token on its own and the classifier reads two of them: only these are fused.
             text = gather_tokens(text, entity_positions)  # (B, 2, d)
-        images, exists = self._encode_regions(pixel_values, region_mask, batch_size=input_ids.shape[0])
+        images, image_mask = self._encode_regions(pixel_values, image_mask, batch_size=input_ids.shape[0])
 
         gates = attentions = None
         if images is None:
@@ -243,13 +242,15 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
             weights = text.new_zeros(text.shape[0], self.num_regions)
         else:
             fused, gates, attentions = self._fuse_regions(text, images)
-            counts = exists.any(dim=1, keepdim=True).expand_as(exists) if self._counts_absent_slots else exists
+            weighted = image_mask
+            if self._counts_absent_slots:
+                weighted = image_mask.any(dim=1, keepdim=True).expand_as(image_mask)
             first_detected = self.config.num_grounded_regions
             grounded, grounded_weights = self.grounded_fusion(
-                text, fused[:, :first_detected], counts[:, :first_detected]
+                text, fused[:, :first_detected], weighted[:, :first_detected]
             )
             detected, detected_weights = self.detected_fusion(
-                text, fused[:, first_detected:], counts[:, first_detected:]
+                text, fused[:, first_detected:], weighted[:, first_detected:]
             )
             weights = torch.cat([grounded_weights, detected_weights], dim=1)
 
@@ -261,7 +262,7 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
         loss = relation_loss(logits, labels, num_items_in_batch)
         if not output_fusion:
             return FocalMREOutput(loss=loss, logits=logits)
-        present = None if exists is None else exists[:, :, None, None]
+        present = None if image_mask is None else image_mask[:, :, None, None]
         return FocalMREOutput(
             loss=loss,
             logits=logits,
@@ -270,12 +271,44 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
             region_weights=weights,
         )
 
+    def fusion_summary(self, outputs: FocalMREOutput, inputs: Mapping[str, torch.Tensor]) -> list[dict]:
+        """Say in a few numbers how text and pictures were fused in each post.
+
+        Args:
+            outputs ([`FocalMREOutput`]): what `forward` returned with `output_fusion=True`.
+            inputs (`Mapping[str, torch.Tensor]`): what `forward` was given.
+
+        Returns:
+            For each post, under `grounded_regions` and `detected_regions`, a number for each region that exists: its
+            `gates`, how much of the picture the two entities take (a mean over λ at their markers), if the model has a
+            gate, and its `weights`.
+        """
+        numbers = {"weights": outputs.region_weights.float()}
+        if outputs.gates is not None:
+            positions = inputs["entity_positions"][:, None, :, None]
+            positions = positions.expand(-1, outputs.gates.shape[1], -1, outputs.gates.shape[-1])
+            numbers = {"gates": outputs.gates.gather(2, positions).mean(dim=(2, 3)).float(), **numbers}  # (B, R)
+        elif self.config.use_gate:  # no picture at all
+            numbers = {"gates": numbers["weights"], **numbers}
+        image_mask = given_image_mask(
+            inputs.get("pixel_values"), inputs.get("image_mask"), tuple(outputs.region_weights.shape)
+        )
+        first_detected = self.config.num_grounded_regions
+        groups = {"grounded_regions": slice(first_detected), "detected_regions": slice(first_detected, None)}
+        return [
+            {
+                group: {name: values[post, slots][image_mask[post, slots]].tolist() for name, values in numbers.items()}
+                for group, slots in groups.items()
+            }
+            for post in range(len(image_mask))
+        ]
+
     @property
     def _counts_absent_slots(self) -> bool:
         return self.config.region_weighting == "raw"
 
     def _encode_regions(
-        self, pixel_values: torch.Tensor | None, region_mask: torch.Tensor | None, batch_size: int
+        self, pixel_values: torch.Tensor | None, image_mask: torch.Tensor | None, batch_size: int
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Encode the regions that exist, in one call.
 
@@ -283,15 +316,16 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
             Patch features (B, R, P, d_v), zero where a region is absent, and the mask (B, R); None and None if there
             is no region at all.
         """
-        existing, exists = self.existing_images(
+        existing, image_mask = existing_images(
             pixel_values,
-            region_mask,
+            image_mask,
             (batch_size, self.num_regions),
             "`num_grounded_regions` + `num_detected_regions`",
+            self.vision_model.dtype,
         )
         if existing is None:
             return None, None
-        zero_image_counts = self._counts_absent_slots and (is_torchdynamo_exporting() or not exists.all())
+        zero_image_counts = self._counts_absent_slots and (is_torchdynamo_exporting() or not image_mask.all())
         if zero_image_counts:
             # The official code encodes a zero image in every absent slot. They are all alike: one is enough.
             existing = torch.cat([existing, torch.zeros_like(existing[:1])])
@@ -299,12 +333,12 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
         if self.config.vision_feature_select_strategy == "default":
             features = select_patches(features, existing, self.config.vision_config.patch_size)
         if not zero_image_counts:
-            return scatter_images(features, exists), exists
-        images = scatter_images(features[:-1], exists)
-        return torch.where(exists[:, :, None, None], images, features[-1]), exists
+            return scatter_images(features, image_mask), image_mask
+        images = scatter_images(features[:-1], image_mask)
+        return torch.where(image_mask[:, :, None, None], images, features[-1]), image_mask
 
     def _fuse_regions(self, text: torch.Tensor, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """(B, T, d), (B, R, P, d_v) -> fused and gates (B, R, T, d), attentions (B, R, T, P); each slot on its own."""
+        """Fuse each slot (B, R, P, d_v) with the text: fused and gates (B, R, T, d), attentions (B, R, T, P)."""
         fusions = list(self.region_fusions)
         if self.config.share_region_weights:
             fusions = fusions * self.num_regions
@@ -313,7 +347,7 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
 
 
 def _classifier(input_size: int, hidden_sizes: list[int] | tuple[int, ...], num_labels: int) -> nn.Module:
-    """The MLP of equation (7): linear layers with ReLU between them."""
+    """Build the MLP of equation (7): linear layers with ReLU between them."""
     layers = []
     for hidden_size in hidden_sizes:
         layers += [nn.Linear(input_size, hidden_size), nn.ReLU()]

@@ -1,34 +1,134 @@
-"""What all models here have in common: two towers, the images that exist, the loss."""
+"""Bases of the models: pretrained encoders, states of the two entities, the loss."""
 
 import copy
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
-from transformers.utils import is_torchdynamo_exporting
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
-from .configuration_relation_extraction import RelationExtractionConfig
+from .configuration_relation_extraction import (
+    MultimodalRelationExtractionConfig,
+    RelationExtractionConfig,
+    TextRelationExtractionConfig,
+)
+from .image_tower import build_vision_encoder, load_vision_encoder
 
 
 class RelationExtractionPreTrainedModel(PreTrainedModel):
-    """Base of the models with a `text_model` and a `vision_model`."""
+    """Base of all models.
+
+    The class attributes `text_encoders` and `vision_encoders` name the modules that are pretrained encoders; a model
+    need not have all of them.
+    """
 
     config: RelationExtractionConfig
-    input_modalities = ("image", "text")
-    supports_gradient_checkpointing = True
-    # The towers attend with whatever attention they support.
-    _supports_sdpa = True
-    _supports_attention_backend = True
+    input_modalities = ("text",)
+    text_encoders = ()
+    vision_encoders = ()
     # The Trainer passes `num_items_in_batch`, so that the loss is a true mean under gradient accumulation.
     accepts_loss_kwargs = True
 
+    def encoders(self, modality: str | None = None) -> list[nn.Module]:
+        """Return the pretrained encoders: those of `modality`, `"text"` or `"vision"`, or all."""
+        names = {
+            "text": self.text_encoders,
+            "vision": self.vision_encoders,
+            None: self.text_encoders + self.vision_encoders,
+        }[modality]
+        return [module for name, module in self.named_children() if name in names]
+
+    def train(self, mode: bool = True) -> "RelationExtractionPreTrainedModel":
+        """Set the training mode; an encoder without a trainable parameter stays in evaluation mode.
+
+        Such an encoder has no dropout, and the statistics of its batch normalisation stay as they are.
+        """
+        super().train(mode)
+        for encoder in self.encoders():
+            if not any(parameter.requires_grad for parameter in encoder.parameters()):
+                encoder.eval()
+        return self
+
+
+class TextRelationExtractionPreTrainedModel(RelationExtractionPreTrainedModel):
+    """Base of the models with a pretrained text encoder, `text_model`."""
+
+    config: TextRelationExtractionConfig
+    text_encoders = ("text_model",)
+    supports_gradient_checkpointing = True
+    # The encoders attend with whatever attention they support.
+    _supports_sdpa = True
+    _supports_attention_backend = True
+
     @classmethod
     def _can_set_attn_implementation(cls) -> bool:
-        # The towers can. transformers guesses from the source of this class's file.
+        # The encoders can. transformers guesses from the source of this class's file.
         return True
 
     @classmethod
-    def from_encoders(cls, text: str, vision: str, *, vocab_size: int, **config) -> "RelationExtractionPreTrainedModel":
+    def from_encoders(cls, text: str, *, vocab_size: int, **config) -> "TextRelationExtractionPreTrainedModel":
+        """Build a model around a pretrained text encoder; all else is new.
+
+        Args:
+            text (`str`): name on the Hub or path of the text encoder.
+            vocab_size (`int`): `len(processor.tokenizer)`, the vocabulary with the entity markers; the token
+                embeddings grow to it.
+            config: further values of the model's configuration, for example `id2label` and `label2id`.
+
+        Returns:
+            The model, in float32 and in evaluation mode.
+
+        Raises:
+            TypeError: if `config` has a name that the configuration does not know.
+        """
+        cls._check_names(config)
+        text_config, text_encoder = _load_text_encoder(text)
+        model = cls(cls.config_class(text_config=text_config, **config))
+        model._load_encoders(text=text_encoder)
+        return model._with_vocabulary(vocab_size).eval()
+
+    @classmethod
+    def _check_names(cls, config: dict) -> None:
+        unknown = sorted(set(config) - set(cls.config_class.__dataclass_fields__) - {"num_labels"})
+        if unknown:
+            raise TypeError(f"`{cls.config_class.__name__}` has no argument {', '.join(map(repr, unknown))}.")
+
+    def _build_encoders(self) -> None:
+        # The whole model has one dtype, whatever the encoders' configurations say.
+        self.text_model = AutoModel.from_config(self.config.text_config, dtype=torch.get_default_dtype())
+
+    def _load_encoders(self, **pretrained: PreTrainedModel) -> None:
+        """Copy the weights of the pretrained encoder of each modality.
+
+        Put in place, they would bring configurations of their own.
+        """
+        for modality, encoder in pretrained.items():
+            weights = encoder.state_dict()
+            for module in self.encoders(modality):
+                module.load_state_dict({name: weights[name] for name in module.state_dict()})
+
+    def _with_vocabulary(self, vocab_size: int) -> "TextRelationExtractionPreTrainedModel":
+        if vocab_size > self.config.text_config.vocab_size:
+            self.resize_token_embeddings(vocab_size)
+        return self
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.text_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module):
+        self.text_model.set_input_embeddings(value)
+
+
+class MultimodalRelationExtractionPreTrainedModel(TextRelationExtractionPreTrainedModel):
+    """Base of the models with a pretrained text encoder and a pretrained vision encoder, `vision_model`."""
+
+    config: MultimodalRelationExtractionConfig
+    input_modalities = ("image", "text")
+    vision_encoders = ("vision_model",)
+
+    @classmethod
+    def from_encoders(
+        cls, text: str, vision: str, *, vocab_size: int, **config
+    ) -> "MultimodalRelationExtractionPreTrainedModel":
         """Build a model from two pretrained encoders; everything between them is new.
 
         Args:
@@ -45,132 +145,34 @@ class RelationExtractionPreTrainedModel(PreTrainedModel):
         Raises:
             TypeError: if `config` has a name that the configuration does not know.
         """
-        config_class = cls.config_class
-        unknown = sorted(set(config) - set(config_class.__dataclass_fields__) - {"num_labels"})
-        if unknown:
-            raise TypeError(f"`{config_class.__name__}` has no argument {', '.join(map(repr, unknown))}.")
-        text_config = AutoConfig.from_pretrained(text)
-        vision_config = AutoConfig.from_pretrained(vision)
-        vision_config = getattr(vision_config, "vision_config", vision_config)
-        # Copied, for loading writes to a configuration.
-        text_encoder = AutoModel.from_pretrained(text, config=copy.deepcopy(text_config), dtype=torch.float32)
-        vision_encoder = AutoModel.from_pretrained(vision, config=copy.deepcopy(vision_config), dtype=torch.float32)
-        model = cls(config_class(text_config=text_config, vision_config=vision_config, **config))
-        model._load_encoders(text_encoder, vision_encoder)
-        if vocab_size > model.config.text_config.vocab_size:
-            model.resize_token_embeddings(vocab_size)
-        return model.eval()
+        cls._check_names(config)
+        text_config, text_encoder = _load_text_encoder(text)
+        vision_config, vision_encoder = load_vision_encoder(vision, cls.config_class.vision_features)
+        model = cls(cls.config_class(text_config=text_config, vision_config=vision_config, **config))
+        model._load_encoders(text=text_encoder, vision=vision_encoder)
+        return model._with_vocabulary(vocab_size).eval()
 
-    def _build_towers(self) -> None:
-        # The whole model has one dtype, whatever the towers' configurations say.
-        dtype = torch.get_default_dtype()
-        self.text_model = AutoModel.from_config(self.config.text_config, dtype=dtype)
-        self.vision_model = AutoModel.from_config(self.config.vision_config, dtype=dtype)
-
-    def _load_encoders(self, text_encoder: PreTrainedModel, vision_encoder: PreTrainedModel) -> None:
-        """Copy the weights of pretrained encoders: put in place, they would bring configurations of their own."""
-        self.text_model.load_state_dict(text_encoder.state_dict())
-        self.vision_model.load_state_dict(vision_encoder.state_dict())
-
-    def train(self, mode: bool = True) -> "RelationExtractionPreTrainedModel":
-        """Set the training mode; an encoder without a trainable parameter stays in evaluation mode, without dropout."""
-        super().train(mode)
-        for encoder in self.encoders():
-            if not any(parameter.requires_grad for parameter in encoder.parameters()):
-                encoder.eval()
-        return self
-
-    def encoders(self, modality: str | None = None) -> list[nn.Module]:
-        """The pretrained encoders: those of `modality`, `"text"` or `"vision"`, or all."""
-        names = {"text_model": "text", "toi_model": "text", "vision_model": "vision"}
-        return [
-            module for name, module in self.named_children() if modality in (None, names.get(name)) and name in names
-        ]
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.text_model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module):
-        self.text_model.set_input_embeddings(value)
-
-    def existing_images(
-        self, pixel_values: torch.Tensor | None, mask: torch.Tensor | None, shape: tuple[int, int], slots: str
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """The images that exist.
-
-        An exported program has no shape that depends on its data, so while a model is exported these are the images of
-        all slots, absent ones as zero images, and what comes of those is left out by the mask alone.
-
-        Args:
-            pixel_values: (B, slots, 3, H, W), or none.
-            mask: (B, slots), true where an image exists; all of them by default.
-            shape: number of posts and number of slots that the model expects.
-            slots: what the slots are, for the error.
-
-        Returns:
-            The existing images (N, 3, H, W) and the mask (B, slots); none and none if there is no image at all. While
-            exporting, N = B slots, also without any image.
-
-        Raises:
-            ValueError: if `pixel_values` has another number of slots than the model, or is not there though the mask
-                says that there are images.
-        """
-        if pixel_values is None:
-            if mask is not None and not is_torchdynamo_exporting() and mask.any():
-                raise ValueError("The mask of the images says that there are some, but `pixel_values` is None.")
-            return None, None
-        if pixel_values.shape[:2] != shape:
-            raise ValueError(
-                f"`pixel_values` must have shape (batch, slots, 3, height, width) with {shape[0]} posts and "
-                f"{shape[1]} slots ({slots}), but its shape is {tuple(pixel_values.shape)}. Give the processor the "
-                "model's numbers."
-            )
-        if mask is not None and mask.shape != shape:
-            raise ValueError(f"The mask of the images must have shape {shape}, but its shape is {tuple(mask.shape)}.")
-        exists = pixel_values.new_ones(shape, dtype=torch.bool) if mask is None else mask.bool()
-        if is_torchdynamo_exporting():
-            # Zero, for what stands in absent slots may be anything, and NaN would pass a mask that multiplies.
-            images = torch.where(exists[:, :, None, None, None], pixel_values, 0.0)
-            return images.flatten(0, 1).to(self.vision_model.dtype), exists
-        if not exists.any():
-            return None, None
-        return pixel_values[exists].to(self.vision_model.dtype), exists
+    def _build_encoders(self) -> None:
+        super()._build_encoders()
+        features = self.config.vision_features
+        self.vision_model = build_vision_encoder(self.config.vision_config, features, torch.get_default_dtype())
 
 
-def select_patches(features: torch.Tensor, images: torch.Tensor, patch_size: int | list[int]) -> torch.Tensor:
-    """(N, special tokens + P, d_v) -> (N, P, d_v): without the class token and registers before the patches.
-
-    Raises:
-        ValueError: if the vision encoder did not give a row of patches for each image.
-    """
-    height, width = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
-    num_patches = (images.shape[-2] // height) * (images.shape[-1] // width)
-    if features.dim() != 3 or features.shape[0] != images.shape[0] or features.shape[1] < num_patches:
-        raise ValueError(
-            f"The vision encoder must be ViT-like: for {images.shape[0]} images it should give features of shape "
-            f"({images.shape[0]}, {num_patches} patches or more, width), but it gave {tuple(features.shape)}."
-        )
-    return features[:, -num_patches:]
-
-
-def scatter_images(features: torch.Tensor, exists: torch.Tensor) -> torch.Tensor:
-    """(N, ...) of the `existing_images`, in the order of the mask (B, slots) -> (B, slots, ...), zero elsewhere."""
-    if not is_torchdynamo_exporting():
-        # By each slot's place among the images: torch.compile cannot differentiate `images[exists] = features`.
-        features = features[(exists.flatten().cumsum(0) - 1).clamp(min=0)]
-    images = features.unflatten(0, exists.shape)
-    return torch.where(exists.view(*exists.shape, *(1,) * (images.dim() - 2)), images, 0.0)
+def _load_text_encoder(name: str) -> tuple[PreTrainedConfig, PreTrainedModel]:
+    """Load a pretrained text encoder, its configuration apart: loading writes to a configuration."""
+    config = AutoConfig.from_pretrained(name)
+    return config, AutoModel.from_pretrained(name, config=copy.deepcopy(config), dtype=torch.float32)
 
 
 def gather_tokens(hidden_states: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """(B, T, d), (B, 2) -> the hidden states at these positions (B, 2, d)."""
+    """Return the hidden states at these positions: (B, T, d), (B, 2) -> (B, 2, d)."""
     return hidden_states.gather(1, positions[:, :, None].expand(-1, -1, hidden_states.shape[-1]))
 
 
 def relation_loss(
     logits: torch.Tensor, labels: torch.Tensor | None, num_items_in_batch: torch.Tensor | int | None
 ) -> torch.Tensor | None:
-    """Cross-entropy, a mean over these posts or over `num_items_in_batch`; none without labels."""
+    """Return the cross-entropy, a mean over these posts or over `num_items_in_batch`; none without labels."""
     if labels is None:
         return None
     if num_items_in_batch is None:
@@ -178,4 +180,8 @@ def relation_loss(
     return nn.functional.cross_entropy(logits.float(), labels, reduction="sum") / num_items_in_batch
 
 
-__all__ = ["RelationExtractionPreTrainedModel"]
+__all__ = [
+    "MultimodalRelationExtractionPreTrainedModel",
+    "RelationExtractionPreTrainedModel",
+    "TextRelationExtractionPreTrainedModel",
+]

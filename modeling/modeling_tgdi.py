@@ -5,22 +5,18 @@ object crops), N images that exist in the batch, P patches, c levels of the visi
 tokens per image, d the text encoder's hidden size, d_v the vision encoder's.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel
 from transformers.utils import ModelOutput, can_return_tuple, is_torchdynamo_exporting
 
 from .configuration_tgdi import TGDIConfig
-from .modeling_relation_extraction import (
-    RelationExtractionPreTrainedModel,
-    gather_tokens,
-    relation_loss,
-    scatter_images,
-    select_patches,
-)
+from .image_tower import existing_images, given_image_mask, scatter_images, select_patches
+from .modeling_relation_extraction import MultimodalRelationExtractionPreTrainedModel, gather_tokens, relation_loss
 from .prefix_attention import Prefix, check_layers, encode_with_prefix, prefix_attention
 
 
@@ -48,7 +44,7 @@ class TGDIOutput(ModelOutput):
 
 
 class HierarchicalVisualFeatures(nn.Module):
-    """The visual features that each text layer gets, from all levels of the vision encoder: equations (1) to (3)."""
+    """Visual features for each text layer, from all levels of the vision encoder: equations (1) to (3)."""
 
     def __init__(self, config: TGDIConfig):
         super().__init__()
@@ -65,7 +61,7 @@ class HierarchicalVisualFeatures(nn.Module):
         self.gate = nn.Linear(size, self.num_layers * self.num_levels)  # W_l of all layers
 
     def forward(self, levels: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """For each level (N, P, d_v) -> Ṽ_l of every text layer (N, K, L, d), gates (N, K, c)."""
+        """Return Ṽ_l of every text layer (N, K, L, d), and gates (N, K, c), for each level's (N, P, d_v)."""
         pooled = torch.stack([self.pool(level.transpose(1, 2)) for level in levels], dim=1)  # (N, c, d_v, L)
         hidden = self.mlp(pooled.flatten(0, 1).transpose(1, 2))  # (N c, L, d)
         features = self.convolution(hidden.transpose(1, 2)).transpose(1, 2)  # equation (1)
@@ -77,7 +73,7 @@ class HierarchicalVisualFeatures(nn.Module):
 
 
 class PrefixProjections(nn.Module):
-    """The key and value prefixes of each text layer: W^α of equation (5), and W^β for equation (13)."""
+    """Projections to the prefix of each text layer: W^α of equation (5), and W^β of equation (13)."""
 
     def __init__(self, config: TGDIConfig):
         super().__init__()
@@ -87,7 +83,7 @@ class PrefixProjections(nn.Module):
         )
 
     def forward(self, states: list[torch.Tensor] | tuple[torch.Tensor, ...], mask: torch.Tensor) -> Prefix:
-        """For each layer (B, L, d), with the mask (B, L) -> the prefix of all layers."""
+        """Return the prefix of all layers, for each layer's (B, L, d) and their mask (B, L)."""
         return Prefix([layer(state) for layer, state in zip(self.layers, states, strict=True)], mask)
 
 
@@ -103,13 +99,13 @@ class TextSelfAttention(nn.Module):
         self.scale = size**-0.5
 
     def forward(self, text: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """H (B, T, d), mask (B, T) true on text -> H_s (B, T, d)."""
+        """Return H_s (B, T, d), for H (B, T, d) and the mask (B, T), true on text."""
         scores = self.q_proj(text) @ self.k_proj(text).transpose(1, 2) * self.scale
         return _masked_softmax(scores, mask) @ self.v_proj(text)
 
 
 class TextModulatedMatchingGate(nn.Module):
-    """How well the images match the text, for each feature: equations (8) to (10)."""
+    """Gate by how well the images match the text, one for each feature: equations (8) to (10)."""
 
     def __init__(self, config: TGDIConfig):
         super().__init__()
@@ -119,13 +115,13 @@ class TextModulatedMatchingGate(nn.Module):
         self.scale = size**-0.5 if config.scale_matching_scores else 1.0
 
     def forward(
-        self, patches: torch.Tensor, exists: torch.Tensor, text: torch.Tensor, text_mask: torch.Tensor
+        self, patches: torch.Tensor, image_mask: torch.Tensor, text: torch.Tensor, text_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Match the images with the text.
 
         Args:
             patches: (B, I, P, d_v), the last level's.
-            exists: (B, I), true where an image exists.
+            image_mask: (B, I), true where an image exists.
             text: H_s (B, T, d).
             text_mask: (B, T), true on text.
 
@@ -137,16 +133,19 @@ class TextModulatedMatchingGate(nn.Module):
         scores = _masked_softmax(vision @ text.transpose(1, 2) * self.scale, text_mask)  # (B, I P, T), equation (8)
         context = scores @ text  # C', equation (9)
         compared = torch.cat([vision, context, vision * context], dim=-1)  # (B, I P, 3d)
-        counts = exists.repeat_interleave(patches.shape[2], dim=1)[:, :, None].to(compared.dtype)  # (B, I P, 1)
-        mean = (compared * counts).sum(dim=1) / counts.sum(dim=1).clamp(min=1)
+        exists = image_mask.repeat_interleave(patches.shape[2], dim=1)[:, :, None].to(compared.dtype)  # (B, I P, 1)
+        mean = (compared * exists).sum(dim=1) / exists.sum(dim=1).clamp(min=1)
         gate = torch.sigmoid(self.mlp(mean))  # equation (10)
-        gate = torch.where(exists.any(dim=1, keepdim=True), gate, torch.ones_like(gate))
+        gate = torch.where(image_mask.any(dim=1, keepdim=True), gate, torch.ones_like(gate))
         return gate, scores.unflatten(1, patches.shape[1:3])
 
 
-class TGDIPreTrainedModel(RelationExtractionPreTrainedModel):
+class TGDIPreTrainedModel(MultimodalRelationExtractionPreTrainedModel):
+    """Base of the models of TGDI."""
+
     config: TGDIConfig
     base_model_prefix = "tgdi"
+    text_encoders = ("text_model", "toi_model")
 
 
 class TGDIForRelationClassification(TGDIPreTrainedModel):
@@ -164,7 +163,7 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
         asked = text_config._attn_implementation or config._attn_implementation or "sdpa"
         text_config._attn_implementation = prefix_attention(asked)
         super().__init__(config)
-        self._build_towers()
+        self._build_encoders()
         check_layers(self.text_model)
         if config.use_cross_modal_interaction:
             self.visual_features = HierarchicalVisualFeatures(config)
@@ -181,21 +180,15 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
                 self.toi_model = AutoModel.from_config(config.text_config, dtype=torch.get_default_dtype())
                 self.toi_model.set_input_embeddings(None)  # it reads hidden states
             self.text_attention = TextSelfAttention(config)
-            if config.use_matching_gate:
+            if config.has_matching_gate:
                 self.matching_gate = TextModulatedMatchingGate(config)
             self.fusion_prefixes = PrefixProjections(config)  # W^β
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(2 * config.text_config.hidden_size, config.num_labels)
         self.post_init()
 
-    def _load_encoders(self, text_encoder: PreTrainedModel, vision_encoder: PreTrainedModel) -> None:
-        super()._load_encoders(text_encoder, vision_encoder)
-        if hasattr(self, "toi_model"):
-            weights = text_encoder.state_dict()
-            self.toi_model.load_state_dict({name: weights[name] for name in self.toi_model.state_dict()})
-
     def set_attn_implementation(self, attn_implementation: str | dict, *args, **kwargs) -> None:
-        """Set the attention of both towers, "sdpa" or "eager"; the text encoder's keeps reading the prefix."""
+        """Set the attention of both encoders, "sdpa" or "eager"; the text encoder's keeps reading the prefix."""
         if not isinstance(attn_implementation, dict):
             attn_implementation = dict.fromkeys(("", *self.config.sub_configs), attn_implementation)
         if "text_config" in attn_implementation:
@@ -268,14 +261,14 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
         if not self.config.use_caption:
             input_ids, attention_mask = text_ids, text_mask
 
-        levels, exists = self._encode_images(pixel_values, image_mask, batch_size=input_ids.shape[0])
-        fused, hierarchy_gates = self._interact_across_modalities(input_ids, attention_mask, levels, exists)  # f1
+        levels, image_mask = self._encode_images(pixel_values, image_mask, batch_size=input_ids.shape[0])
+        fused, hierarchy_gates = self._interact_across_modalities(input_ids, attention_mask, levels, image_mask)  # f1
         gate = scores = None
         result = gather_tokens(fused, entity_positions)
         if self.config.use_text_oriented_interaction:
             text = self.text_model(input_ids=text_ids, attention_mask=text_mask).last_hidden_state  # H
             text = self.text_attention(text, text_mask)  # H_s (B, T, d)
-            gate, scores = self._match(levels, exists, text, text_mask)  # m (B, d)
+            gate, scores = self._match(levels, image_mask, text, text_mask)  # m (B, d)
             gated = fused if gate is None else gate[:, None, :] * fused  # f2, equation (11)
             prefix = self.fusion_prefixes([gated] * self.config.text_config.num_hidden_layers, attention_mask)
             refined = encode_with_prefix(  # f3, equations (12) and (13)
@@ -296,59 +289,86 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
             matching_gate=gate if output_fusion else None,
         )
 
+    def fusion_summary(self, outputs: TGDIOutput, inputs: Mapping[str, torch.Tensor]) -> list[dict]:
+        """Say in a few numbers how text and pictures were fused in each post.
+
+        Args:
+            outputs ([`TGDIOutput`]): what `forward` returned with `output_fusion=True`.
+            inputs (`Mapping[str, torch.Tensor]`): what `forward` was given.
+
+        Returns:
+            For each post `matching_gate`, the mean of m, if the model has a matching gate; and, if it has a visual
+            prefix, `hierarchy_gates`: for each image that exists the weight of each vision level, a mean over the text
+            layers.
+        """
+        batch_size = outputs.logits.shape[0]
+        summaries = [{} for _ in range(batch_size)]
+        if outputs.matching_gate is not None:
+            for summary, gate in zip(summaries, outputs.matching_gate.mean(dim=1).float().tolist()):
+                summary["matching_gate"] = gate
+        if self.config.use_cross_modal_interaction:
+            shape = batch_size, 1 + self.config.num_object_images
+            image_mask = given_image_mask(inputs.get("pixel_values"), inputs.get("image_mask"), shape)
+            gates = outputs.hierarchy_gates  # (B, I, K, c), none if no post has an image
+            gates = image_mask if gates is None else gates.mean(dim=2).float()
+            for summary, post_gates, exists in zip(summaries, gates, image_mask):
+                summary["hierarchy_gates"] = post_gates[exists].tolist()
+        return summaries
+
     def _encode_images(
         self, pixel_values: torch.Tensor | None, image_mask: torch.Tensor | None, batch_size: int
     ) -> tuple[list[torch.Tensor] | None, torch.Tensor | None]:
-        """The images that exist, encoded in one call: patches of each level (N, P, d_v), and the mask (B, I)."""
-        if not (self.config.use_cross_modal_interaction or hasattr(self, "matching_gate")):
+        """Encode the images that exist, in one call: patches of each level (N, P, d_v), and the mask (B, I)."""
+        if "image" not in self.config.reads():
             return None, None
-        images, exists = self.existing_images(
+        images, image_mask = existing_images(
             pixel_values,
             image_mask,
             (batch_size, 1 + self.config.num_object_images),
             "the whole image and `num_object_images` crops",
+            self.vision_model.dtype,
         )
         if images is None:
             return None, None
         levels = self.vision_model(pixel_values=images, output_hidden_states=True).hidden_states
         patch_size = self.config.vision_config.patch_size
-        return [select_patches(level, images, patch_size) for level in levels], exists
+        return [select_patches(level, images, patch_size) for level in levels], image_mask
 
     def _interact_across_modalities(
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         levels: list[torch.Tensor] | None,
-        exists: torch.Tensor | None,
+        image_mask: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Cross-Modal Interaction, equations (4) to (6): f1 (B, T_e, d), and the hierarchy gates (B, I, K, c)."""
+        """Let the images into the text, equations (4) to (6): f1 (B, T_e, d), and the hierarchy gates (B, I, K, c)."""
         if levels is None or not self.config.use_cross_modal_interaction:
             return self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state, None
         features, gates = self.visual_features(levels)  # (N, K, L, d), (N, K, c)
-        features = scatter_images(features, exists).permute(0, 2, 1, 3, 4).flatten(2, 3)  # (B, K, I L, d)
-        mask = exists.repeat_interleave(self.config.visual_prompt_length, dim=1)  # (B, I L)
+        features = scatter_images(features, image_mask).permute(0, 2, 1, 3, 4).flatten(2, 3)  # (B, K, I L, d)
+        mask = image_mask.repeat_interleave(self.config.visual_prompt_length, dim=1)  # (B, I L)
         prefix = self.visual_prefixes(features.unbind(dim=1), mask)
         fused = encode_with_prefix(self.text_model, prefix, input_ids=input_ids, attention_mask=attention_mask)
-        return fused, scatter_images(gates, exists)
+        return fused, scatter_images(gates, image_mask)
 
     def _match(
         self,
         levels: list[torch.Tensor] | None,
-        exists: torch.Tensor | None,
+        image_mask: torch.Tensor | None,
         text: torch.Tensor,
         text_mask: torch.Tensor,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """The matching gate m (B, d) and its scores A (B, I, P, T)."""
-        if not hasattr(self, "matching_gate"):
+        """Return the matching gate m (B, d) and its scores A (B, I, P, T)."""
+        if not self.config.has_matching_gate:
             return None, None
         if levels is None:
             return text.new_ones(text.shape[0], text.shape[-1]), None
-        gate, scores = self.matching_gate(scatter_images(levels[-1], exists), exists, text, text_mask)
-        return gate, scores * exists[:, :, None, None]
+        gate, scores = self.matching_gate(scatter_images(levels[-1], image_mask), image_mask, text, text_mask)
+        return gate, scores * image_mask[:, :, None, None]
 
 
 def _masked_softmax(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Softmax of (B, X, T) over the tokens that the mask (B, T) leaves."""
+    """Return the softmax of (B, X, T) over the tokens that the mask (B, T) leaves."""
     return scores.masked_fill(~mask[:, None, :], torch.finfo(scores.dtype).min).softmax(dim=-1)
 
 

@@ -16,7 +16,7 @@ from transformers.masking_utils import eager_mask, sdpa_mask
 
 
 class Prefix:
-    """What the layers of a text encoder attend to before their own tokens.
+    """Keys and values that the layers of a text encoder attend to before their own tokens.
 
     Args:
         keys_values: for each layer (B, L, 2d), keys and values side by side.
@@ -47,7 +47,7 @@ class Prefix:
 
 
 def prefix_sdpa_attention(module, query, key, value, attention_mask, prefix: Prefix | None = None, **kwargs):
-    """transformers' sdpa attention; over `prefix` too, if there is one."""
+    """Attend as transformers' sdpa attention does; over `prefix` too, if there is one."""
     if prefix is not None:
         key, value, attention_mask = prefix.extend(module.layer_idx, key, value, attention_mask, query.shape[2])
     return sdpa_attention_forward(module, query, key, value, attention_mask, is_causal=False, **kwargs)
@@ -56,7 +56,7 @@ def prefix_sdpa_attention(module, query, key, value, attention_mask, prefix: Pre
 def prefix_eager_attention(
     module, query, key, value, attention_mask, prefix: Prefix | None = None, scaling=None, dropout=0.0, **kwargs
 ):
-    """Attention written out; over `prefix` too, if there is one. Returns the attention weights."""
+    """Attend step by step; over `prefix` too, if there is one. Return the attention weights too."""
     if prefix is not None:
         key, value, attention_mask = prefix.extend(module.layer_idx, key, value, attention_mask, query.shape[2])
     scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
@@ -81,17 +81,17 @@ AttentionMaskInterface.register(PREFIX_ATTENTIONS["eager"], eager_mask)
 
 
 def prefix_attention(name: str) -> str:
-    """The attention over a prefix for "sdpa" or "eager"; itself, if it is one already.
+    """Return the name of the attention over a prefix for "sdpa" or "eager"; `name`, if it is one already.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no such attention.
     """
     if name in PREFIX_ATTENTIONS.values():
         return name
     if name not in PREFIX_ATTENTIONS:
         raise ValueError(
-            f"The text encoder of TGDI attends over a prefix with 'sdpa' or 'eager', not with {name!r}: "
-            "attn_implementation='sdpa', or {'text_config': 'sdpa', 'vision_config': ...} for each tower."
+            f"This model's text encoder attends over a prefix with 'sdpa' or 'eager', not with {name!r}: "
+            "attn_implementation='sdpa', or {'text_config': 'sdpa', 'vision_config': ...} for each encoder."
         )
     return PREFIX_ATTENTIONS[name]
 
@@ -100,8 +100,8 @@ def check_layers(encoder: PreTrainedModel) -> None:
     """Refuse an encoder whose layers cannot be given a prefix each.
 
     Raises:
-        ValueError: if its attention is not transformers' interface, does not know which layer it is in, is causal, or
-            has fewer key heads than query heads.
+        ValueError: if the encoder's attention is not transformers' interface, does not know which layer it is in, is
+            causal, or has fewer key heads than query heads.
     """
     attentions = [module for module in encoder.modules() if isinstance(getattr(module, "layer_idx", None), int)]
     if (
@@ -111,7 +111,7 @@ def check_layers(encoder: PreTrainedModel) -> None:
         or any(getattr(module, "num_key_value_groups", 1) > 1 for module in attentions)
     ):
         raise ValueError(
-            f"The text encoder {type(encoder).__name__} cannot take a visual prefix: its attention layers must go "
+            f"The text encoder {type(encoder).__name__} cannot take a prefix: its attention layers must go "
             "through transformers' attention interface with a `layer_idx` each, see the text on both sides, and have a "
             "key head for each query head. BERT, RoBERTa, ELECTRA and ModernBERT do."
         )
@@ -126,7 +126,7 @@ def encode_with_prefix(encoder: PreTrainedModel, prefix: Prefix, **inputs) -> to
         inputs: the encoder's own inputs.
 
     Returns:
-        Its last hidden states (B, T, d).
+        The encoder's last hidden states (B, T, d).
 
     Raises:
         RuntimeError: if a layer did not read the prefix, because the encoder's attention was changed.
@@ -135,7 +135,7 @@ def encode_with_prefix(encoder: PreTrainedModel, prefix: Prefix, **inputs) -> to
     unread = set(range(len(prefix.keys_values))) - prefix.layers_read
     if unread:
         raise RuntimeError(
-            f"Layers {sorted(unread)} of the text encoder did not read the visual prefix: its attention implementation "
+            f"Layers {sorted(unread)} of the text encoder did not read the prefix: its attention implementation "
             f"is {encoder.config._attn_implementation!r}. Set it on the whole model, "
             "model.set_attn_implementation('sdpa') or 'eager', not on the encoder."
         )

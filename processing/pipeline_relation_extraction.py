@@ -24,7 +24,7 @@ POST_FIELDS = ("text", "tokens", "image", "head", "tail", "pairs", "grounded_reg
 IGNORED_FIELDS = ("id", "relation", "length")
 ARGUMENTS = ("top_k", "spacy_model", "output_fusion", "batch_size", "num_workers", "device", "dtype")
 # Model inputs that come from the picture alone.
-PICTURE_INPUTS = ("pixel_values", "region_mask", "image_mask")
+PICTURE_INPUTS = ("pixel_values", "image_mask")
 DOWNLOAD_TIMEOUT = 30  # seconds
 
 
@@ -236,7 +236,7 @@ class _Pairs(IterableDataset):
 def _fusion_means(outputs: ModelOutput, model_inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """What the models return with `output_fusion`, as a few numbers of each pair; `exists` (B, slots) says of which."""
     if "region_weights" in outputs:
-        means = {"exists": model_inputs["region_mask"], "weights": outputs.region_weights}
+        means = {"exists": model_inputs["image_mask"], "weights": outputs.region_weights}
         if outputs.gates is not None:
             positions = model_inputs["entity_positions"][:, None, :, None]
             positions = positions.expand(-1, outputs.gates.shape[1], -1, outputs.gates.shape[-1])

@@ -44,7 +44,7 @@ class FocalMREProcessor(RelationExtractionProcessor):
         ValueError: if an argument has a value that is not listed here.
     """
 
-    model_input_names = ["input_ids", "attention_mask", "entity_positions", "pixel_values", "region_mask"]
+    model_input_names = ["input_ids", "attention_mask", "entity_positions", "pixel_values", "image_mask"]
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class FocalMREProcessor(RelationExtractionProcessor):
 
         Returns:
             `BatchFeature` with `input_ids` and `attention_mask` (B, T), `entity_positions` (B, 2), `pixel_values`
-            (B, R, 3, H, W), zero in absent slots, and `region_mask` (B, R), all false for a post without a picture.
+            (B, R, 3, H, W), zero in absent slots, and `image_mask` (B, R), all false for a post without a picture.
 
         Raises:
             ValueError: if a span, a box or a picture cannot be right; for several posts it names the post.
@@ -113,27 +113,27 @@ class FocalMREProcessor(RelationExtractionProcessor):
             detected_regions=detected_regions,
         )
         encoded, positions = self.encode_texts(posts)
-        pixel_values, region_mask = self._encode_images(posts)
+        pixel_values, image_mask = self._encode_images(posts)
         data = {
             **self.pad_texts(encoded, padding),
             "entity_positions": positions,
             "pixel_values": pixel_values,
-            "region_mask": region_mask,
+            "image_mask": image_mask,
         }
         return BatchFeature(data, tensor_type=return_tensors)
 
     def _encode_images(self, posts: list[dict]) -> tuple[torch.Tensor, torch.Tensor]:
-        region_mask = torch.zeros(len(posts), self.num_grounded_regions + self.num_detected_regions, dtype=torch.bool)
+        image_mask = torch.zeros(len(posts), self.num_grounded_regions + self.num_detected_regions, dtype=torch.bool)
         pictures = []
         for index, post in enumerate(posts):
             with naming_the_post(index, len(posts)):
                 grounded, detected = self.focal_images(
                     post["images"], post["grounded_regions"], post["detected_regions"]
                 )
-            region_mask[index, : len(grounded)] = True
-            region_mask[index, self.num_grounded_regions : self.num_grounded_regions + len(detected)] = True
+            image_mask[index, : len(grounded)] = True
+            image_mask[index, self.num_grounded_regions : self.num_grounded_regions + len(detected)] = True
             pictures += grounded + detected
-        return self.normalize(pictures, region_mask), region_mask
+        return self.normalize(pictures, image_mask), image_mask
 
     def focal_images(
         self, image: Any, grounded_regions: list[Box] | None = None, detected_regions: list[Box] | None = None

@@ -95,12 +95,12 @@ def test_a_converted_model_gives_the_official_logits(official):
     attention_mask = torch.ones(batch, length, dtype=torch.long)
     attention_mask[1, 6:] = 0
     positions = torch.stack([torch.randperm(6)[:2] for _ in range(batch)])
-    region_mask = torch.zeros(batch, SLOTS, dtype=torch.bool)
+    image_mask = torch.zeros(batch, SLOTS, dtype=torch.bool)
     for i, (grounded, detected) in enumerate([(4, 3), (2, 3), (1, 0), (3, 1), (4, 0)]):
-        region_mask[i, :grounded] = True
-        region_mask[i, 4 : 4 + detected] = True
+        image_mask[i, :grounded] = True
+        image_mask[i, 4 : 4 + detected] = True
     images = torch.randn(batch, SLOTS, 3, 32, 32)
-    box_images = images * region_mask[:, :, None, None, None]  # the official code pads with zero images
+    box_images = images * image_mask[:, :, None, None, None]  # the official code pads with zero images
     with torch.no_grad():
         expected = official_logits(
             weights, vision_name, input_ids, attention_mask, box_images, positions[:, 0], positions[:, 1]
@@ -110,7 +110,7 @@ def test_a_converted_model_gives_the_official_logits(official):
             attention_mask=attention_mask,
             entity_positions=positions,
             pixel_values=images,
-            region_mask=region_mask,
+            image_mask=image_mask,
         ).logits
     assert expected.std() > 0.1
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)

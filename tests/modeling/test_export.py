@@ -67,7 +67,7 @@ def make_inputs(model, posts: int, tokens: int, images: str = "some") -> dict[st
         "pixel_values": pixel_values,
     }
     if model.config.model_type == "focalmre":
-        return inputs | {"region_mask": mask}
+        return inputs | {"image_mask": mask}
     return inputs | {"image_mask": mask, "text_mask": torch.arange(tokens) < lengths - lengths // 4}
 
 
@@ -144,7 +144,7 @@ def test_fused_features_of_an_exported_program_are_zero_where_a_slot_is_absent()
     program = torch.export.export(model, (), {**inputs, "output_fusion": True})
     with torch.no_grad():
         expected, actual = model(**inputs, output_fusion=True), program.module()(**inputs, output_fusion=True)
-    assert (actual.gates[~inputs["region_mask"]] == 0).all()
+    assert (actual.gates[~inputs["image_mask"]] == 0).all()
     for field in ("gates", "focal_attentions", "region_weights"):
         torch.testing.assert_close(actual[field], expected[field], **PARITY)
 

@@ -39,7 +39,7 @@ def make_batch(config, dtype=torch.float32, labels=False) -> dict[str, torch.Ten
     input_ids = torch.randint(5, config.text_config.vocab_size, (5, 9), generator=generator)
     input_ids = input_ids.masked_fill(attention_mask == 0, config.text_config.pad_token_id)
     slots = range(num_grounded + num_detected)
-    region_mask = torch.tensor(
+    image_mask = torch.tensor(
         [
             [True for slot in slots],
             [slot % 2 == 0 for slot in slots],
@@ -51,12 +51,12 @@ def make_batch(config, dtype=torch.float32, labels=False) -> dict[str, torch.Ten
     ).reshape(5, len(slots))
     pixel_values = torch.randn(5, len(slots), 3, 32, 32, generator=generator, dtype=dtype)
     # What stands in absent slots must never be read.
-    pixel_values[~region_mask] = float("nan")
+    pixel_values[~image_mask] = float("nan")
     batch = {
         "input_ids": input_ids,
         "attention_mask": attention_mask,
         "pixel_values": pixel_values,
-        "region_mask": region_mask,
+        "image_mask": image_mask,
         "entity_positions": torch.tensor([[1, 7], [4, 2], [0, 6], [3, 3], [7, 1]]),
     }
     if labels:
@@ -152,7 +152,7 @@ class Slow:
     def post(self, batch, post: int) -> dict:
         num_grounded, num_detected = self.config.num_grounded_regions, self.config.num_detected_regions
         slots = list(range(num_grounded + num_detected))
-        existing = [slot for slot in slots if batch["region_mask"][post, slot]]
+        existing = [slot for slot in slots if batch["image_mask"][post, slot]]
         result = {"text": self.encode_text(batch, post), "images": {}, "slots": {}, "weights": {}}
         groups = {"grounded": slots[:num_grounded], "detected": slots[num_grounded:]}
         for group, members in groups.items():
@@ -324,15 +324,15 @@ def test_output_fusion_reports_what_the_equations_say_and_zero_where_no_region_i
             assert getattr(output, name) is None
             continue
         values = getattr(output, name)
-        assert values.shape[:3] == (5, trace.batch["region_mask"].shape[1], 9)
+        assert values.shape[:3] == (5, trace.batch["image_mask"].shape[1], 9)
         for post, slow in enumerate(trace.slow):
-            for slot, exists in enumerate(trace.batch["region_mask"][post]):
+            for slot, exists in enumerate(trace.batch["image_mask"][post]):
                 if exists:
                     close(values[post, slot, : len(slow["text"])], slow["slots"][slot][key])
                 else:
                     assert not values[post, slot].any()
     for post, slow in enumerate(trace.slow):
-        slots = range(trace.batch["region_mask"].shape[1])
+        slots = range(trace.batch["image_mask"].shape[1])
         close(output.region_weights[post], [slow["weights"].get(slot, 0.0) for slot in slots])
 
 
@@ -363,9 +363,9 @@ def test_an_absent_slot_counts_as_a_zero_image_under_raw_weighting(tiny_model):
     with_image = [0, 1, 3, 4]
     filled = take(batch, with_image)
     filled["pixel_values"] = torch.where(
-        filled["region_mask"][:, :, None, None, None], filled["pixel_values"], torch.zeros(())
+        filled["image_mask"][:, :, None, None, None], filled["pixel_values"], torch.zeros(())
     )
-    filled["region_mask"] = torch.ones_like(filled["region_mask"])
+    filled["image_mask"] = torch.ones_like(filled["image_mask"])
     close(model(**batch).logits[with_image], model(**filled).logits, **TOLERANCE)
 
 
@@ -383,7 +383,7 @@ def test_a_post_without_image_is_its_text_alone(tiny_model, weighting):
     without_pixels = {name: batch[name][2:3] for name in ("input_ids", "attention_mask", "entity_positions")}
     close(model(**without_pixels).logits[0], expected, **TOLERANCE)
     close(model(**without_pixels, pixel_values=None).logits[0], expected, **TOLERANCE)
-    no_region = {"pixel_values": batch["pixel_values"][2:3], "region_mask": batch["region_mask"][2:3]}
+    no_region = {"pixel_values": batch["pixel_values"][2:3], "image_mask": batch["image_mask"][2:3]}
     close(model(**without_pixels, **no_region).logits[0], expected, **TOLERANCE)
 
 
@@ -392,9 +392,9 @@ def test_softmax_weighting_averages_the_existing_regions_only(tiny_model):
     model = tiny_model()
     batch = make_batch(model.config)
     weights = model(**batch, output_fusion=True).region_weights
-    assert ((weights > 0) == batch["region_mask"]).all()
+    assert ((weights > 0) == batch["image_mask"]).all()
     for group in (slice(0, 4), slice(4, 7)):
-        exists = batch["region_mask"][:, group].any(dim=1)
+        exists = batch["image_mask"][:, group].any(dim=1)
         close(weights[:, group].sum(dim=1), exists.double(), atol=1e-6, rtol=0)
 
 
@@ -403,7 +403,7 @@ def test_equal_regions_count_the_same_however_many_there_are(tiny_model):
     model = tiny_model(share_region_weights=True)
     batch = take(make_batch(model.config), [0])
     batch["pixel_values"] = batch["pixel_values"][:, :1].expand(-1, 7, -1, -1, -1)
-    few = batch | {"region_mask": torch.tensor([[True, False, False, False, False, True, False]])}
+    few = batch | {"image_mask": torch.tensor([[True, False, False, False, False, True, False]])}
     close(model(**batch).logits, model(**few).logits, **TOLERANCE)
 
 
@@ -504,7 +504,7 @@ def test_what_stands_in_absent_slots_is_never_read(tiny_model, weighting):
     assert logits.isfinite().all()
     for garbage in (0.0, 1e6, float("inf")):
         pixel_values = batch["pixel_values"].clone()
-        pixel_values[~batch["region_mask"]] = garbage
+        pixel_values[~batch["image_mask"]] = garbage
         output = model(**batch | {"pixel_values": pixel_values}, output_fusion=True)
         close(output.logits, logits, **TOLERANCE)
         assert all(values.isfinite().all() for values in output.values())
@@ -519,10 +519,10 @@ def test_what_stands_in_absent_slots_reaches_no_gradient(tiny_model, weighting):
 
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.float32])
-def test_the_region_mask_may_have_any_dtype(tiny_model, dtype):
+def test_the_image_mask_may_have_any_dtype(tiny_model, dtype):
     model = tiny_model()
     batch = make_batch(model.config)
-    other = batch | {"region_mask": batch["region_mask"].to(dtype)}
+    other = batch | {"image_mask": batch["image_mask"].to(dtype)}
     assert torch.equal(model(**batch).logits, model(**other).logits)
 
 
@@ -531,7 +531,7 @@ def test_all_regions_exist_without_a_mask(tiny_model):
     model = tiny_model()
     batch = take(make_batch(model.config), [0])
     expected = model(**batch).logits
-    del batch["region_mask"]
+    del batch["image_mask"]
     assert torch.equal(model(**batch).logits, expected)
 
 
@@ -547,8 +547,8 @@ def test_the_vision_encoder_runs_once_and_sees_no_absent_region(tiny_model, weig
     for output_fusion in (False, True):
         model(**batch, output_fusion=output_fusion)
         (images,) = seen
-        number = int(batch["region_mask"].sum())
-        assert torch.equal(images[:number], batch["pixel_values"][batch["region_mask"]])
+        number = int(batch["image_mask"].sum())
+        assert torch.equal(images[:number], batch["pixel_values"][batch["image_mask"]])
         assert images.shape == (number + zero_images, 3, 32, 32)
         assert not images[number:].any()
         seen.clear()
@@ -1125,15 +1125,15 @@ def test_a_batch_without_any_image_has_neither_gates_nor_attentions(tiny_model):
     model = tiny_model()
     batch = make_batch(model.config)
     text = {name: batch[name] for name in ("input_ids", "attention_mask", "entity_positions")}
-    absent = torch.zeros_like(batch["region_mask"])
-    for images in ({}, {"pixel_values": None}, {"pixel_values": None, "region_mask": absent}):
+    absent = torch.zeros_like(batch["image_mask"])
+    for images in ({}, {"pixel_values": None}, {"pixel_values": None, "image_mask": absent}):
         output = model(**text, **images, output_fusion=True)
         assert output.gates is None
         assert output.focal_attentions is None
         assert output.region_weights.tolist() == [[0.0] * 7] * 5
     with pytest.raises(ValueError, match="`pixel_values` is None"):
-        model(**text, region_mask=batch["region_mask"])
-    output_absent = model(**batch | {"region_mask": absent}, output_fusion=True)
+        model(**text, image_mask=batch["image_mask"])
+    output_absent = model(**batch | {"image_mask": absent}, output_fusion=True)
     assert torch.equal(output_absent.logits, output.logits)
     assert output_absent.gates is None
 

@@ -910,7 +910,7 @@ def test_the_choice_of_attention_is_not_written_down(tmp_path, toi_encoder):
 def test_an_attention_that_cannot_read_the_prefix_is_refused_and_nothing_changes(tmp_path, asked):
     model = make_model()
     model.save_pretrained(tmp_path)
-    message = "The text encoder of TGDI attends over a prefix with 'sdpa' or 'eager', not with "
+    message = "This model's text encoder attends over a prefix with 'sdpa' or 'eager', not with "
     batch = make_batch(model.config)
     logits = model(**batch).logits
     with pytest.raises(ValueError, match=message):
@@ -950,7 +950,7 @@ def test_attention_changed_behind_the_model_raises_instead_of_dropping_the_prefi
     batch = make_batch(model.config)
     logits = model(**batch).logits
     change(model)
-    with pytest.raises(RuntimeError, match=r"Layers \[0, 1, 2\] of the text encoder did not read the visual prefix"):
+    with pytest.raises(RuntimeError, match=r"Layers \[0, 1, 2\] of the text encoder did not read the prefix"):
         model(**batch)
     model.set_attn_implementation("sdpa")
     assert torch.equal(model(**batch).logits, logits)
@@ -1272,6 +1272,7 @@ def test_the_code_is_saved_beside_the_weights(tmp_path):
     assert {path.name for path in tmp_path.glob("*.py")} == {
         "configuration_relation_extraction.py",
         "configuration_tgdi.py",
+        "image_tower.py",
         "modeling_relation_extraction.py",
         "modeling_tgdi.py",
         "prefix_attention.py",
@@ -1439,7 +1440,7 @@ def test_a_text_encoder_whose_layers_cannot_take_a_prefix_is_refused(model_type,
     values = {"vocab_size": 250, "model_type": model_type, **NOT_AN_ENCODER_FOR_PREFIXES[model_type]}
     config = make_config(text_config=values)
     config._attn_implementation = implementation
-    with pytest.raises(ValueError, match=r"The text encoder \w+Model cannot take a visual prefix: .* ModernBERT do"):
+    with pytest.raises(ValueError, match=r"The text encoder \w+Model cannot take a prefix: .* ModernBERT do"):
         TGDIForRelationClassification(config)
 
 
@@ -1602,7 +1603,7 @@ def test_a_tuple_is_returned_on_request():
     assert len(model(**batch, return_dict=False, output_fusion=True)) == 5
 
 
-@pytest.mark.parametrize("name", ["token_type_ids", "region_mask", "output_attentions", "inputs_embeds", "prefix"])
+@pytest.mark.parametrize("name", ["token_type_ids", "boxes", "output_attentions", "inputs_embeds", "prefix"])
 def test_an_unknown_input_is_refused(name):
     model = make_model()
     with pytest.raises(TypeError, match=name):

@@ -731,7 +731,7 @@ def test_the_official_pixels_are_reproduced_on_real_images(shared_mnre, make_pro
         assert grounded
         grounded, detected = grounded[-1:], detected[:1]
         inputs = processor(**POST, images=path, grounded_regions=grounded, detected_regions=detected)
-        found = inputs["pixel_values"][inputs["region_mask"]]
+        found = inputs["pixel_values"][inputs["image_mask"]]
         with Image.open(path) as file:
             image = file.convert("RGB")
         framed = [

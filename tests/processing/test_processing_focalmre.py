@@ -53,7 +53,7 @@ def cropped(image: Image.Image, box: list[float]) -> Image.Image:
 
 def check_slots(processor, inputs, grounded: list[Image.Image], detected: list[Image.Image]):
     """The pictures fill the first slots of their group; the rest is zero."""
-    slots, mask = inputs["pixel_values"][0], inputs["region_mask"][0].tolist()
+    slots, mask = inputs["pixel_values"][0], inputs["image_mask"][0].tolist()
     sizes = processor.num_grounded_regions, processor.num_detected_regions
     expected = []
     for pictures, size in ((grounded, sizes[0]), (detected, sizes[1])):
@@ -128,7 +128,7 @@ def test_entity_positions_point_at_the_opening_markers(make_processor):
     assert tokens == expected.split()
     assert inputs["entity_positions"].tolist() == [[6, 1]]
     assert inputs["attention_mask"].tolist() == [[1] * 14]
-    assert set(inputs) == {"input_ids", "attention_mask", "entity_positions", "pixel_values", "region_mask"}
+    assert set(inputs) == {"input_ids", "attention_mask", "entity_positions", "pixel_values", "image_mask"}
 
 
 @pytest.mark.parametrize("text", [TEXT, "a #nadal  weds&amp;mery 🎾 [E1] </s> [SEP]", "rafael e\u0301 nadal\u00a0mery"])
@@ -226,7 +226,7 @@ def test_a_batch_is_its_posts(make_processor, picture, tmp_path, arguments, side
         assert batch["attention_mask"][index].tolist() == [
             int(position < length) for position in range(batch["attention_mask"].shape[1])
         ]
-        for name in ("entity_positions", "pixel_values", "region_mask"):
+        for name in ("entity_positions", "pixel_values", "image_mask"):
             assert torch.equal(batch[name][index], alone[name][0])
     assert batch["input_ids"].shape[1] == max(len(row.nonzero()) for row in batch["attention_mask"])
 
@@ -245,7 +245,7 @@ def test_kinds_of_tensors(make_processor, picture):
     batch = {"text": [TEXT, TEXT[:30]], "images": [picture, None], "head": [HEAD] * 2, "tail": [TAIL] * 2}
     tensors = processor(**batch)
     types = {"input_ids": torch.int64, "attention_mask": torch.int64, "entity_positions": torch.int64}
-    types |= {"pixel_values": torch.float32, "region_mask": torch.bool}
+    types |= {"pixel_values": torch.float32, "image_mask": torch.bool}
     assert {name: value.dtype for name, value in tensors.items()} == types
     arrays = processor(**batch, return_tensors="np")
     for name, value in tensors.items():
@@ -292,7 +292,7 @@ def test_the_collator_feeds_rows_of_a_data_set(make_processor, picture):
     assert batch["labels"].tolist() == [2, 0]
     assert torch.equal(batch["input_ids"], alone["input_ids"].repeat(2, 1))
     assert torch.equal(batch["pixel_values"][:1], alone["pixel_values"])
-    assert batch["region_mask"].any(-1).tolist() == [True, False]
+    assert batch["image_mask"].any(-1).tolist() == [True, False]
 
 
 # What is refused

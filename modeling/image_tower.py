@@ -1,0 +1,121 @@
+"""The vision encoder and the images that it is given: only those that exist are encoded.
+
+Dimensions: B posts, N images that exist in the batch, P patches, d_v the vision encoder's hidden size.
+"""
+
+import copy
+
+import torch
+from transformers import AutoBackbone, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.utils import is_torchdynamo_exporting
+
+# Which Auto class builds the encoder that gives a system these features.
+VISION_CLASSES = {"patches": AutoModel, "maps": AutoBackbone}
+
+
+def build_vision_encoder(config: PreTrainedConfig, features: str, dtype: torch.dtype) -> PreTrainedModel:
+    """Build a vision encoder with random weights.
+
+    Args:
+        config: the encoder's configuration.
+        features: `"patches"`, an encoder whose hidden states are rows of patches; or `"maps"`, one whose output has
+            `feature_maps`, those of the stages in its configuration's `out_features`.
+        dtype: of its weights.
+    """
+    return VISION_CLASSES[features].from_config(config, dtype=dtype)
+
+
+def load_vision_encoder(name: str, features: str) -> tuple[PreTrainedConfig, PreTrainedModel]:
+    """Load a pretrained vision encoder, its configuration apart: loading writes to a configuration.
+
+    Args:
+        name: name on the Hub or path; of a model with two towers (CLIP, SigLIP) its vision tower is taken.
+        features: `"patches"` or `"maps"`, as in `build_vision_encoder`.
+    """
+    config = AutoConfig.from_pretrained(name)
+    config = getattr(config, "vision_config", config)
+    return config, VISION_CLASSES[features].from_pretrained(name, config=copy.deepcopy(config), dtype=torch.float32)
+
+
+def existing_images(
+    pixel_values: torch.Tensor | None,
+    image_mask: torch.Tensor | None,
+    shape: tuple[int, int],
+    slots: str,
+    dtype: torch.dtype,
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Return the images that exist.
+
+    An exported program has no shape that depends on its data, so while a model is exported these are the images of all
+    slots, absent ones as zero images, and what comes of those is left out by the mask alone.
+
+    Args:
+        pixel_values: (B, slots, 3, H, W), or none.
+        image_mask: (B, slots), true where an image exists; all of them by default.
+        shape: number of posts and number of slots that the model expects.
+        slots: what the slots are, for the error.
+        dtype: of the vision encoder.
+
+    Returns:
+        The existing images (N, 3, H, W) and the mask (B, slots); none and none if there is no image at all. While
+        exporting, N = B slots, also without any image.
+
+    Raises:
+        ValueError: if `pixel_values` has another number of slots than the model, or is not there though the mask says
+            that there are images.
+    """
+    if pixel_values is None:
+        if image_mask is not None and not is_torchdynamo_exporting() and image_mask.any():
+            raise ValueError("`image_mask` says that there are images, but `pixel_values` is None.")
+        return None, None
+    if pixel_values.shape[:2] != shape:
+        raise ValueError(
+            f"`pixel_values` must have shape (batch, slots, 3, height, width) with {shape[0]} posts and {shape[1]} "
+            f"slots ({slots}), but its shape is {tuple(pixel_values.shape)}. Give the processor the model's numbers."
+        )
+    if image_mask is not None and image_mask.shape != shape:
+        raise ValueError(f"`image_mask` must have shape {shape}, but its shape is {tuple(image_mask.shape)}.")
+    image_mask = given_image_mask(pixel_values, image_mask, shape)
+    if is_torchdynamo_exporting():
+        # Zero, for what stands in absent slots may be anything, and NaN would pass a mask that multiplies.
+        images = torch.where(image_mask[:, :, None, None, None], pixel_values, 0.0)
+        return images.flatten(0, 1).to(dtype), image_mask
+    if not image_mask.any():
+        return None, None
+    return pixel_values[image_mask].to(dtype), image_mask
+
+
+def given_image_mask(
+    pixel_values: torch.Tensor | None, image_mask: torch.Tensor | None, shape: tuple[int, int]
+) -> torch.Tensor:
+    """Return the mask of the images (B, slots): without one all of `pixel_values` exist, without these no image."""
+    if image_mask is not None:
+        return image_mask.bool()
+    if pixel_values is None:
+        return torch.zeros(shape, dtype=torch.bool)
+    return pixel_values.new_ones(shape, dtype=torch.bool)
+
+
+def select_patches(features: torch.Tensor, images: torch.Tensor, patch_size: int | list[int]) -> torch.Tensor:
+    """Drop the class token and registers before the patches: (N, special tokens + P, d_v) -> (N, P, d_v).
+
+    Raises:
+        ValueError: if the vision encoder did not give a row of patches for each image.
+    """
+    height, width = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
+    num_patches = (images.shape[-2] // height) * (images.shape[-1] // width)
+    if features.dim() != 3 or features.shape[0] != images.shape[0] or features.shape[1] < num_patches:
+        raise ValueError(
+            f"The vision encoder must be ViT-like: for {images.shape[0]} images it should give features of shape "
+            f"({images.shape[0]}, {num_patches} patches or more, width), but it gave {tuple(features.shape)}."
+        )
+    return features[:, -num_patches:]
+
+
+def scatter_images(features: torch.Tensor, image_mask: torch.Tensor) -> torch.Tensor:
+    """Put what came of the `existing_images` (N, ...) into their slots: (B, slots, ...), zero elsewhere."""
+    if not is_torchdynamo_exporting():
+        # By each slot's place among the images: torch.compile cannot differentiate `images[image_mask] = features`.
+        features = features[(image_mask.flatten().cumsum(0) - 1).clamp(min=0)]
+    images = features.unflatten(0, image_mask.shape)
+    return torch.where(image_mask.view(*image_mask.shape, *(1,) * (images.dim() - 2)), images, 0.0)
