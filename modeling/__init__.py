@@ -3,13 +3,15 @@
 from transformers import AutoConfig, AutoModel
 
 from .configuration_focalmre import FocalMREConfig
+from .configuration_mtb import MTBConfig
 from .configuration_tgdi import TGDIConfig
 from .modeling_focalmre import FocalMREForRelationClassification, FocalMREOutput, FocalMREPreTrainedModel
+from .modeling_mtb import MTBForRelationClassification, MTBPreTrainedModel
 from .modeling_tgdi import TGDIForRelationClassification, TGDIOutput, TGDIPreTrainedModel
 
 MODELS = {
-    FocalMREConfig.model_type: FocalMREForRelationClassification,
-    TGDIConfig.model_type: TGDIForRelationClassification,
+    model.config_class.model_type: model
+    for model in (FocalMREForRelationClassification, MTBForRelationClassification, TGDIForRelationClassification)
 }
 
 for _model in MODELS.values():
@@ -25,6 +27,9 @@ __all__ = [
     "FocalMREForRelationClassification",
     "FocalMREOutput",
     "FocalMREPreTrainedModel",
+    "MTBConfig",
+    "MTBForRelationClassification",
+    "MTBPreTrainedModel",
     "TGDIConfig",
     "TGDIForRelationClassification",
     "TGDIOutput",
