@@ -1,7 +1,6 @@
-"""What pretrained models find in pictures: regions that words name, objects, captions."""
+"""Pretrained models over pictures: a grounder of keywords, a detector of objects, a captioner."""
 
 import re
-from typing import Any
 
 import torch
 from PIL import Image
@@ -13,44 +12,24 @@ from transformers import (
     AutoProcessor,
 )
 
-from mmre.processing.spacy_entities import clean_post, find_nouns
-
 Box = list[float]
 
-# The first read all keywords as one text and score its tokens, the others score each keyword.
+# A token scorer reads all keywords as one text and scores its tokens; a keyword scorer scores each keyword.
 TOKEN_SCORING_MODELS = ("grounding-dino", "mm-grounding-dino")
 KEYWORD_SCORING_MODELS = ("owlvit", "owlv2")
 
-# Of a side of the image: far below a pixel.
+# A millionth of a side of the image is far below a pixel.
 BOX_DECIMALS = 6
 
 
-def find_keywords(nlp: Any, text: str, names: list[str]) -> list[str]:
-    """Find what to look for in the picture of a post (FocalMRE, section 3.3): the names of its entities and its nouns.
-
-    Args:
-        nlp: a spaCy model, from [`load_spacy`].
-        text: the post.
-        names: the names of its entities.
-
-    Returns:
-        The keywords, each once whatever its case: the entities, then the nouns in the order of the text.
-    """
-    keywords = {}
-    for keyword in [*(clean_post(name)[0] for name in names), *find_nouns(nlp, text)]:
-        keyword = " ".join(keyword.split())
-        if any(character.isalnum() for character in keyword):
-            keywords.setdefault(keyword.casefold(), keyword)
-    return list(keywords.values())
-
-
 def best_boxes(scored: list[tuple[float, Box]], number: int, max_iou: float) -> list[Box]:
-    """Choose the boxes with the best scores, of boxes that are nearly the same only the best one.
+    """Choose the boxes with the best scores; of boxes that are nearly the same, choose the best one.
+
+    Boxes are clipped to the image.
 
     Args:
-        scored: pairs of a score and a box `[x_min, y_min, x_max, y_max]` in fractions of the image. What of a box is
-            outside the image is cut off.
-        number: how many to choose at most.
+        scored: pairs of a score and a box `[x_min, y_min, x_max, y_max]` in fractions of the image.
+        number: most boxes to choose.
         max_iou: intersection over union above which two boxes count as the same.
 
     Returns:
@@ -66,6 +45,7 @@ def best_boxes(scored: list[tuple[float, Box]], number: int, max_iou: float) -> 
 
 
 def _iou(a: Box, b: Box) -> float:
+    """Divide the intersection of two boxes by their union."""
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     intersection = max(width, 0) * max(height, 0)
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - intersection
@@ -73,27 +53,29 @@ def _iou(a: Box, b: Box) -> float:
 
 
 def _sizes(images: list[Image.Image]) -> list[tuple[int, int]]:
+    """List height and width of each picture, in pixels."""
     return [(image.height, image.width) for image in images]
 
 
 def _fractions(boxes: torch.Tensor, image: Image.Image) -> list[Box]:
+    """Turn boxes in pixels, (N, 4) or (4,), into fractions of the picture."""
     return (boxes.double().cpu() / torch.tensor([image.width, image.height] * 2)).tolist()
 
 
 class Grounder:
-    """Finds the regions of a picture that keywords name, with a zero-shot detector.
+    """Zero-shot detector that finds the regions of a picture that keywords name.
 
     Args:
         model: name or folder of a model that `AutoModelForZeroShotObjectDetection` knows.
-        revision: of the model, on the Hub.
-        threshold: score from which a box counts.
-        num_regions: how many boxes are kept at most.
+        revision: revision of the model on the Hub.
+        threshold: lowest score of a box.
+        num_regions: most boxes of a picture.
         max_iou: intersection over union above which two boxes count as the same.
-        dtype: of the weights, as transformers names it; `"auto"` is that of the checkpoint.
+        dtype: type of the weights, as transformers names it; `"auto"` is that of the checkpoint.
         device: where the model runs.
 
     Raises:
-        ValueError: the model is of a type other than Grounding DINO, MM Grounding DINO, OWL-ViT and OWLv2.
+        ValueError: the model is none of Grounding DINO, MM Grounding DINO, OWL-ViT and OWLv2.
     """
 
     def __init__(
@@ -110,7 +92,7 @@ class Grounder:
         self.model = AutoModelForZeroShotObjectDetection.from_pretrained(model, revision=revision, dtype=dtype)
         if self.model.config.model_type not in TOKEN_SCORING_MODELS + KEYWORD_SCORING_MODELS:
             raise ValueError(
-                f"{model} is of the type {self.model.config.model_type!r}; keywords can be grounded by "
+                f"{model} is a {self.model.config.model_type!r}, which grounds no keywords; expected one of "
                 f"{', '.join(TOKEN_SCORING_MODELS + KEYWORD_SCORING_MODELS)}"
             )
         self.model.to(device).eval()
@@ -121,16 +103,16 @@ class Grounder:
         """Find the best box of each keyword, and of these boxes the best ones.
 
         Args:
-            images: pictures in RGB; one may stand there several times.
-            keywords: what to look for in each of them.
+            images: pictures in RGB; a picture may stand there several times.
+            keywords: keywords to look for in each picture.
             batch_size: number of pictures that go through the model at once.
 
         Returns:
-            The boxes of each picture, best first, in fractions of it.
+            The boxes of each picture, best first, in fractions of the picture.
         """
         scores_tokens = self.model.config.model_type in TOKEN_SCORING_MODELS
         ground = self._ground_tokens if scores_tokens else self._ground_keywords
-        queries = []  # the index of the picture, and as many keywords as the model can read at once
+        queries = []  # index of a picture, and as many keywords as the model can read at once
         for index, words in enumerate(keywords):
             queries += [(index, part) for part in (self._split(words) if scores_tokens else [words]) if part]
         found = [[] for _ in images]
@@ -142,9 +124,11 @@ class Grounder:
         return [best_boxes(scored, self.num_regions, self.max_iou) for scored in found]
 
     def _max_tokens(self) -> int:
+        """Return the most tokens that the model reads."""
         return min(self.model.config.max_text_len, self.processor.tokenizer.model_max_length)
 
     def _split(self, words: list[str]) -> list[list[str]]:
+        """Split keywords into parts that the model can read at once."""
         parts, length = [], self._max_tokens()
         for word in words:
             tokens = len(self.processor.tokenizer(_phrase(word), add_special_tokens=False).input_ids) + 1
@@ -156,10 +140,10 @@ class Grounder:
         return parts
 
     def _ground_tokens(self, images: list[Image.Image], keywords: list[list[str]]) -> list[list[tuple[float, Box]]]:
-        """The score of a box for a keyword is the best one of the keyword's tokens.
+        """Score each box for a keyword by the best of the keyword's tokens, and return the best box of each keyword.
 
-        The processor's own way back from boxes to words is of no use here: it glues together all tokens above a
-        threshold, whatever keywords they belong to.
+        `post_process_grounded_object_detection` would join all tokens above a threshold, whatever keywords they belong
+        to.
         """
         texts, spans = [], []
         for words in keywords:
@@ -192,9 +176,10 @@ class Grounder:
         return results
 
     def _ground_keywords(self, images: list[Image.Image], keywords: list[list[str]]) -> list[list[tuple[float, Box]]]:
-        """The processor's way back to boxes is asked for one keyword at a time.
+        """Return the best box of each keyword, post-processed one keyword at a time.
 
-        Among several it gives each box to one, and what fills up a shorter list of keywords would take boxes away.
+        Among several keywords `post_process_grounded_object_detection` would give each box to one, and the padding of
+        a shorter list would take boxes away.
         """
         length = max(len(words) for words in keywords)
         texts = [words + [""] * (length - len(words)) for words in keywords]
@@ -214,20 +199,20 @@ class Grounder:
 
 
 def _phrase(word: str) -> str:
-    """The keyword as Grounding DINO wants it: in lower case, and without the marks that end a phrase."""
+    """Write a keyword as Grounding DINO wants it: in lower case, without the marks that end a phrase."""
     return " ".join(re.sub(r"[.?]", " ", word.lower()).split())
 
 
 class Detector:
-    """Finds the objects of a picture.
+    """Object detector over pictures.
 
     Args:
         model: name or folder of a model that `AutoModelForObjectDetection` knows.
-        revision: of the model, on the Hub.
-        threshold: score from which a box counts.
-        num_regions: how many boxes are kept at most.
+        revision: revision of the model on the Hub.
+        threshold: lowest score of a box.
+        num_regions: most boxes of a picture.
         max_iou: intersection over union above which two boxes count as the same.
-        dtype: of the weights, as transformers names it; `"auto"` is that of the checkpoint.
+        dtype: type of the weights, as transformers names it; `"auto"` is that of the checkpoint.
         device: where the model runs.
     """
 
@@ -254,7 +239,7 @@ class Detector:
             images: pictures in RGB, one batch.
 
         Returns:
-            The boxes of each picture, best first, in fractions of it.
+            The boxes of each picture, best first, in fractions of the picture.
         """
         if not images:
             return []
@@ -274,14 +259,14 @@ class Detector:
 
 
 class Captioner:
-    """Says in a sentence what a picture shows.
+    """Image-to-text model that describes a picture in a sentence.
 
     Args:
         model: name or folder of a model that `AutoModelForImageTextToText` knows.
-        revision: of the model, on the Hub.
-        prompt: text that the caption answers or goes on with, with the model's marks for the picture if it needs some.
-        max_new_tokens: longest caption.
-        dtype: of the weights, as transformers names it; `"auto"` is that of the checkpoint.
+        revision: revision of the model on the Hub.
+        prompt: text that the caption answers or continues, with the model's image tokens if the model needs some.
+        max_new_tokens: most tokens of a caption.
+        dtype: type of the weights, as transformers names it; `"auto"` is that of the checkpoint.
         device: where the model runs.
     """
 
@@ -301,7 +286,7 @@ class Captioner:
 
     @torch.inference_mode()
     def __call__(self, images: list[Image.Image]) -> list[str]:
-        """Write a caption of each picture; the same one each time, nothing is sampled.
+        """Write a caption of each picture, by greedy decoding.
 
         Args:
             images: pictures in RGB, one batch.
@@ -321,4 +306,4 @@ class Captioner:
         return [" ".join(caption.split()) for caption in captions]
 
 
-__all__ = ["Captioner", "Detector", "Grounder", "best_boxes", "find_keywords"]
+__all__ = ["Captioner", "Detector", "Grounder", "best_boxes"]

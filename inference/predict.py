@@ -28,17 +28,10 @@ from transformers import HfArgumentParser, pipeline
 from transformers.utils import logging
 
 import mmre.modeling  # noqa: F401, registers the models
-from mmre.annotation.annotate import (
-    Annotator,
-    PictureArguments,
-    append_line,
-    naming,
-    only_run,
-    picture_settings,
-    read_batches,
-    read_image,
-)
-from mmre.annotation.picture_models import find_keywords
+from mmre.annotation.annotator import Annotator, naming, picture_settings, read_image
+from mmre.annotation.arguments import PictureArguments
+from mmre.annotation.keywords import find_keywords
+from mmre.annotation.unfinished import append_line, only_run, read_batches
 from mmre.posts.annotation_file import check_annotation_file, read_annotation_rows
 from mmre.posts.checks import NAMES_IN_REPORT, Problems, show
 from mmre.posts.files import (

@@ -19,8 +19,9 @@ import torch
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
-from mmre.annotation.annotate import only_run
-from mmre.annotation.picture_models import Captioner, Detector, Grounder, find_keywords
+from mmre.annotation.keywords import find_keywords
+from mmre.annotation.picture_models import Captioner, Detector, Grounder
+from mmre.annotation.unfinished import only_run
 from mmre.inference import predict as predict_module
 from mmre.inference.predict import PredictionArguments, literal, main, ntriples, predict
 from mmre.modeling import TGDIConfig, TGDIForRelationClassification
@@ -500,7 +501,7 @@ def test_the_command_ends_with_a_line_for_what_is_wrong(
 
 KILLED = """
 import json, os, signal, sys
-from mmre.evaluation import predict
+from mmre.inference import predict
 
 lines, append = [], predict.append_line
 
@@ -569,7 +570,7 @@ def test_memory_does_not_grow_with_the_number_of_posts(focalmre, folder, argumen
 
 @pytest.mark.slow
 def test_memory_of_ten_thousand_posts_is_that_of_ten(focalmre, folder, arguments):
-    code = "import resource; from mmre.evaluation.predict import main; main(); "
+    code = "import resource; from mmre.inference.predict import main; main(); "
     code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     peaks = {}
     for number in (10, 10_000):

@@ -1,0 +1,120 @@
+"""Unfinished files: the batches that a long run has done, so that a killed run goes on where it was.
+
+The first line is a header, everything that decides what is in the file; each further line is a batch,
+`{"batch": number, "rows": [...]}`.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
+
+
+class OutputFileError(ValueError):
+    """An output, finished or not, that this run may not write or go on with."""
+
+
+@contextmanager
+def only_run(out: str | os.PathLike) -> Iterator[None]:
+    """Keep other runs away from an output while this one writes it.
+
+    Args:
+        out: path of the output; its folder is made.
+
+    Raises:
+        OutputFileError: another run is writing the output.
+    """
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{out}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise OutputFileError(f"another run is writing {out}: wait for it, or give another --out") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows deletes no open file
+            os.unlink(lock.lock_file)
+        lock.release()
+
+
+def append_line(file: BinaryIO, line: dict) -> None:
+    """Append a line of JSON to a file, and wait until it is on the disk."""
+    file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def check_header(found: dict, header: dict, path: str | os.PathLike) -> None:
+    """Refuse to go on with a file that was made with other settings or of other posts.
+
+    Args:
+        found: header of the file.
+        header: header that this run would write.
+        path: path of the file.
+
+    Raises:
+        OutputFileError: the headers differ; it names the differences.
+    """
+    found, expected = _flatten(found), _flatten(header)
+    differences = [
+        f"{key}: {found.get(key)!r} there, {expected.get(key)!r} now"
+        for key in {**expected, **found}
+        if found.get(key) != expected.get(key)
+    ]
+    if differences:
+        raise OutputFileError(
+            f"{path} was made with other settings or of other posts. Give the same ones to go on, another --out, or "
+            "delete the file:\n  " + "\n  ".join(differences)
+        )
+
+
+def _flatten(header: dict) -> dict[str, Any]:
+    flat = {}
+    for key, value in header.items():
+        flat |= {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def read_batches(path: str | os.PathLike, header: dict) -> Iterator[tuple[int | None, list[dict], int]]:
+    """Read an unfinished file line by line; a last line that a kill tore off is left out.
+
+    Args:
+        path: path of the file.
+        header: header that the file must have.
+
+    Yields:
+        The number of a batch, its rows, and the byte at which its line ends; of the header None and no rows.
+
+    Raises:
+        OutputFileError: the file has another header, or is damaged elsewhere than at its end.
+    """
+    end = 0
+    with open(path, "rb") as file:
+        for number, raw in enumerate(file, start=1):
+            if not raw.endswith(b"\n"):
+                return
+            end += len(raw)
+            try:
+                line = json.loads(raw)
+                batch = (None, []) if number == 1 else (line["batch"], line["rows"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise OutputFileError(f"{path}:{number} is damaged ({error}); delete the file to start anew") from error
+            if number == 1:
+                check_header(line, header, path)
+            yield *batch, end
+
+
+def part_paths(out: str | os.PathLike) -> list[Path]:
+    """List the unfinished files of an output, `OUT.part-N` of process N."""
+    pattern = re.compile(re.escape(Path(out).name) + r"\.part-(\d+)")
+    found = [path for path in Path(out).parent.glob("*") if pattern.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(pattern.fullmatch(path.name)[1]))
+
+
+__all__ = ["OutputFileError", "append_line", "check_header", "only_run", "part_paths", "read_batches"]

@@ -1,0 +1,35 @@
+"""Find regions and captions in the pictures of posts, with pretrained models and without a look at the label.
+
+DATA is a folder of MNRE, a data set of posts (a folder or a name on the Hub), `files` (with --train_file and the
+others), or `synthetic`. A killed run goes on where it was; `accelerate launch -m mmre.cli.main annotate ...` shares
+the work among processes.
+"""
+
+from mmre.annotation.arguments import AnnotationArguments
+
+from .parser import UsageError, add_dataclass, read_dataclass
+
+HELP = "find regions and captions in pictures, without a look at the label"
+STOPPED = "the same command goes on where it was"
+
+
+def add_arguments(parser) -> None:
+    """Add the data and the fields of [`AnnotationArguments`]."""
+    parser.add_argument("data", metavar="DATA", help="the posts: a folder, a name on the Hub, files, or synthetic")
+    add_dataclass(parser, AnnotationArguments)
+
+
+def run(args) -> int:
+    """Write an annotation file, or go on writing it."""
+    arguments = read_dataclass(AnnotationArguments, args)
+    files = {split: getattr(args, f"{split}_file") for split in ("train", "validation", "test")}
+    if any(files.values()) and args.data != "files":
+        raise UsageError(f"--train_file and the others belong to the data 'files', not to {args.data!r}")
+
+    from mmre.annotation.plan import open_unlabelled_posts
+    from mmre.annotation.run import annotate
+
+    report = annotate(open_unlabelled_posts(args.data, files=files, image_dir=args.image_dir), arguments)
+    if report:
+        print(report)
+    return 0
