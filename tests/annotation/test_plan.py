@@ -23,8 +23,17 @@ def test_bad_data_is_named_before_any_model_is_loaded(tmp_path):
     ):
         assert place in str(error.value)
     dataset([{}]).remove_columns(["head", "image"]).save_to_disk(tmp_path / "other")
-    with pytest.raises(ValueError, match="has no column head, image"):
+    with pytest.raises(
+        ValueError, match="head: nothing; expected a column of (.|\n)*image: nothing; expected a column"
+    ):
         open_unlabelled_posts(tmp_path / "other")
+
+
+def test_a_data_set_needs_neither_relations_nor_regions(tmp_path):
+    columns = ["relation", "grounded_regions", "detected_regions", "caption"]
+    dataset([{}, {}]).remove_columns(columns).save_to_disk(tmp_path / "set")
+    posts = open_unlabelled_posts(tmp_path / "set")
+    assert posts["id"][:] == ["post-0", "post-1"] and posts.column_names == ["id", "text", "head", "tail", "image"]
 
 
 def test_mnre_without_any_image_is_an_error_that_names_the_option(mnre, tmp_path):

@@ -157,7 +157,7 @@ def test_files_of_posts_are_annotated_and_joined_to_what_was_found(arguments, tm
 
 
 def test_real_posts_and_pictures(shared_mnre, arguments, tmp_path):
-    """The posts of the 32 real images: everything is found, and the file is read back beside the real data."""
+    """The posts of the 38 real images: everything is found, and the file is read back beside the real data."""
     present = {path.name for path in (shared_mnre / "img_org").rglob("*.jpg")}
     folder = tmp_path / "real"
     folder.mkdir()
@@ -172,7 +172,7 @@ def test_real_posts_and_pictures(shared_mnre, arguments, tmp_path):
     args = arguments(batch_size=16)
     annotate(open_unlabelled_posts(folder), args)
     rows = read_annotation(args)[1]
-    assert len(rows) == count >= len(present) == 32
+    assert len(rows) == count >= len(present) == 38
     assert not any("error" in row for row in rows) and all(row["caption"] and row["grounded_regions"] for row in rows)
     posts = load_mnre(folder, regions=args.out, captions=args.out)
     assert sum(map(len, posts.values())) == count

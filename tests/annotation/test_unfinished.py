@@ -1,0 +1,51 @@
+"""Unfinished files: what was written is read, a torn line is not, and other settings are refused."""
+
+import json
+
+import pytest
+
+from mmre.annotation.unfinished import OutputFileError, append_line, check_header, only_run, part_paths, read_batches
+
+HEADER = {"version": 1, "model": {"name": "a", "threshold": 0.5}}
+
+
+def test_batches_are_read_as_they_were_written_and_a_torn_line_is_left_out(tmp_path):
+    path = tmp_path / "out.part-0"
+    with open(path, "ab") as file:
+        append_line(file, HEADER)
+        append_line(file, {"batch": 0, "rows": [{"id": "é"}]})
+        good = file.tell()
+        file.write(b'{"batch": 1, "ro')
+    found = list(read_batches(path, HEADER))
+    assert [batch for *batch, _ in found] == [[None, []], [0, [{"id": "é"}]]]
+    assert found[-1][-1] == good == len(path.read_bytes()) - 16
+    with open(path, "ab") as file:
+        file.write(b"\n")
+    with pytest.raises(OutputFileError, match="out.part-0:3 is damaged"):
+        list(read_batches(path, HEADER))
+
+
+def test_each_difference_of_two_headers_is_named():
+    check_header(json.loads(json.dumps(HEADER)), HEADER, "out")
+    other = {"version": 1, "model": {"name": "b"}, "posts": 2}
+    with pytest.raises(OutputFileError) as error:
+        check_header(other, HEADER, "out")
+    assert str(error.value).split("\n  ")[1:] == [
+        "model.name: 'b' there, 'a' now",
+        "model.threshold: None there, 0.5 now",
+        "posts: 2 there, None now",
+    ]
+
+
+def test_an_output_is_free_again_after_its_run(tmp_path):
+    out = tmp_path / "new" / "out.jsonl"
+    for _ in range(2):
+        with only_run(out), pytest.raises(OutputFileError, match="another run is writing"), only_run(out):
+            pass
+    assert list(out.parent.iterdir()) == []
+
+
+def test_parts_are_those_of_this_output_by_number(tmp_path):
+    for name in ("o.jsonl.part-10", "o.jsonl.part-9", "o.jsonl.part-x", "po.jsonl.part-1", "oxjsonl.part-1"):
+        (tmp_path / name).touch()
+    assert [path.name for path in part_paths(tmp_path / "o.jsonl")] == ["o.jsonl.part-9", "o.jsonl.part-10"]
