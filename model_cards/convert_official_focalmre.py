@@ -1,14 +1,9 @@
 """Bring a checkpoint of the FocalMRE authors (`best_model.pth`) into this project's format.
 
-    mmre-convert best_model.pth ours_rel2id.json OUT [--text_encoder NAME] [--vision_encoder NAME]
-
-The folder OUT then loads with `AutoModel` and `AutoProcessor`, and `train.py` measures it (`--model_name_or_path OUT
---do_train false`). What the official code does and the paper does not say is set in the configuration: the class token
-is a patch, region weights are raw, absent regions are zero images, frames are drawn on the full-size picture and its
-sides are cut off.
+What the official code does and the paper does not say is set in the configuration: the class token is a patch, region
+weights are raw, absent regions are zero images, frames are drawn on the full-size picture and its sides are cut off.
 """
 
-import argparse
 import json
 import pickle
 from pathlib import Path
@@ -28,7 +23,7 @@ OFFICIAL_PROCESSOR = {
     "original_if_no_region": False,
 }
 
-# Layers that the official model has and never uses.
+# Layers of the official model that its forward pass never uses.
 UNUSED = ("v_projection.", "t_projection.", "gate_out.", "gate_out1.", "gate_out2.", "gate_final.")
 
 
@@ -76,7 +71,7 @@ def convert_state_dict(official: dict[str, torch.Tensor]) -> dict[str, torch.Ten
             group = "grounded_fusion" if part == "weights1" else "detected_fusion"
             converted[f"{group}.weights"] = tensor.flatten()
         else:
-            raise ValueError(f"{official_name!r} is no weight of the official FocalMRE model.")
+            raise ValueError(f"{official_name!r} is no weight of the official FocalMRE model")
     return converted
 
 
@@ -122,51 +117,65 @@ def convert_checkpoint(
     if missing or strange or shapes:
         raise ValueError(
             f"{path} does not fit these encoders. Missing: {sorted(missing)}. Unknown: {sorted(strange)}. "
-            f"Of another shape: {shapes}."
+            f"Of another shape: {shapes}"
         )
     model.load_state_dict(weights)
     return model.eval()
 
 
-def main() -> None:
-    """The command `mmre-convert`."""
-    parser = argparse.ArgumentParser(prog="mmre-convert", description=__doc__.split("\n\n")[0])
-    parser.add_argument("checkpoint", type=Path, help="the authors' best_model.pth")
-    parser.add_argument("relations", type=Path, help="ours_rel2id.json")
-    parser.add_argument("out", type=Path, help="folder to write")
-    parser.add_argument("--text_encoder", default="google-bert/bert-base-uncased")
-    parser.add_argument("--vision_encoder", default="openai/clip-vit-base-patch32")
-    args = parser.parse_args()
-    for path in (args.checkpoint, args.relations):
-        if not path.is_file():
-            parser.error(f"there is no file {path}")
+def convert(
+    checkpoint: str | Path,
+    relations: str | Path,
+    out: str | Path,
+    text_encoder: str = "google-bert/bert-base-uncased",
+    vision_encoder: str = "openai/clip-vit-base-patch32",
+) -> None:
+    """Convert an official checkpoint into a folder that `AutoModel` and `AutoProcessor` load.
+
+    Args:
+        checkpoint: the authors' `best_model.pth`.
+        relations: their `ours_rel2id.json`.
+        out: the folder to write.
+        text_encoder: name or path of the text encoder that the checkpoint was trained with.
+        vision_encoder: name or path of its vision encoder.
+
+    Raises:
+        OSError: if a file or an encoder is not there.
+        ValueError: if the files are not those of the official code, or not of these encoders.
+    """
+    for path in (checkpoint, relations):
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"there is no file {path}")
     try:
-        relation_ids = json.loads(args.relations.read_text("utf-8"))
-        vision_config = AutoConfig.from_pretrained(args.vision_encoder)
+        relation_ids = json.loads(Path(relations).read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{relations}: {error}; expected the ids of the relations, as JSON") from error
+    vision_config = AutoConfig.from_pretrained(vision_encoder)
+    try:
         model = convert_checkpoint(
-            args.checkpoint,
+            checkpoint,
             relation_ids,
-            AutoConfig.from_pretrained(args.text_encoder),
+            AutoConfig.from_pretrained(text_encoder),
             getattr(vision_config, "vision_config", vision_config),
         )
-    except (ValueError, OSError, RuntimeError, pickle.UnpicklingError) as error:
-        parser.error(str(error))
+    except (RuntimeError, pickle.UnpicklingError) as error:  # of `torch.load`
+        raise ValueError(
+            f"{checkpoint} is no checkpoint of weights alone; expected the authors' best_model.pth"
+        ) from error
     processor = FocalMREProcessor.from_encoders(
-        args.text_encoder,
-        args.vision_encoder,
+        text=text_encoder,
+        vision=vision_encoder,
         num_grounded_regions=model.config.num_grounded_regions,
         num_detected_regions=model.config.num_detected_regions,
         **OFFICIAL_PROCESSOR,
     )
     if len(processor.tokenizer) != model.config.text_config.vocab_size:
-        parser.error(
-            f"the checkpoint has {model.config.text_config.vocab_size} token embeddings, but {args.text_encoder} with "
-            f"its entity markers {len(processor.tokenizer)}: it was trained with another text encoder"
+        raise ValueError(
+            f"the checkpoint has {model.config.text_config.vocab_size} token embeddings, but {text_encoder} with its "
+            f"entity markers has {len(processor.tokenizer)} tokens; expected the text encoder of the checkpoint"
         )
-    model.save_pretrained(args.out)
-    processor.save_pretrained(args.out)
-    print(f"Written to {args.out}.")
+    model.save_pretrained(out)
+    processor.save_pretrained(out)
 
 
-if __name__ == "__main__":
-    main()
+__all__ = ["convert", "convert_checkpoint", "convert_state_dict"]

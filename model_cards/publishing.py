@@ -1,11 +1,5 @@
-"""Publish a trained model on the Hub: assemble one folder, check it in a fresh process, upload it.
+"""Publish a trained model on the Hub: assemble one folder, check it in a fresh process, upload it."""
 
-    mmre-publish OUTPUT_FOLDER REPOSITORY [--private] [--revision BRANCH]
-
-The token is that of `hf auth login`, or of the environment variable HF_TOKEN.
-"""
-
-import argparse
 import contextlib
 import json
 import os
@@ -31,11 +25,11 @@ from mmre.processing.pipeline_relation_extraction import TASK
 
 from .model_card import is_hub_name, render_model_card
 
-# What stands beside the model in an output folder and belongs on its card.
+# Files of an output folder that its card shows.
 PICTURES = ("learning_curve.png", "confusion_matrix.png")
 
-# What of an earlier publication must go: an adapter left beside a whole model would be loaded onto it. Nothing of the
-# author's own is among these.
+# Files of an earlier publication that must go: an adapter left beside a whole model would be loaded onto it. The
+# author's own files are not among these.
 REPLACED = [
     *("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "adapter_model.bin"),
     *("config.json", "adapter_config.json", *PICTURES),
@@ -65,20 +59,24 @@ imported = [name for name in sys.modules if name.split(".")[0] == "mmre"]
 assert not imported, f"the code in the folder needs mmre: it imports {imported}"
 print(json.dumps(logits))
 """
-# Any post does: it is not what a model says of it that is checked, but that it says the same everywhere.
+# Any post does: the check is that the model says the same of it everywhere.
 POST = {"text": "A post about one thing and another", "head": [13, 22], "tail": [27, 34]}
 TOLERANCE = 1e-4
 
-# What the Hub's HTTP client raises where it gets no answer; which client that is depends on huggingface_hub.
+# Raised by the Hub's HTTP client where it gets no answer; which client that is depends on huggingface_hub.
 NO_ANSWER = HfHubHTTPError.__bases__[0]
 
 
+class NotLoadableError(RuntimeError):
+    """Raised for a folder that does not load in a fresh process, or gives other logits there."""
+
+
 def assemble(folder: str | os.PathLike, target: str | os.PathLike) -> None:
-    """Put all that a repository of a model needs but the card into a folder: weights, configurations, processor, code.
+    """Collect the content of a repository but its card: weights, configurations, processor, code.
 
     Args:
-        folder: an output folder of `train.py`, or any folder with a model and its processor. Of a LoRA adapter, the
-            adapter alone is put together.
+        folder: an output folder of `mmre train`, or any folder with a model and its processor; of a LoRA adapter, the
+            adapter alone is collected.
         target: an empty or a new folder.
 
     Raises:
@@ -86,7 +84,10 @@ def assemble(folder: str | os.PathLike, target: str | os.PathLike) -> None:
     """
     folder, target = Path(folder), Path(target)
     if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-        raise FileNotFoundError(f"There is no model in {folder}: it has no config.json and no adapter_config.json.")
+        raise FileNotFoundError(
+            f"There is no model in {folder}: no config.json and no adapter_config.json; give an output folder of mmre "
+            "train"
+        )
     model, processor = load_model(folder), AutoProcessor.from_pretrained(folder)
     for name in model.config.sub_configs:
         encoder_config = getattr(model.config, name)
@@ -103,8 +104,10 @@ def assemble(folder: str | os.PathLike, target: str | os.PathLike) -> None:
 
 
 def _card(folder: Path, repo_id: str, license: str | None, token: str | bool | None) -> ModelCard:
-    """The card: of the run, if the folder has its record. It keeps the licence and the language of the card in the
-    folder, or else of the one that the repository has."""
+    """Make the card: of the run, if the folder has its record.
+
+    Licence and language are those of the card in the folder, or else of the repository's, unless given.
+    """
     olds = []
     if (folder / "README.md").is_file():
         olds.append(ModelCard.load(folder / "README.md").data)
@@ -117,15 +120,15 @@ def _card(folder: Path, repo_id: str, license: str | None, token: str | bool | N
     data = ModelCardData(library_name="transformers", license=license, language=language, tags=["mmre", TASK])
     text = f"# {repo_id.split('/')[-1]}\n\nA model of multimodal relation extraction, of mmre."
     if folder.name == "base_model":
-        text += " **It is not trained**: two encoders and new layers between them, to load LoRA adapters on."
+        text += " **It is not trained**: pretrained encoders and new layers, to load LoRA adapters on."
     return ModelCard(f"---\n{data}\n---\n\n{text}\n")
 
 
 def complete(folder: str | os.PathLike) -> None:
-    """Write into a folder of a saved model what `pipeline` loads it by, and into one of an adapter what PEFT does.
+    """Write into the folder of a saved model what `pipeline` loads it by, into that of an adapter what PEFT does.
 
-    Of an adapter, PEFT writes the module of the model's class there, and does not import what is not in a list of its
-    own; nor is that module there where the code comes from the Hub. `AutoModel` loads it.
+    PEFT writes the module of the model's class beside an adapter. It refuses modules that are not in a list of its
+    own, and where the code comes from the Hub there is no such module; so `AutoModel` is named instead.
     """
     if find_adapter_config_file(str(folder)) is not None:
         adapter = PeftConfig.from_pretrained(folder)
@@ -145,7 +148,7 @@ def check(folder: str | os.PathLike) -> None:
     """Load an assembled folder in a fresh process, with the code in it, and compare its logits with those of this one.
 
     Raises:
-        RuntimeError: if it does not load there, or its logits differ.
+        NotLoadableError: if the folder does not load there, or its logits differ.
     """
     folder = Path(folder).absolute()
     model, processor = load_model(folder), AutoProcessor.from_pretrained(folder)
@@ -163,24 +166,27 @@ def check(folder: str | os.PathLike) -> None:
             text=True,
         )
     if result.returncode:
-        raise RuntimeError(f"{folder} does not load in a fresh process:\n{result.stderr.strip()}")
+        raise NotLoadableError(f"{folder} does not load in a fresh process:\n{result.stderr.strip()}")
     difference = (torch.tensor(json.loads(result.stdout.splitlines()[-1])) - expected).abs().max().item()
     if not difference < TOLERANCE:
-        raise RuntimeError(f"{folder} gives other logits in a fresh process than here: they differ by {difference}.")
+        raise NotLoadableError(f"{folder} gives other logits in a fresh process than here: they differ by {difference}")
 
 
 def create_repository(repo_id: str, private: bool | None = None, token: str | bool | None = None) -> str:
-    """Make a repository, unless it is there; its whole name.
+    """Make a repository, unless it is there.
+
+    Returns:
+        Its whole name, `"owner/name"`.
 
     Raises:
-        OSError: if the Hub refuses it or cannot be reached; it says what to do.
+        OSError: if the Hub refuses the repository or cannot be reached; the message says what to do.
         ValueError: if the name cannot be one, or the repository is public and was to be private.
     """
     api = HfApi(token=token)
     try:
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         if private and not api.model_info(repo_id).private:
-            raise ValueError(f"{repo_id} is there already, and public: make it private first, or give another name.")
+            raise ValueError(f"{repo_id} is there already, and public: make it private first, or give another name")
     except HfHubHTTPError as error:
         mend = "log in by `hf auth login`, or set HF_TOKEN to a token that may write"
         raise OSError(f"the Hub refuses {repo_id}: {mend}. It says: {error}") from error
@@ -203,12 +209,12 @@ def publish(
     card is rendered anew; it keeps the licence and the language of the card in the folder, or of the repository's.
 
     Args:
-        folder: an output folder of `train.py`.
+        folder: an output folder of `mmre train`.
         repo_id: `"name"` or `"organization/name"`. The model that an adapter was trained on goes to `"...-base"`,
             unless it came from the Hub itself.
-        private: whether a new repository is private; by default what the account's settings say.
+        private: make a new repository private; by default the account's settings decide.
         revision: the branch, which is made if it is not there; the main one by default.
-        token: a token, if not the stored one.
+        token: a token in place of the stored one.
         license: the licence, for the card; that of an earlier card by default.
 
     Returns:
@@ -216,8 +222,8 @@ def publish(
 
     Raises:
         FileNotFoundError: if there is no model in the folder.
-        RuntimeError: if it does not load in a fresh process, or gives other logits there.
-        OSError, ValueError: if the Hub refuses it or cannot be reached.
+        NotLoadableError: if the model does not load in a fresh process, or gives other logits there.
+        OSError, ValueError: if the Hub refuses the repository or cannot be reached.
     """
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as target:
@@ -248,21 +254,4 @@ def publish(
             raise OSError(f"{repo_id} could not be uploaded to {api.endpoint}: {error}") from error
 
 
-def main() -> None:
-    """The command `mmre-publish`."""
-    parser = argparse.ArgumentParser(prog="mmre-publish", description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", help="an output folder of train.py")
-    parser.add_argument("repo_id", help="the repository, name or organization/name")
-    parser.add_argument("--private", action="store_true", default=None, help="make a new repository a private one")
-    parser.add_argument("--revision", help="the branch to upload to")
-    parser.add_argument("--license", help="the licence, as the Hub names it: apache-2.0, mit, ...")
-    arguments = parser.parse_args()
-    try:
-        commit = publish(**vars(arguments))
-    except (OSError, RuntimeError, ValueError) as error:  # of the folder, the check, or the Hub
-        raise SystemExit(f"mmre-publish: {error}") from error
-    print(f"Published: {commit.commit_url}")
-
-
-if __name__ == "__main__":
-    main()
+__all__ = ["NotLoadableError", "assemble", "check", "complete", "create_repository", "publish"]

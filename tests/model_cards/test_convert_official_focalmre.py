@@ -1,14 +1,14 @@
 """The converter, against the official computation written out with the official names and shapes."""
 
 import json
-import sys
 
 import pytest
 import torch
 from torch.nn import functional as F
 from transformers import AutoModel, AutoProcessor, BertConfig, BertModel, CLIPVisionConfig, CLIPVisionModel
 
-from mmre.model_cards.convert_official_focalmre import convert_checkpoint, convert_state_dict, main
+from mmre.cli.main import main
+from mmre.model_cards.convert_official_focalmre import convert, convert_checkpoint, convert_state_dict
 
 SIZE, SLOTS, LABELS = 16, 7, 4
 RELATION_IDS = {"None": 0, "/per/per/couple": 1, "/per/misc/awarded": 2, "/per/org/member_of": 3}
@@ -117,7 +117,7 @@ def test_a_converted_model_gives_the_official_logits(official):
     assert model.config.id2label == {index: name for name, index in RELATION_IDS.items()}
 
 
-def test_the_command_writes_a_folder_that_loads(official, tmp_path, make_tokenizer, monkeypatch, make_processor):
+def test_the_command_writes_a_folder_that_loads(official, tmp_path, make_tokenizer, capsys, make_processor):
     path, weights, _ = official
     tokenizer = make_tokenizer()
     (tmp_path / "rel2id.json").write_text(json.dumps(RELATION_IDS))
@@ -131,10 +131,10 @@ def test_the_command_writes_a_folder_that_loads(official, tmp_path, make_tokeniz
     vision_config().save_pretrained(tmp_path / "vit")
     make_processor().image_processor.save_pretrained(tmp_path / "vit")
     out = tmp_path / "out"
-    arguments = [path, tmp_path / "rel2id.json", out]
+    arguments = ["convert", path, tmp_path / "rel2id.json", out]
     arguments += ["--text_encoder", tmp_path / "bert", "--vision_encoder", tmp_path / "vit"]
-    monkeypatch.setattr(sys, "argv", ["mmre-convert", *map(str, arguments)])
-    main()
+    assert main([*map(str, arguments)]) == 0
+    assert capsys.readouterr().out == f"Written to {out}.\n"
     model, processor = AutoModel.from_pretrained(out), AutoProcessor.from_pretrained(out)
     assert torch.equal(model.text_model.get_input_embeddings().weight, weights[name])
     assert (processor.resize, processor.draw_at, processor.original_if_no_region) == ("center_crop", "source", False)
@@ -167,3 +167,21 @@ def test_a_checkpoint_that_runs_code_is_refused(tmp_path):
     torch.save({"module.classifier.weight": Harmful()}, tmp_path / "best_model.pth")
     with pytest.raises(Exception, match="weights_only|Weights only"):
         convert_checkpoint(tmp_path / "best_model.pth", RELATION_IDS, text_config(), vision_config())
+
+
+def test_files_that_are_not_those_of_the_official_code_are_named(official, tmp_path):
+    path, *_ = official
+    relations = tmp_path / "rel2id.json"
+    with pytest.raises(FileNotFoundError, match=f"there is no file {relations}"):
+        convert(path, relations, tmp_path / "out")
+    relations.write_text("None 0")
+    with pytest.raises(ValueError, match="rel2id.json: .*; expected the ids of the relations, as JSON"):
+        convert(path, relations, tmp_path / "out")
+    relations.write_text(json.dumps(RELATION_IDS))
+    text_config().save_pretrained(tmp_path / "bert")
+    vision_config().save_pretrained(tmp_path / "vit")
+    with pytest.raises(
+        ValueError, match="rel2id.json is no checkpoint of weights alone; expected the authors' best_model.pth"
+    ):
+        convert(relations, relations, tmp_path / "out", tmp_path / "bert", tmp_path / "vit")
+    assert not (tmp_path / "out").exists()

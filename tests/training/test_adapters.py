@@ -6,11 +6,11 @@ import shutil
 import pytest
 import torch
 import yaml
+from hub_clients import POST, PUBLISH, last_line
 from huggingface_hub import ModelCard
 from peft import AutoPeftModel, PeftModel
 from PIL import Image
 from safetensors.torch import load_file
-from test_publishing import POST, PUBLISH, last_line
 from test_several_processes import CPU, launch
 from transformers import AutoModel, AutoProcessor
 
