@@ -1,6 +1,5 @@
 """The audit finds the leaks that are there, by the figures that are known of them, and no others."""
 
-import json
 import random
 from functools import partial
 
@@ -10,14 +9,19 @@ import pytest
 from PIL import Image
 from sklearn.metrics import mutual_info_score
 
-from mmre.evaluation.leak_audit import audit, audit_table, main, mnre_picture_facts, strengths
-from mmre.posts import load_mnre, make_synthetic_posts, post_features
+from mmre.evaluation.leak_audit import audit, strengths
+from mmre.evaluation.leak_features import PictureFacts, picture_facts, word_span
+from mmre.evaluation.leak_report import audit_report
+from mmre.posts.schema import post_features
+from mmre.posts.sources import open_posts
+from mmre.posts.synthetic import make_synthetic_posts
+from mmre.posts.words import join_words
 
 RELATIONS = ["None", "/per/per/couple", "/per/org/member_of"]
 
 
 def make_posts(change=lambda row, relation, index: None, sizes=(400, 300), share=(6, 2, 2)) -> datasets.DatasetDict:
-    """Posts that say nothing of their relation, until `change` puts it into a row."""
+    """Make posts that say nothing of their relation, until `change` puts it into a row of words and spans of words."""
     splits = {}
     for split, size in zip(("train", "test"), sizes):
         rng, rows = random.Random(split), []
@@ -27,7 +31,7 @@ def make_posts(change=lambda row, relation, index: None, sizes=(400, 300), share
             head, tail = rng.sample(range(len(words)), 2)
             row = {
                 "id": f"{split}-{index}",
-                "tokens": words,
+                "words": words,
                 "head": {"start": head, "end": head + 1},
                 "tail": {"start": tail, "end": tail + 1},
                 "image": None,
@@ -37,6 +41,10 @@ def make_posts(change=lambda row, relation, index: None, sizes=(400, 300), share
                 "caption": "c" * rng.randint(1, 30),
             }
             change(row, relation, index)
+            spans = [(row[name]["start"], row[name]["end"]) for name in ("head", "tail")]
+            row["text"], spans = join_words(row.pop("words"), spans)
+            for name, (start, end) in zip(("head", "tail"), spans):
+                row[name] = {"start": start, "end": end}
             rows.append(row)
         splits[split] = datasets.Dataset.from_list(rows, features=post_features(RELATIONS))
     return datasets.DatasetDict(splits)
@@ -59,11 +67,9 @@ def picture(relation: int, index: int, image_format: str = "PNG", width: int = 6
 
 
 @pytest.fixture(scope="module")
-def released(tmp_path_factory, shared_mnre):
-    """The audit of MNRE with the released regions, as the command writes it."""
-    path = tmp_path_factory.mktemp("audit") / "released.json"
-    assert main([str(shared_mnre), "--json", str(path)]) == 1
-    return json.loads(path.read_text())
+def released(shared_mnre):
+    """Audit MNRE with the released regions."""
+    return audit(open_posts(shared_mnre, on_missing_image="keep"))
 
 
 def test_real_number_of_regions_is_two_and_the_types_of_the_gold_relation(released):
@@ -95,8 +101,8 @@ def test_real_three_regions_are_a_relation(released):
 
 
 def test_real_mnre_without_regions_leaks_by_the_order_of_the_entities_alone(released, shared_mnre):
-    real = load_mnre(shared_mnre, use_images=False)
-    result = audit(real, pictures=mnre_picture_facts(shared_mnre, None, real))
+    real = open_posts(shared_mnre, regions="none", on_missing_image="keep")
+    result = audit(real)
     assert leaks(result) == ["which entity comes first"]
     assert result["type_queries"] is None
     row = feature(released, "which entity comes first")["related"]
@@ -122,14 +128,6 @@ def test_real_features_that_leak_and_none_other(released):
     assert released["left_out"][1:3] == ["picture width", "picture height"]
 
 
-def test_synthetic_posts_leak_nothing(tmp_path, capsys):
-    assert main(["synthetic", "--json", str(tmp_path / "audit.json")]) == 0
-    result = json.loads((tmp_path / "audit.json").read_text())
-    assert not leaks(result) and result["left_out"] == []
-    assert {row["source"] for row in result["features"]} == {"regions", "pictures", "captions", "texts"}
-    assert "0 of 33 features leak." in capsys.readouterr().out
-
-
 def test_posts_without_a_leak_are_silent():
     assert leaks(audit(make_posts())) == []
 
@@ -143,7 +141,7 @@ def put(row, relation, index, name):
         "largest grounded box": {"grounded_regions": [[0.0, 0.0, 0.9 if related else 0.3, 0.9]]},
         "mean x of detected boxes": {"detected_regions": [[0.5 * related, 0.1, 0.5 * related + 0.2, 0.3]]},
         "caption length in characters": {"caption": "c" * (10 + relation)},
-        "text length in words": {"tokens": row["tokens"] + ["more"] * 12 * related},
+        "text length in words": {"words": row["words"] + ["more"] * 12 * related},
         "words of the head": {"head": {"start": 0, "end": 1 + related}},
         "which entity comes first": {
             "head": {"start": related, "end": related + 1},
@@ -224,7 +222,7 @@ def test_a_feature_of_many_values_has_no_information_by_chance():
 def test_pairs_listed_twice_are_counted():
     def twice(row, relation, index):
         if index < 6:
-            row |= {"tokens": [str(index // 2), "b"], "head": {"start": 0, "end": 1}, "tail": {"start": 1, "end": 2}}
+            row |= {"words": [str(index // 2), "b"], "head": {"start": 0, "end": 1}, "tail": {"start": 1, "end": 2}}
             row["relation"] = 1 if index < 4 else index % 2
 
     found = audit(make_posts(twice))["repeated_pairs"]
@@ -245,23 +243,7 @@ def test_the_threshold_and_the_sources_decide_what_is_called_a_leak():
 def test_pictures_that_are_not_there_are_left_out_and_named():
     result = audit(make_posts())
     assert result["left_out"] == ["picture is there", "picture width", "picture height", "picture format"]
-    assert "Left out, since most pictures are not there: picture is there" in audit_table(result)
-
-
-def test_a_saved_data_set_is_audited_by_the_command(tmp_path, capsys):
-    make_posts(partial(put, name="identical grounded boxes")).save_to_disk(tmp_path / "posts")
-    assert main([str(tmp_path / "posts"), "--json", str(tmp_path / "audit.json")]) == 1
-    printed = capsys.readouterr().out
-    assert "identical grounded boxes: rule for whether there is a relation: None up to 0.5, related above" in printed
-    assert json.loads((tmp_path / "audit.json").read_text())["data"] == str(tmp_path / "posts")
-
-
-def test_a_folder_of_parquet_files_is_audited_as_training_reads_it(tmp_path, capsys):
-    (tmp_path / "data").mkdir()
-    for split, rows in make_posts().items():
-        rows.to_parquet(tmp_path / "data" / f"{split}-00000-of-00001.parquet")
-    assert main([str(tmp_path)]) == 0
-    assert "0 of 29 features leak" in capsys.readouterr().out
+    assert "Left out, since most pictures are not there: picture is there" in audit_report(result)
 
 
 def test_what_happens_by_chance_with_few_posts_is_no_leak():
@@ -272,14 +254,16 @@ def test_what_happens_by_chance_with_few_posts_is_no_leak():
         result = audit(posts)
         above += any(value >= 0.1 for row in result["features"] for value in strengths(row))
         called += len(leaks(result))
-        assert result["chance"] > 0.1 and f"values up to {result['chance']:.3f} happen by chance" in audit_table(result)
+        assert result["chance"] > 0.1 and f"values up to {result['chance']:.3f} happen by chance" in audit_report(
+            result
+        )
     assert above > 0 and called == 0
     leaking = audit(make_posts(partial(put, name="identical grounded boxes"), sizes=(100, 30)))
     assert "identical grounded boxes" in leaks(leaking)
     assert audit(make_synthetic_posts(num_train=300, num_validation=1, num_test=300))["chance"] is None
 
 
-def test_what_cannot_be_audited_is_an_error(tmp_path, capsys):
+def test_what_cannot_be_audited_is_an_error():
     posts = make_posts(sizes=(20, 10))
     with pytest.raises(ValueError, match="has train \\(20 posts\\)"):
         audit(datasets.DatasetDict(train=posts["train"]))
@@ -292,14 +276,6 @@ def test_what_cannot_be_audited_is_an_error(tmp_path, capsys):
     for arguments in ({"threshold": 0}, {"sources": ["text"]}, {"sources": []}):
         with pytest.raises(ValueError, match="must be"):
             audit(posts, **arguments)
-    for arguments, message in (
-        (["synthetic", "--regions", "none"], "only for a folder of MNRE"),
-        ([str(tmp_path)], "holds no posts with splits; expected MNRE's text files"),
-        (["synthetic", "--json", str(tmp_path / "no" / "a.json")], "there is no folder"),
-    ):
-        with pytest.raises(SystemExit) as error:
-            main(arguments)
-        assert error.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_a_broken_picture_is_named():
@@ -308,3 +284,38 @@ def test_a_broken_picture_is_named():
 
     with pytest.raises(ValueError, match="cannot be read: UnidentifiedImageError"):
         audit(make_posts(broken))
+
+
+def test_a_picture_is_known_by_its_file_or_its_bytes_and_told_by_its_header(tmp_path):
+    Image.new("RGB", (6, 5)).save(tmp_path / "there.png")
+    paths = [tmp_path / "there.png", tmp_path / "gone.png", tmp_path / "there.png"]
+    images = [{"bytes": None, "path": str(path)} for path in paths] + [
+        None,
+        picture(0, 0, "JPEG"),
+        picture(0, 0, "JPEG"),
+    ]
+    rows = datasets.Dataset.from_dict({"image": images}, features=datasets.Features({"image": datasets.Image()}))
+    there, gone, again, nothing, *embedded = picture_facts(rows)
+    assert there == again == PictureFacts(str(paths[0]), 6, 5, "PNG")
+    assert gone == PictureFacts(str(paths[1])) and nothing is None
+    assert embedded[0] == embedded[1] and embedded[0][1:] == (6, 5, "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("span", "words"),
+    [
+        ("ab", (0, 1)),
+        ("cd", (1, 2)),
+        ("ab cd", (0, 2)),
+        ("d", (1, 2)),
+        ("d e", (1, 3)),
+        ("fg", (2, 3)),
+        ("!", (3, 4)),
+        (" e", (2, 3)),
+    ],
+)
+def test_a_span_of_characters_is_the_words_that_it_touches(span, words):
+    text = "ab cd  efg\n!"
+    text = text if span != "d e" else "ab cd efg\n!"
+    start = text.index(span)
+    assert word_span(text, (start, start + len(span))) == words
