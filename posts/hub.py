@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+from datasets.data_files import EmptyDatasetError
 
 from .checks import Problems, check_images, show
 from .files import check_ids, check_post, check_regions_have_image
@@ -74,6 +75,11 @@ def _load(name: str) -> dict[str, datasets.Dataset]:
         raise ValueError(
             f"{name}: there is no such folder, nor such a data set on the Hub. If it is private: `hf auth login`, or "
             f"set HF_TOKEN. {error}"
+        ) from error
+    except EmptyDatasetError as error:
+        raise ValueError(
+            f"{name} holds no posts; expected MNRE's text files, what `DatasetDict.save_to_disk` writes, or parquet "
+            "files"
         ) from error
     except datasets.exceptions.DatasetsError as error:
         raise ValueError(f"{name}: {error}: {error.__cause__}") from error
