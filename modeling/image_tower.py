@@ -7,10 +7,8 @@ import copy
 
 import torch
 from transformers import AutoBackbone, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
 from transformers.utils import is_torchdynamo_exporting
-
-# Which Auto class builds the encoder that gives a system these features.
-VISION_CLASSES = {"patches": AutoModel, "maps": AutoBackbone}
 
 
 def build_vision_encoder(config: PreTrainedConfig, features: str, dtype: torch.dtype) -> PreTrainedModel:
@@ -22,7 +20,8 @@ def build_vision_encoder(config: PreTrainedConfig, features: str, dtype: torch.d
             `feature_maps`, those of the stages in its configuration's `out_features`.
         dtype: of its weights.
     """
-    return VISION_CLASSES[features].from_config(config, dtype=dtype)
+    vision_class = AutoModel if features == "patches" else AutoBackbone
+    return vision_class.from_config(config, dtype=dtype)
 
 
 def load_vision_encoder(name: str, features: str) -> tuple[PreTrainedConfig, PreTrainedModel]:
@@ -34,7 +33,9 @@ def load_vision_encoder(name: str, features: str) -> tuple[PreTrainedConfig, Pre
     """
     config = AutoConfig.from_pretrained(name)
     config = getattr(config, "vision_config", config)
-    return config, VISION_CLASSES[features].from_pretrained(name, config=copy.deepcopy(config), dtype=torch.float32)
+    # `AutoBackbone.from_pretrained` asks the Hub first, and knows no folder.
+    vision_class = AutoModel if features == "patches" else MODEL_FOR_BACKBONE_MAPPING[type(config)]
+    return config, vision_class.from_pretrained(name, config=copy.deepcopy(config), dtype=torch.float32)
 
 
 def existing_images(
