@@ -1,4 +1,4 @@
-"""The leak audit: how well can the relation be told from what is not content?
+"""The leak audit: measure how well the relation can be told from what is not content.
 
 Counts, sizes, places, lengths, orders and repetitions say nothing of what a post means. If they tell the relation, the
 way the data set was made has left the label in them, and a model can score without understanding anything.
@@ -30,7 +30,7 @@ RELATED = "related"
 
 
 class Question(NamedTuple):
-    """What is asked of each feature.
+    """A question to all features, and its true answers.
 
     Args:
         name: `"relation"`, which relation, or `"related"`, whether there is one at all.

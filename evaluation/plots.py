@@ -1,4 +1,4 @@
-"""Pictures of results: learning curve, confusion matrix, and what is measured over what is varied."""
+"""Plots of results: learning curve, confusion matrix, and what is measured over what is varied."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+
+from mmre.posts.whole_file import whole_file
 
 INCHES_PER_RELATION = 0.42
 INCHES_FOR_NAMES = 3.0
@@ -43,8 +45,13 @@ def plot_learning_curve(log_history: list[dict[str, float]], path: str | Path) -
         axes.grid(alpha=0.3)
         if name == "loss":
             axes.legend()
-    figure.savefig(path, format="png")
+    _save(figure, path)
     return figure
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    with whole_file(path, "wb") as file:
+        figure.savefig(file, format="png")
 
 
 def _points(log_history: list[dict[str, float]], name: str) -> list[tuple[float, float]]:
@@ -87,7 +94,7 @@ def plot_confusion_matrix(
     axes.set_yticklabels([f"{name} ({count})" for name, count in zip(relations, counts)])
     axes.set(xlabel="predicted relation", ylabel="true relation (posts)")
     figure.colorbar(display.im_, ax=axes, shrink=0.6, label="% of the row")
-    figure.savefig(path, format="png")
+    _save(figure, path)
     return figure
 
 
@@ -124,7 +131,7 @@ def plot_results(points: Sequence[dict[str, Any]], xlabel: str, ylabel: str, pat
     axes.set_title(title, fontsize="small")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, format="png")
+    _save(figure, path)
     return figure
 
 

@@ -16,7 +16,7 @@ REGION_COUNT = "number of grounded regions"
 
 
 class RegionProtocol(NamedTuple):
-    """Where the regions behind a result are from.
+    """Origin of the regions behind a result, in words for reports.
 
     Args:
         name: `"released"`, `"label_free"`, `"none"`, `"drawn"` or `"given"`.

@@ -20,7 +20,10 @@ Returns: accuracy, precision, recall, f1, and per_relation: precision, recall, f
 def relation_f1(
     predictions: list[int], references: list[int], relations: list[str], negative: str = "None"
 ) -> dict[str, float | dict]:
-    """Score predicted relations.
+    """Score predicted relations: accuracy, and micro-averaged precision, recall and F1 without the negative relation.
+
+    Predicting the negative relation is no positive, and a post of the negative relation is no target, as papers on MNRE
+    count.
 
     Args:
         predictions: ids of the predicted relations.
@@ -62,7 +65,7 @@ def relation_f1(
 
 
 class RelationF1(evaluate.Metric):
-    """[`relation_f1`] as an `evaluate` metric.
+    """[`relation_f1`] as an `evaluate` metric, without a look at the Hub.
 
     `RelationF1().compute(predictions=..., references=..., relations=..., negative="None")`
     """

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import EvalPrediction
+from transformers.trainer_utils import PredictionOutput
 
 from .relation_f1 import RelationF1
 
@@ -50,7 +51,7 @@ def metrics_for_trainer(relations: Sequence[str]) -> Callable[[EvalPrediction], 
     return compute_metrics
 
 
-def score_split(prediction: EvalPrediction, relations: Sequence[str]) -> dict[str, Any]:
+def score_split(prediction: PredictionOutput, relations: Sequence[str]) -> dict[str, Any]:
     """Score one split, for `metrics.json`.
 
     Args:
@@ -67,7 +68,7 @@ def score_split(prediction: EvalPrediction, relations: Sequence[str]) -> dict[st
     return {"loss": loss, "samples": len(labels)} | result
 
 
-def relation_probabilities(prediction: EvalPrediction) -> list[list[float]]:
+def relation_probabilities(prediction: PredictionOutput) -> list[list[float]]:
     """Turn the logits that `Trainer.predict` returns, (N, R), into probabilities."""
     return torch.from_numpy(prediction.predictions).float().softmax(-1).tolist()
 

@@ -1,4 +1,4 @@
-"""How sure a difference is: the bootstrap over test posts, and McNemar's test."""
+"""Significance of results: the bootstrap over test posts, and McNemar's test."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -19,8 +19,12 @@ INTERVAL = (2.5, 97.5)  # percentiles: 95 %
 def check_same_posts(runs: Sequence[Predictions], names: Sequence[Any]) -> None:
     """Refuse to compare runs that were not tested on the same posts.
 
+    Args:
+        runs: predictions of the runs.
+        names: of the runs, for the message.
+
     Raises:
-        ValueError: if the posts, their relations, or the relations that are known differ.
+        ValueError: if the posts, their true relations, or the relations that the runs know differ.
     """
     first = runs[0]
     for run, name in zip(runs[1:], names[1:]):
@@ -28,7 +32,7 @@ def check_same_posts(runs: Sequence[Predictions], names: Sequence[Any]) -> None:
             strange = sorted({*run.post_ids} ^ {*first.post_ids})
             raise ValueError(f"{names[0]} and {name}: {len(strange)} posts are in one only, such as {strange[0]!r}.")
         if run.relations != first.relations:
-            raise ValueError(f"{names[0]} and {name} know other relations.")
+            raise ValueError(f"{names[0]} and {name} know different relations: {first.relations} and {run.relations}.")
         if (run.gold != first.gold).any():
             post = first.post_ids[int((run.gold != first.gold).argmax())]
             raise ValueError(f"{names[0]} and {name} differ in the true relation of the post {post!r}.")
@@ -36,7 +40,7 @@ def check_same_posts(runs: Sequence[Predictions], names: Sequence[Any]) -> None:
 
 @lru_cache(maxsize=2)
 def _resampled(number: int, samples: int, seed: int) -> np.ndarray:
-    """How often each post is in each bootstrap sample: (samples, number)."""
+    """Draw bootstrap samples; return the number of times that each post is in each: (samples, number)."""
     counts = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=samples)
     return counts.astype(np.float32)  # whole numbers below 2 ** 24: exact
 
@@ -44,12 +48,12 @@ def _resampled(number: int, samples: int, seed: int) -> np.ndarray:
 def bootstrap_f1(
     hits: np.ndarray, predicted: np.ndarray, targets: np.ndarray, samples: int = BOOTSTRAP_SAMPLES, seed: int = 0
 ) -> np.ndarray:
-    """F1 of runs on bootstrap samples of the posts; the same samples for all runs and for each call.
+    """Compute F1 of S runs on bootstrap samples of N posts: the same samples for all runs, in each call.
 
     Args:
-        hits: (S, N), whether run s predicts a positive for post n, and it is the true one.
-        predicted: (S, N), whether run s predicts a positive.
-        targets: (N,), whether the post has one.
+        hits: (S, N), true where run s predicts a positive for post n, and it is the true one.
+        predicted: (S, N), true where run s predicts a positive.
+        targets: (N,), true where the post has one.
         samples: how many samples of N posts are drawn with replacement.
         seed: the same seed draws the same samples.
 
@@ -63,7 +67,7 @@ def bootstrap_f1(
 
 
 def bootstrap_metric(runs: Sequence[Predictions], metric: str = "f1", relation: str | None = None) -> np.ndarray:
-    """A metric of runs with the same test posts, on bootstrap samples of these.
+    """Compute a metric of runs with the same test posts, on bootstrap samples of these.
 
     Args:
         runs: the predictions of S runs.
@@ -72,6 +76,9 @@ def bootstrap_metric(runs: Sequence[Predictions], metric: str = "f1", relation: 
 
     Returns:
         (samples, S).
+
+    Raises:
+        ValueError: if there is no such metric.
     """
     gold, predicted = runs[0].gold, np.stack([run.predicted for run in runs])
     right = predicted == gold
@@ -89,11 +96,11 @@ def bootstrap_metric(runs: Sequence[Predictions], metric: str = "f1", relation: 
 def bootstrap_interval(
     runs: Sequence[Predictions], metric: str = "f1", relation: str | None = None
 ) -> tuple[float, float]:
-    """The 95 % interval of the mean of a metric over runs that differ in their seed.
+    """Compute the 95 % interval of the mean of a metric over runs that differ in their seed.
 
     Each bootstrap sample draws posts with replacement, scores all runs on these same posts, and takes the mean over the
-    runs; the interval is from the 2.5th to the 97.5th percentile. So it says what other test posts could have given.
-    What another seed could have given, the standard deviation over the runs says.
+    runs; the interval is from the 2.5th to the 97.5th percentile. The interval says what other test posts could have
+    given; the standard deviation over the runs says what another seed could have given.
 
     Args:
         runs: the predictions of the runs, on the same posts.
@@ -101,18 +108,18 @@ def bootstrap_interval(
         relation: F1 of this relation alone.
 
     Returns:
-        Lower and upper end.
+        The lower and the upper end.
     """
     low, high = np.percentile(bootstrap_metric(runs, metric, relation).mean(axis=1), INTERVAL)
     return float(low), float(high)
 
 
 def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, float]:
-    """McNemar's exact test: is one of two runs right more often on the posts where only one is?
+    """Test if one of two runs is right more often, on the posts where only one is (McNemar's exact test, 1947).
 
     Args:
-        right_a: (N,), whether run A is right.
-        right_b: (N,), whether run B is right.
+        right_a: (N,), true where run A is right.
+        right_b: (N,), true where run B is right.
 
     Returns:
         `only_a` and `only_b`, the numbers of posts on which that run alone is right, and the two-sided `p_value` of the
@@ -131,9 +138,12 @@ def compare(run_a: Predictions, run_b: Predictions) -> dict[str, Any]:
         run_b: predictions of run B.
 
     Returns:
-        `posts`, their number; `a` and `b`, what [`relation_f1`] says of each, and `interval` of F1; `f1_difference`:
-        A minus B, its `interval` and the two-sided `p_value` by the paired bootstrap (twice the smaller share of the
-        samples on one side of zero, the observed one counted in); `mcnemar`: see [`mcnemar`].
+        `posts`, their number; `a` and `b`, what [`relation_f1`] says of each, with the `interval` of F1;
+        `f1_difference`: A minus B, its `interval` and the two-sided `p_value` by the paired bootstrap (Koehn 2004: twice
+        the smaller share of the samples on one side of zero, the observed one counted in); `mcnemar`: see [`mcnemar`].
+
+    Raises:
+        ValueError: if the runs were not tested on the same posts.
     """
     check_same_posts([run_a, run_b], ["A", "B"])
     scores = []

@@ -18,7 +18,7 @@ from mmre.benchmark import runs as benchmark_runs
 from mmre.benchmark import tables as benchmark
 from mmre.benchmark.runs import find_train_script, load_script, plan_rows
 from mmre.benchmark.suites import SUITES, Cell, Suite
-from mmre.evaluation import plot_results
+from mmre.evaluation.plots import plot_results
 from mmre.evaluation.run_record import read_predictions
 from mmre.evaluation.significance import compare
 from mmre.posts.mnre import LEAK

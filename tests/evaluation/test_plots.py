@@ -6,7 +6,7 @@ import matplotlib
 import pytest
 from PIL import Image
 
-from mmre.evaluation import plot_confusion_matrix, plot_learning_curve
+from mmre.evaluation.plots import plot_confusion_matrix, plot_learning_curve
 from mmre.posts.mnre import MNRE_RELATIONS
 
 HISTORY = [

@@ -3,7 +3,7 @@
 import evaluate
 import pytest
 
-from mmre.evaluation import RelationF1, relation_f1
+from mmre.evaluation.relation_f1 import RelationF1, relation_f1
 
 RELATIONS = ["None", "couple", "awarded"]
 

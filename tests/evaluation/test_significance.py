@@ -1,4 +1,4 @@
-"""How sure a difference is: bootstrap and McNemar's test, against known distributions and scikit-learn."""
+"""Significance: bootstrap and McNemar's test, against known distributions and scikit-learn."""
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ def test_two_runs_are_compared_post_by_post():
     [
         (predictions([1, 2], [1, 2]), "1 posts are in one only, such as '2'"),
         (predictions([1, 1, 0], [1, 2, 0]), "differ in the true relation of the post '1'"),
-        (predictions([1, 2, 0], [1, 2, 0])._replace(relations=RELATIONS[:2]), "other relations"),
+        (predictions([1, 2, 0], [1, 2, 0])._replace(relations=RELATIONS[:2]), "know different relations"),
     ],
 )
 def test_runs_on_other_posts_are_not_compared(other, message):
