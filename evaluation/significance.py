@@ -139,8 +139,8 @@ def compare(run_a: Predictions, run_b: Predictions) -> dict[str, Any]:
 
     Returns:
         `posts`, their number; `a` and `b`, what [`relation_f1`] says of each, with the `interval` of F1;
-        `f1_difference`: A minus B, its `interval` and the two-sided `p_value` by the paired bootstrap (Koehn 2004: twice
-        the smaller share of the samples on one side of zero, the observed one counted in); `mcnemar`: see [`mcnemar`].
+        `f1_difference`: A minus B, its `interval` and the two-sided `p_value` by the paired bootstrap (Koehn 2004;
+        twice the smaller share of the samples on one side of zero, with the observed one); `mcnemar`: see [`mcnemar`].
 
     Raises:
         ValueError: if the runs were not tested on the same posts.
