@@ -1,9 +1,8 @@
-"""A doorway to `mmre train`."""
+"""A doorway to `mmre train`, for `accelerate launch train.py CONFIG` in a clone."""
 
 import sys
 
-from mmre.training.run import main, start_processes
+from mmre.cli.main import main
 
 if __name__ == "__main__":
-    start_processes()
-    main(sys.argv[1:])
+    sys.exit(main(["train", *sys.argv[1:]]))

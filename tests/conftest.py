@@ -42,6 +42,8 @@ from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImage
 from hub_server import HubServer
 from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification
 from mmre.processing import FocalMREProcessor
+from mmre.training.run import run_experiment
+from mmre.training.settings import read_config, resolve
 
 TINY_TRAINING = Path(__file__).with_name("tiny_training.yaml")
 SHARED_MNRE = Path(__file__).resolve().parents[2] / "shared" / "mnre"
@@ -80,32 +82,48 @@ def shared_mnre() -> Path:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory) -> Path:
-    """The output folder of one tiny training. Tests read it; what changes it needs a copy."""
-    from mmre.training import run as train
-
-    folder = tmp_path_factory.mktemp("train")
-    config = yaml.safe_load(TINY_TRAINING.read_text("utf-8"))
-    config["training"]["output_dir"] = str(folder / "run")
-    (folder / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
-    train.main([str(folder / "config.yaml")])
-    return folder / "run"
+    """Return the output folder of one tiny training. Tests read it; what changes it needs a copy."""
+    return _tiny_run(tmp_path_factory.mktemp("train"), {}, {})
 
 
 @pytest.fixture(scope="session")
 def tgdi_run(tmp_path_factory) -> Path:
-    """The output folder of one tiny training of TGDI. Tests read it; what changes it needs a copy."""
-    from mmre.training import run as train
+    """Return the output folder of one tiny training of TGDI. Tests read it; what changes it needs a copy."""
+    model = {"model_type": "tgdi", "num_object_images": 1}
+    return _tiny_run(tmp_path_factory.mktemp("train_tgdi"), model, {"num_synthetic_posts": 16})
 
-    folder = tmp_path_factory.mktemp("train_tgdi")
+
+def _tiny_run(folder: Path, model: dict, data: dict) -> Path:
+    """Train by the tiny configuration with other values in place; values of FocalMRE alone go with its model type."""
     config = yaml.safe_load(TINY_TRAINING.read_text("utf-8"))
-    for name in ("num_grounded_regions", "num_detected_regions"):
-        del config["model"][name]
-    config["model"] |= {"model_type": "tgdi", "num_object_images": 1}
-    config["data"]["num_synthetic_posts"] = 16
+    if "model_type" in model:
+        for name in ("num_grounded_regions", "num_detected_regions"):
+            del config["model"][name]
+    config["model"] |= model
+    config["data"] |= data
     config["training"]["output_dir"] = str(folder / "run")
     (folder / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
-    train.main([str(folder / "config.yaml")])
+    run_experiment(resolve(read_config(folder / "config.yaml")))
     return folder / "run"
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    """Return a function that writes a configuration file: the tiny one, with other values in place."""
+
+    def write(text: str | None = None, **changes) -> str:
+        path = tmp_path / "config.yaml"
+        if text is None:
+            config = yaml.safe_load(TINY_TRAINING.read_text("utf-8"))
+            config["training"]["output_dir"] = str(tmp_path / "run")
+            for name, value in changes.items():
+                section = next((s for s, values in config.items() if name in values), "training")
+                config[section][name] = value
+            text = yaml.safe_dump(config)
+        path.write_text(text, "utf-8")
+        return str(path)
+
+    return write
 
 
 def _make_tokenizer(**arguments) -> BertTokenizer:

@@ -13,12 +13,15 @@ import transformers
 import yaml
 from huggingface_hub import ModelCard
 from PIL import Image
+from run_helpers import settings_of, train
 from transformers import AutoModel, AutoProcessor
 
 from mmre.evaluation.run_record import write_metrics
 from mmre.model_cards import render_model_card
 from mmre.posts import make_synthetic_posts
-from mmre.training import run as train
+from mmre.training.record import sections_of, write_settings
+from mmre.training.run import protocol_facts
+from mmre.training.trainer import RelationTrainer
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN_FOLDER = "alices-own-folder"
@@ -38,7 +41,7 @@ def tgdi_run(tmp_path_factory) -> Path:
     folder.mkdir()
     (folder / "confusion_matrix.png").write_bytes(b"")
     (folder.parent / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
-    train.main([str(folder.parent / "config.yaml")])
+    train([str(folder.parent / "config.yaml")])
     return folder
 
 
@@ -56,11 +59,10 @@ def record(run, posts, tmp_path):
         folder = tmp_path / OWN_FOLDER / "model"
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(run, folder, ignore=shutil.ignore_patterns("checkpoint-*"))
-        parsed = train.parse_arguments([str(ROOT / "tests/tiny_training.yaml"), f"--output_dir={folder}", *arguments])
-        model_args, data_args, args, values = parsed
-        train.write_settings(folder, train.resolved_settings(model_args, data_args, args, values), args)
+        settings = settings_of([str(ROOT / "tests/tiny_training.yaml"), f"--output_dir={folder}", *arguments])
+        write_settings(folder, sections_of(settings), settings.training)
         metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
-        metrics["posts"] = train.protocol_facts(posts, data_args, True) | facts
+        metrics["posts"] = protocol_facts(posts, settings.data, ("text", "caption", "image", "regions")) | facts
         write_metrics(folder, metrics)
         return folder
 
@@ -294,8 +296,7 @@ def test_two_encoders_of_the_hub_are_the_base_models(record):
 def test_the_configuration_on_the_card_repeats_the_run(run, tmp_path):
     (text,) = code_blocks(ModelCard.load(run / "README.md"), "yaml")
     (tmp_path / "config.yaml").write_text(text, "utf-8")
-    model_args, data_args, args, values = train.parse_arguments([str(tmp_path / "config.yaml")])
-    again = yaml.safe_load(yaml.safe_dump(train.resolved_settings(model_args, data_args, args, values)))
+    again = yaml.safe_load(yaml.safe_dump(sections_of(settings_of([str(tmp_path / "config.yaml")]))))
     before = yaml.safe_load((run / "resolved_config.yaml").read_text("utf-8"))
     assert again["training"].pop("output_dir") == "outputs/run"
     # Whether bars are drawn is no matter of the run; transformers counts it as set.
@@ -325,7 +326,7 @@ def test_a_checkpoint_tested_into_its_own_folder_gets_a_card_that_says_nothing_o
         "--dataset=synthetic",
         "--report_to=none",
     ]
-    train.main([*arguments, f"--model_name_or_path={folder}", f"--output_dir={folder}"])
+    train([*arguments, f"--model_name_or_path={folder}", f"--output_dir={folder}"])
     card = ModelCard.load(folder / "README.md")
     text = card.text.replace("training:", "")  # the section of the configuration file
     assert not re.search(r"\btrain(ed|ing)\b|epoch|learning_curve", text, re.IGNORECASE)
@@ -337,7 +338,7 @@ def test_a_checkpoint_tested_into_its_own_folder_gets_a_card_that_says_nothing_o
     assert_nothing_is_empty(card)
 
     elsewhere = tmp_path / "elsewhere"
-    train.main([*arguments, f"--model_name_or_path={folder}", f"--output_dir={elsewhere}"])
+    train([*arguments, f"--model_name_or_path={folder}", f"--output_dir={elsewhere}"])
     assert (elsewhere / "confusion_matrix.png").is_file()
     assert not (elsewhere / "README.md").exists()
 
@@ -355,8 +356,8 @@ def test_the_trainer_does_not_put_its_own_card_in_place_of_ours(run, tmp_path, m
     folder = tmp_path / "model"
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns("checkpoint-*"))
     before = (folder / "README.md").read_text("utf-8")
-    *_, args, _ = train.parse_arguments([str(ROOT / "tests/tiny_training.yaml"), f"--output_dir={folder}"])
-    trainer = train.RelationTrainer(model=AutoModel.from_pretrained(folder), args=args, eval_dataset=[0])
+    args = settings_of([str(ROOT / "tests/tiny_training.yaml"), f"--output_dir={folder}"]).training
+    trainer = RelationTrainer(model=AutoModel.from_pretrained(folder), args=args, eval_dataset=[0])
     monkeypatch.setattr(transformers.trainer, "hf_api", Hub)
     trainer.push_to_hub()
     assert uploaded == [before]

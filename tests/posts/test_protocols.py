@@ -7,6 +7,7 @@ from pathlib import Path
 import datasets
 import pytest
 from PIL import Image
+from run_helpers import settings_of, train
 
 from mmre.posts.protocols import (
     align_noise,
@@ -19,7 +20,7 @@ from mmre.posts.protocols import (
     sample_share,
 )
 from mmre.processing import TGDIProcessor
-from mmre.training import run as train
+from mmre.training.splits import open_splits
 
 POSTS_PER_PICTURE = 3
 
@@ -223,8 +224,8 @@ ARGUMENTS = ["configs/text_only_mnre.yaml", "--text_encoder", "any", "--dataset"
 def load(*arguments) -> datasets.DatasetDict:
     config, *rest = ARGUMENTS
     path = Path(__file__).resolve().parents[2] / config
-    _, data_args, args, _ = train.parse_arguments([str(path), *rest, "--num_synthetic_posts", "40", *arguments])
-    return train.load_posts(data_args, args)
+    settings = settings_of([str(path), *rest, "--num_synthetic_posts", "40", *arguments])
+    return open_splits(settings.data, settings.training)
 
 
 def test_arguments_of_the_training_command_apply_the_protocols():
@@ -273,7 +274,7 @@ def test_a_run_names_its_protocol_and_the_posts_it_drew(tmp_path):
     source = (Path(__file__).resolve().parents[2] / "configs/region_count_mnre.yaml").read_text("utf-8")
     config = tmp_path / "config.yaml"
     config.write_text(source.replace("  text_encoder: google-bert/bert-base-uncased\n", ""), "utf-8")
-    train.main([str(config), *(str(part) for name, value in arguments.items() for part in (f"--{name}", value))])
+    train([str(config), *(str(part) for name, value in arguments.items() for part in (f"--{name}", value))])
     ids = json.loads((tmp_path / "run/train_posts.json").read_text())["ids"]
     assert ids == load("--samples_per_relation", "2")["train"]["id"][:]
     posts = json.loads((tmp_path / "run/metrics.json").read_text())["posts"]

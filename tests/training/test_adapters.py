@@ -10,12 +10,12 @@ from hub_clients import POST, PUBLISH, last_line
 from huggingface_hub import ModelCard
 from peft import AutoPeftModel, PeftModel
 from PIL import Image
+from run_helpers import settings_of, train
 from safetensors.torch import load_file
-from test_several_processes import CPU, launch
+from test_processes import CPU, launch
 from transformers import AutoModel, AutoProcessor
 
 from mmre.inference.loading import load_model
-from mmre.training import run as train
 
 LOAD_ADAPTER = """
 import json, sys
@@ -51,7 +51,7 @@ def adapter(request, tmp_path_factory):
     """The output folder of a training of adapters."""
     run = request.getfixturevalue(request.param)
     folder = tmp_path_factory.mktemp("lora") / "adapter"
-    train.main([config_of(run, folder, lora_rank=2)])
+    train([config_of(run, folder, lora_rank=2)])
     return folder
 
 
@@ -118,15 +118,15 @@ def test_an_adapter_is_tested_and_trained_further_like_any_checkpoint(adapter, t
         "8",
     ]
     rest = ["--use_cpu", "true", "--disable_tqdm", "true", "--per_device_eval_batch_size", "7"]
-    train.main([*arguments, *data, *rest, "--do_train", "false", "--output_dir", str(tmp_path / "test")])
+    train([*arguments, *data, *rest, "--do_train", "false", "--output_dir", str(tmp_path / "test")])
     trained = json.loads((adapter / "metrics.json").read_text("utf-8"))
     tested = json.loads((tmp_path / "test" / "metrics.json").read_text("utf-8"))
     assert tested["test"]["loss"] == pytest.approx(trained["test"]["loss"], abs=1e-5)
     assert config["model"]["lora_rank"] == 2
-    train.main([*arguments, *data, *rest, "--max_steps", "1", "--output_dir", str(tmp_path / "more")])
+    train([*arguments, *data, *rest, "--max_steps", "1", "--output_dir", str(tmp_path / "more")])
     assert (tmp_path / "more" / "adapter_model.safetensors").is_file()
-    with pytest.raises(SystemExit, match="is an adapter already"):
-        train.main([*arguments, *data, *rest, "--lora_rank", "2", "--output_dir", str(tmp_path / "again")])
+    with pytest.raises((OSError, ValueError), match="is an adapter already"):
+        train([*arguments, *data, *rest, "--lora_rank", "2", "--output_dir", str(tmp_path / "again")])
 
 
 def test_a_moved_adapter_finds_the_model_it_belongs_to(adapter, tmp_path):
@@ -167,7 +167,7 @@ def test_an_adapter_is_published_with_the_model_it_belongs_to(adapter, hub, run_
 def test_a_frozen_encoder_is_left_as_it_is(run, tmp_path, frozen, trained):
     before = AutoModel.from_pretrained(run).state_dict()
     shutil.copytree(run, tmp_path / "checkpoint")
-    train.main(
+    train(
         [
             *("--model_name_or_path", str(tmp_path / "checkpoint"), "--dataset", "synthetic"),
             *("--num_synthetic_posts", "16", "--max_steps", "2", "--learning_rate", "1e-2", "--use_cpu", "true"),
@@ -181,7 +181,7 @@ def test_a_frozen_encoder_is_left_as_it_is(run, tmp_path, frozen, trained):
 
 
 def test_adapters_need_an_encoder_that_is_not_frozen(run, tmp_path):
-    with pytest.raises(SystemExit, match="`lora_rank` puts adapters into the encoders"):
-        train.parse_arguments([config_of(run, tmp_path / "a", lora_rank=2, freeze_text=True, freeze_vision=True)])
-    with pytest.raises(SystemExit, match="`lora_rank` must be at least 1, got 0"):
-        train.parse_arguments([config_of(run, tmp_path / "b", lora_rank=0)])
+    with pytest.raises((OSError, ValueError), match="`lora_rank` puts adapters into the encoders"):
+        settings_of([config_of(run, tmp_path / "a", lora_rank=2, freeze_text=True, freeze_vision=True)])
+    with pytest.raises((OSError, ValueError), match="`lora_rank` must be at least 1, got 0"):
+        settings_of([config_of(run, tmp_path / "b", lora_rank=0)])

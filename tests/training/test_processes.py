@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from run_helpers import predictions, train
 from safetensors.torch import load_file
+from transformers import AutoProcessor
 
-from mmre.training import run as train
+from mmre.posts.synthetic import make_synthetic_posts
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = ROOT / "configs" / "accelerate" / "cpu.yaml"
@@ -77,7 +79,7 @@ def config(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def one(config):
     folder = config.parent / "one"
-    train.main([str(config), "--output_dir", str(folder)])
+    train([str(config), "--output_dir", str(folder)])
     return folder
 
 
@@ -132,7 +134,6 @@ def test_sharding_that_accelerate_does_not_do_on_a_cpu_is_refused(config, tmp_pa
 
 @pytest.mark.parametrize("system", [pytest.param("run", marks=pytest.mark.slow), "tgdi_run"])
 def test_the_models_can_be_shared_out_over_processes(request, tmp_path, system):
-    from transformers import AutoProcessor
 
     from mmre.posts import PostCollator, make_synthetic_posts
 
@@ -153,3 +154,19 @@ def test_accelerate_reads_the_configurations(name):
 
     config = load_config_from_file(str(CPU.with_name(name)))
     assert config.num_processes == 2
+
+
+def test_two_processes_share_the_work_and_one_writes(config_file, tmp_path):
+    """A real launch with new encoders; the global batch is that of one process."""
+    path = config_file(num_synthetic_posts=18, num_train_epochs=1, optim="sgd", per_device_train_batch_size=4)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29531"]
+    result = subprocess.run(
+        [*launch, str(ROOT / "train.py"), path], capture_output=True, text=True, cwd=tmp_path, timeout=300
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.stdout.count("What to try next") == 1
+    assert json.loads((tmp_path / "run" / "environment.json").read_text())["processes"] == 2
+    posts = make_synthetic_posts(num_train=18)["test"].select(range(24))
+    assert [row["id"] for row in predictions(tmp_path / "run")] == posts["id"]
+    relations = posts.features["relation"].names
+    assert [row["gold"] for row in predictions(tmp_path / "run")] == [relations[label] for label in posts["relation"]]

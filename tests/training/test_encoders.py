@@ -1,0 +1,35 @@
+"""The model and the processor of a run."""
+
+import pytest
+from run_helpers import settings_of, train
+
+from mmre.training.encoders import build
+
+POSTS = {"train": {"text": ["a text"]}}
+
+
+def test_values_reach_both_the_model_and_the_processor(config_file, tmp_path):
+    settings = settings_of([config_file(), "--num_grounded_regions", "1"])
+    processor, model = build(settings.model, settings.values, ["None", "couple"], POSTS, tmp_path)
+    assert model.config.num_grounded_regions == processor.num_grounded_regions == 1
+    assert model.config.id2label == {0: "None", 1: "couple"}
+    assert processor.max_length == 64
+    assert model.get_input_embeddings().num_embeddings >= len(processor.tokenizer)
+
+
+@pytest.mark.parametrize("argument", ["--use_gate=false", "--num_grounded_regions=1", "--input_mode=cropped"])
+def test_a_checkpoint_keeps_the_values_it_was_trained_with(run, config_file, tmp_path, argument):
+    name = argument.split("=")[0].removeprefix("--")
+    with pytest.raises((OSError, ValueError), match=f"`{name}` is .* but the checkpoint"):
+        train([config_file(), "--model_name_or_path", str(run), "--do_train=false", argument])
+
+
+def test_texts_longer_than_the_encoder_reads_are_refused_at_the_start(config_file, tmp_path):
+    with pytest.raises((OSError, ValueError), match="`max_length` is 65, but the text encoder reads at most 64"):
+        train([config_file(max_length=65)])
+
+
+def test_a_checkpoint_of_other_relations_is_refused(run, config_file):
+    settings = settings_of([config_file(), "--model_name_or_path", str(run)])
+    with pytest.raises(ValueError, match="other relations"):
+        build(settings.model, settings.values, ["None", "couple"], POSTS, run)

@@ -1,0 +1,157 @@
+"""A run, from its settings to its results."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from run_helpers import TINY, metrics, predictions, train
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoProcessor
+
+from mmre.posts import sources
+from mmre.posts.collator import PostCollator
+from mmre.posts.synthetic import make_synthetic_posts
+from mmre.training import run as module
+from mmre.training.trainer import RelationTrainer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_run_leaves_all_its_results(run):
+    names = {path.name for path in run.iterdir()}
+    assert names >= {
+        "config.json",
+        "model.safetensors",
+        "processor_config.json",
+        "tokenizer.json",
+        "resolved_config.yaml",
+        "environment.json",
+        "metrics.json",
+        "predictions.jsonl",
+        "results.md",
+    }
+    result = metrics(run)
+    assert result["posts"]["regions"] == "drawn"
+    assert result["posts"]["samples"] == {"train": 48, "validation": 16, "test": 24}
+    assert set(result["test"]) >= {"accuracy", "precision", "recall", "f1", "per_relation", "loss"}
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["seed"] == 3
+    assert environment["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert environment["processes"] == 1
+    assert "| /per/per/couple |" in (run / "results.md").read_text()
+
+
+def test_predictions_belong_to_the_posts_they_name(run):
+    """The Trainer's own sampler reorders the test split when it groups by length."""
+    posts = make_synthetic_posts(num_train=48)["test"].select(range(24))
+    rows = predictions(run)
+    relations = posts.features["relation"].names
+    assert [row["id"] for row in rows] == posts["id"]
+    assert [row["gold"] for row in rows] == [relations[label] for label in posts["relation"]]
+    processor, model = AutoProcessor.from_pretrained(run), AutoModel.from_pretrained(run)
+    for post, row in zip(posts, rows):
+        inputs = PostCollator(processor)([post])
+        inputs.pop("labels")
+        with torch.no_grad():
+            probabilities = model(**inputs).logits.softmax(-1)[0]
+        assert list(row["probabilities"]) == relations
+        torch.testing.assert_close(torch.tensor(list(row["probabilities"].values())), probabilities, atol=1e-5, rtol=0)
+        assert row["predicted"] == max(row["probabilities"], key=row["probabilities"].get)
+
+
+def test_the_saved_model_is_the_best_checkpoint_by_validation_f1(run):
+    result = metrics(run)
+    states = [json.loads(path.read_text()) for path in run.glob("checkpoint-*/trainer_state.json")]
+    history = max(states, key=lambda state: state["global_step"])["log_history"]
+    best = max(entry["eval_f1"] for entry in history if "eval_f1" in entry)
+    assert result["validation"]["f1"] == best
+    weights = load_file(run / "model.safetensors")
+    for name, tensor in load_file(Path(result["train"]["best_checkpoint"]) / "model.safetensors").items():
+        assert torch.equal(tensor, weights[name]), name
+
+
+def test_the_test_split_is_seen_once(config_file, monkeypatch):
+    seen = []
+    predict, evaluate = RelationTrainer.predict, RelationTrainer.evaluate
+    monkeypatch.setattr(
+        RelationTrainer,
+        "predict",
+        lambda self, posts, **k: seen.append(posts["id"][0]) or predict(self, posts, **k),
+    )
+    monkeypatch.setattr(
+        RelationTrainer,
+        "evaluate",
+        lambda self, eval_dataset=None, **k: (
+            seen.append((eval_dataset or self.eval_dataset)["id"][0]) or evaluate(self, eval_dataset, **k)
+        ),
+    )
+    train([config_file(num_synthetic_posts=16)])
+    assert seen == ["validation-0", "validation-0", "validation-0", "test-0"]
+
+
+def test_a_checkpoint_is_evaluated_without_training(run, config_file, tmp_path):
+    path = config_file()
+    train([path, "--model_name_or_path", str(run), "--do_train", "false", "--output_dir", str(tmp_path / "again")])
+    again = metrics(tmp_path / "again")
+    assert "train" not in again
+    assert again["test"]["f1"] == metrics(run)["test"]["f1"]
+    assert again["test"]["loss"] == pytest.approx(metrics(run)["test"]["loss"], abs=1e-6)
+
+
+def write_tgdi_config(folder: Path, **model) -> str:
+    config = json.loads(json.dumps(TINY))
+    for name in ("num_grounded_regions", "num_detected_regions"):
+        del config["model"][name]
+    config["model"] |= {"model_type": "tgdi", "num_object_images": 1} | model
+    config["data"]["num_synthetic_posts"] = 16
+    config["training"]["output_dir"] = str(folder / "run")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    return str(folder / "config.yaml")
+
+
+@pytest.mark.parametrize("use_caption", [True, False])
+def test_a_model_that_reads_captions_says_once_that_there_are_none(tmp_path, monkeypatch, use_caption):
+    warnings = []
+    monkeypatch.setattr(module.logger, "warning", warnings.append)
+    posts = make_synthetic_posts(num_train=16)
+    posts = posts.map(lambda _: {"caption": None}, features=posts["train"].features)
+    monkeypatch.setattr(sources, "make_synthetic_posts", lambda **_: posts)
+    train([write_tgdi_config(tmp_path, use_caption=use_caption)])
+    assert (
+        warnings
+        == ["TGDIForRelationClassification reads captions, but the posts have none: it works without."][:use_caption]
+    )
+
+
+def test_captions_that_the_model_does_not_read_are_refused(config_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "load_mnre", lambda *_, **__: make_synthetic_posts(num_train=8))
+    path = config_file(dataset="mnre", data_dir="somewhere", regions="none", captions=["captions.txt"])
+    with pytest.raises(
+        (OSError, ValueError), match="FocalMREForRelationClassification as configured reads no captions"
+    ):
+        train([path])
+
+
+def test_tgdi_is_trained_by_the_same_command(tgdi_run):
+    assert metrics(tgdi_run)["posts"]["captions"] == "drawn"
+    processor, model = AutoProcessor.from_pretrained(tgdi_run), AutoModel.from_pretrained(tgdi_run)
+    assert type(model).__name__ == "TGDIForRelationClassification"
+    assert model.config.num_object_images == processor.num_object_images == 1
+    post = make_synthetic_posts(num_train=16)["test"][5]
+    inputs = PostCollator(processor)([post])
+    with torch.no_grad():
+        probabilities = model(**inputs).logits.softmax(-1)[0]
+    row = predictions(tgdi_run)[5]
+    torch.testing.assert_close(torch.tensor(list(row["probabilities"].values())), probabilities, atol=1e-5, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["quickstart", "tgdi_quickstart"])
+def test_the_quickstart_looks_at_the_picture(name, tmp_path):
+    for shuffled in (0, 1):
+        folder = tmp_path / str(shuffled)
+        train([str(ROOT / f"configs/{name}.yaml"), "--align_noise", str(shuffled), "--output_dir", str(folder)])
+    assert metrics(tmp_path / "0")["test"]["f1"] >= 0.85
+    assert metrics(tmp_path / "1")["test"]["f1"] < 0.5

@@ -1,0 +1,114 @@
+"""Configuration files and what is given beside them."""
+
+import re
+from pathlib import Path
+
+import pytest
+from run_helpers import settings_of
+
+from mmre.modeling import MODELS
+from mmre.training.settings import read_config, resolve
+
+ROOT = Path(__file__).resolve().parents[2]
+TOWERS = "data: {dataset: synthetic}\nmodel: {text_encoder: a, vision_encoder: b"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.yaml")), ids=lambda path: path.name)
+def test_every_configuration_in_the_repository_is_understood(path):
+    files = ["--train_file", "train.csv"] if path.stem == "own_posts" else []
+    settings = settings_of([str(path), *files])
+    assert settings.training.output_dir == f"outputs/{path.stem}"
+    assert settings.model.model_type in MODELS
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("3e-5", 3e-5), ("1E-4", 1e-4), ("2e5", 2e5), ("1.5e-3", 1.5e-3), (".5e1", 5)]
+)
+def test_a_number_with_an_exponent_is_a_number(config_file, text, value):
+    path = config_file(
+        "model: {new_text_encoder: {}, new_vision_encoder: {}, focal_dropout: 1e-1}\n"
+        f"data: {{dataset: synthetic}}\ntraining: {{learning_rate: {text}}}"
+    )
+    settings = settings_of([path])
+    assert settings.training.learning_rate == value
+    assert settings.values == {"focal_dropout": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training: {learning_rat: 1e-5}", "'learning_rat'.*'learning_rate'"),
+        ("model: {use_gat: false}", "'use_gat'.*'use_gate'"),
+        ("model: {input_mod: cropped}", "'input_mod'.*'input_mode'"),
+        ("data: {region: none}", "'region'.*'regions'"),
+        ("trainin: {seed: 1}", "'trainin'.*'training'"),
+        ("data: {seed: 1}\ntraining: {seed: 2}", "'seed' stands in two sections"),
+        ("training: 3", "section 'training'"),
+        ("- 1", "must have the sections"),
+        ("training: {seed: 1, seed: 2}", "'seed' stands twice"),
+        ("data: {regions: none}\ndata: {regions: none}", "'data' stands twice"),
+        ("training: {", "not valid YAML"),
+        (f"{TOWERS}, use_gate: 3}}", "use_gate"),
+        (f"{TOWERS}, region_weighting: soft}}", "region_weighting"),
+        (f"{TOWERS}, num_grounded_regions: -1}}", "num_grounded_regions"),
+        (f"{TOWERS}, input_mode: croped}}", "input_mode.*croped"),
+        (f"{TOWERS}, max_length: abc}}", "str"),
+        (f"{TOWERS}, max_length: 5}}", "max_length.*at least"),
+        ("model: {text_encoder: null}", "text_encoder"),
+        ("model: {text_encoder: a, vision_encoder: b}\ndata: {dataset: mnre}", "data_dir"),
+    ],
+)
+def test_a_mistake_in_a_file_is_an_error_that_names_it(config_file, text, message):
+    with pytest.raises((OSError, ValueError)) as error:
+        settings_of([config_file(text)])
+    assert re.search(message, str(error.value)), error.value
+
+
+def test_a_value_of_the_wrong_type_is_an_error(config_file):
+    with pytest.raises(ValueError, match="num_train_epochs.*invalid float value: 'abc'"):
+        settings_of([config_file(num_train_epochs="abc")])
+    with pytest.raises((OSError, ValueError), match=r"'num_train_epochs' takes one value, got \[1, 2\]"):
+        settings_of([config_file(num_train_epochs=[1, 2])])
+
+
+def test_a_missing_file_and_an_unknown_argument_on_the_command_line_are_errors(config_file):
+    with pytest.raises((OSError, ValueError), match="there is no file nowhere.yaml"):
+        settings_of(["nowhere.yaml"])
+    with pytest.raises(FileNotFoundError, match="of those that are shipped: .*did you mean 'quickstart'"):
+        settings_of(["quikstart"])
+    with pytest.raises(ValueError, match="unknown argument 'learning_rte'; did you mean 'learning_rate'"):
+        resolve(read_config(config_file()), {"learning_rte": "1e-5"})
+
+
+def test_the_command_line_wins_over_the_file(config_file):
+    settings = settings_of(
+        [
+            config_file(),
+            "--learning_rate",
+            "5e-4",
+            "--use_gate=false",
+            "--num_detected_regions",
+            "2",
+            "--regions",
+            "none",
+        ]
+    )
+    assert (settings.training.learning_rate, settings.data.regions) == (5e-4, "none")
+    assert settings.values["use_gate"] is False
+    assert settings.values["num_detected_regions"] == 2
+    assert settings.values["num_grounded_regions"] == 2
+    assert settings.model.new_text_encoder["hidden_size"] == 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=files"], "needs `train_file`"),
+        (["--train_file=a.csv"], "belong to `dataset` 'files', not 'synthetic'"),
+        (["--dataset=files", "--train_file=a.csv", "--regions=released"], "path of an annotation file, not 'released'"),
+        (["--dataset=org/posts", "--captions", "a.txt", "b.txt"], "one annotation file, not"),
+    ],
+)
+def test_arguments_of_posts_of_a_user_must_fit_each_other(config_file, arguments, message):
+    with pytest.raises((OSError, ValueError), match=message):
+        settings_of([config_file(), *arguments])

@@ -1,0 +1,217 @@
+"""What a run can be told: which model, which posts, and how to train."""
+
+import json
+from dataclasses import dataclass, field
+
+from transformers import PreTrainedConfig, TrainingArguments
+
+from mmre.modeling import MODELS
+from mmre.posts.sources import kind_of_data
+from mmre.processing.suggestions import unknown
+
+MODALITIES = ("text", "vision")
+
+
+def encoders_of(config_class: type[PreTrainedConfig]) -> list[str]:
+    """Return the modalities of the pretrained encoders that a system has: of `"text"` and `"vision"`."""
+    return [modality for modality in MODALITIES if f"{modality}_config" in config_class.sub_configs]
+
+
+@dataclass
+class ModelArguments:
+    """Which model to train: a checkpoint, or new layers on encoders, each pretrained or new."""
+
+    model_type: str = field(default="focalmre", metadata={"help": f"System: {', '.join(sorted(MODELS))}."})
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "Checkpoint of a system to go on from, instead of encoders."}
+    )
+    text_encoder: str | None = field(default=None, metadata={"help": "Name or path of the pretrained text encoder."})
+    vision_encoder: str | None = field(
+        default=None, metadata={"help": "Name or path of the pretrained vision encoder."}
+    )
+    new_text_encoder: dict | str | None = field(
+        default=None,
+        metadata={"help": "Configuration of a BERT to train from scratch; its vocabulary is learned from the posts."},
+    )
+    new_vision_encoder: dict | str | None = field(
+        default=None,
+        metadata={
+            "help": "Configuration of a vision encoder to train from scratch: a CLIP, or a ResNet for systems that "
+            "read feature maps."
+        },
+    )
+    lora_rank: int | None = field(
+        default=None, metadata={"help": "Train adapters of this rank in the encoders, and all layers between them."}
+    )
+    freeze_text: bool = field(default=False, metadata={"help": "Leave the text encoder as it is."})
+    freeze_vision: bool = field(default=False, metadata={"help": "Leave the vision encoder as it is."})
+
+    def __post_init__(self):
+        if self.model_type not in MODELS:
+            raise ValueError(unknown("model_type", self.model_type, MODELS))
+        encoders = encoders_of(MODELS[self.model_type].config_class)
+        for modality in MODALITIES:
+            self._check_encoder(modality, modality in encoders)
+        if self.lora_rank is not None and self.lora_rank < 1:
+            raise ValueError(f"`lora_rank` must be at least 1, got {self.lora_rank}.")
+        if self.lora_rank is not None and all(getattr(self, f"freeze_{modality}") for modality in encoders):
+            raise ValueError("`lora_rank` puts adapters into the encoders: it cannot stand beside all of them frozen.")
+
+    def _check_encoder(self, modality: str, has_encoder: bool) -> None:
+        pretrained, new, freeze = encoder_arguments(modality)
+        if isinstance(getattr(self, new), str):
+            try:
+                setattr(self, new, json.loads(getattr(self, new)))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"`{new}` must be JSON, got {getattr(self, new)!r}: {error}") from error
+        given = [getattr(self, pretrained), getattr(self, new)]
+        if not has_encoder:
+            for name in (pretrained, new, freeze):
+                if getattr(self, name):
+                    raise ValueError(f"{self.model_type} has no {modality} encoder: leave `{name}` out.")
+        elif self.model_name_or_path is None and given.count(None) != 1:
+            raise ValueError(
+                f"Set either `{pretrained}`, a name or path, or `{new}`, a configuration "
+                f"(or `model_name_or_path`, a checkpoint); got {given[0]!r} and {given[1]!r}."
+            )
+
+
+def encoder_arguments(modality: str) -> tuple[str, str, str]:
+    """Return the names of the arguments about the encoder of a modality: pretrained, new, frozen."""
+    return f"{modality}_encoder", f"new_{modality}_encoder", f"freeze_{modality}"
+
+
+@dataclass
+class DataArguments:
+    """Which posts to train and evaluate on."""
+
+    dataset: str = field(
+        default="mnre",
+        metadata={
+            "help": "'mnre', 'synthetic', 'files' (your own, see `train_file`), or a data set in the same schema: its "
+            "name on the Hub or the path of its folder."
+        },
+    )
+    data_dir: str | None = field(default=None, metadata={"help": "Folder of the MNRE files."})
+    train_file: str | None = field(default=None, metadata={"help": "CSV or JSON lines to train on, with 'files'."})
+    validation_file: str | None = field(
+        default=None, metadata={"help": "CSV or JSON lines to choose the checkpoint by, with 'files'."}
+    )
+    test_file: str | None = field(
+        default=None, metadata={"help": "CSV or JSON lines to test on at the end, with 'files'."}
+    )
+    image_dir: str | None = field(
+        default=None,
+        metadata={"help": "Folder of the pictures, if not below `data_dir`, or not where the posts' own files are."},
+    )
+    regions: str | None = field(
+        default=None,
+        metadata={
+            "help": "Of MNRE 'released' (the default; they leak the label), 'none', or the path of an annotation "
+            "file. Of posts of your own 'as given' (the default), 'none', or the path of an annotation file."
+        },
+    )
+    captions: list[str] | None = field(default=None, metadata={"help": "Caption files, or an annotation file."})
+    on_missing_image: str = field(
+        default="error", metadata={"help": "'error', or 'text_only' to use such posts without a picture."}
+    )
+    use_images: bool = field(default=True, metadata={"help": "Use the pictures; if not, none is looked for or loaded."})
+    region_count_as_caption: bool = field(
+        default=False,
+        metadata={"help": "Replace pictures and regions by the number of grounded regions, as the caption."},
+    )
+    num_synthetic_posts: int = field(default=2000, metadata={"help": "Training posts to make, with 'synthetic'."})
+    align_noise: float = field(
+        default=0.0, metadata={"help": "Share of the posts of every split that swap pictures; 1 shuffles all."}
+    )
+    aug_noise: float = field(
+        default=0.0, metadata={"help": "Share of all regions of every split that are replaced or deleted."}
+    )
+    train_share: float = field(default=1.0, metadata={"help": "Share of the training posts to draw."})
+    samples_per_relation: int | None = field(
+        default=None, metadata={"help": "Training posts to draw of each relation; all, if it has fewer."}
+    )
+    max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first training posts."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first validation posts."})
+    max_predict_samples: int | None = field(default=None, metadata={"help": "Use only the first test posts."})
+
+    def __post_init__(self):
+        if self.dataset == "mnre" and self.data_dir is None:
+            raise ValueError("`dataset` 'mnre' needs `data_dir`, the folder of the MNRE files.")
+        if self.regions is None:
+            self.regions = {"mnre": "released", "synthetic": "drawn"}.get(self.kind, "as given")
+        files = [self.train_file, self.validation_file, self.test_file]
+        if self.dataset == "files" and self.train_file is None:
+            raise ValueError("`dataset` 'files' needs `train_file`: its relations are the ones to know.")
+        if self.dataset != "files" and any(files):
+            raise ValueError(f"`train_file` and the others belong to `dataset` 'files', not {self.dataset!r}.")
+        if self.is_own and self.regions in ("released", "drawn"):
+            raise ValueError(
+                f"`regions` of `dataset` {self.dataset!r} is 'as given', 'none' or the path of an annotation file, not "
+                f"{self.regions!r}."
+            )
+        if self.is_own and self.captions and len(self.captions) > 1:
+            raise ValueError(f"`captions` of `dataset` {self.dataset!r} is one annotation file, not {self.captions!r}.")
+        if self.train_share != 1 and self.samples_per_relation is not None:
+            raise ValueError("`train_share` and `samples_per_relation` are two ways to draw posts: set one.")
+        if self.region_count_as_caption and (self.use_images or self.captions):
+            raise ValueError(
+                "`region_count_as_caption` takes the place of the rest: set `use_images` false, no `captions`."
+            )
+        if self.kind == "mnre" and not (self.use_images or self.region_count_as_caption or self.regions == "none"):
+            raise ValueError(
+                f"Without pictures (`use_images` false) there is no use for `regions` {self.regions!r}: set 'none'."
+            )
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of data, see [`~mmre.posts.sources.kind_of_data`]."""
+        return kind_of_data(self.dataset)
+
+    @property
+    def is_own(self) -> bool:
+        """Return whether the posts are a user's own."""
+        return self.kind not in ("mnre", "synthetic")
+
+
+@dataclass
+class RelationTrainingArguments(TrainingArguments):
+    """transformers' arguments, with defaults that train, keep the best checkpoint by validation F1, and test it."""
+
+    do_train: bool = field(default=True, metadata={"help": "Train."})
+    do_eval: bool = field(default=True, metadata={"help": "Evaluate on the validation split."})
+    do_predict: bool = field(default=True, metadata={"help": "Evaluate on the test split, at the end."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate on the validation split."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
+    save_total_limit: int | None = field(
+        default=2, metadata={"help": "Checkpoints to keep: with two, the best and the last."}
+    )
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint."})
+    metric_for_best_model: str | None = field(default="f1", metadata={"help": "What the best checkpoint is best by."})
+    train_sampling_strategy: str = field(
+        default="group_by_length", metadata={"help": "'group_by_length', 'random' or 'sequential'."}
+    )
+    remove_unused_columns: bool = field(
+        default=False, metadata={"help": "Leave it false: the collator needs the raw posts."}
+    )
+    # Without an image in a process's batch, or with an encoder's unused pooler, some parameters get no gradient.
+    ddp_find_unused_parameters: bool | None = field(default=True, metadata={"help": "See DistributedDataParallel."})
+    weight_decay_on: str = field(
+        default="non_bias",
+        metadata={
+            "help": "'non_bias', all parameters but biases, as in the paper; or 'all', as in the official code.",
+            "choices": ["non_bias", "all"],
+        },
+    )
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stop after so many evaluations without a better validation F1."}
+    )
+
+    def __post_init__(self):
+        do_eval = self.do_eval
+        super().__post_init__()
+        if not self.do_train:
+            self.do_eval = do_eval  # transformers sets it wherever evaluation has a strategy
+
+
+__all__ = ["DataArguments", "ModelArguments", "RelationTrainingArguments", "encoders_of"]

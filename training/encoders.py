@@ -1,0 +1,197 @@
+"""The model and the processor of a run, on encoders that are pretrained or new."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from accelerate import PartialState
+from huggingface_hub.errors import StrictDataclassError
+from peft import PeftModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoProcessor,
+    BertTokenizer,
+    CLIPImageProcessorPil,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+
+from mmre.inference.loading import load_model
+from mmre.modeling import MODELS
+
+from .adapters import add_adapters
+from .arguments import MODALITIES, ModelArguments, encoders_of
+from .system_values import config_names, only, processor_class, processor_values
+
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+# Kinds of a new vision encoder, by what a system reads of it.
+NEW_VISION_ENCODERS = {"patches": "clip_vision_model", "maps": "resnet"}
+# A picture's size for a new vision encoder whose configuration has none.
+IMAGE_SIZE = 224
+
+
+def build(
+    arguments: ModelArguments,
+    values: dict[str, Any],
+    relations: list[str],
+    posts: datasets.DatasetDict,
+    output_dir: Path,
+) -> tuple[ProcessorMixin, PreTrainedModel | PeftModel]:
+    """Build the processor and the model to train.
+
+    Args:
+        arguments: a checkpoint, or encoders.
+        values: values of the model's configuration and of its processor.
+        relations: names of the relations in the order of their ids.
+        posts: the data set; the vocabulary of a new text encoder is that of its training posts.
+        output_dir: where new encoders are written for all processes, to `new_encoders`, and the model that adapters
+            are trained for, to `base_model`.
+
+    Returns:
+        The processor and the model, with frozen encoders or adapters if asked for.
+
+    Raises:
+        ValueError: if the values are not the checkpoint's, it knows other relations, or texts can be too long.
+        OSError: if an encoder or the checkpoint cannot be found.
+    """
+    labels = {"id2label": dict(enumerate(relations)), "label2id": {name: i for i, name in enumerate(relations)}}
+    path = arguments.model_name_or_path
+    if path is not None:
+        processor, model = _load(path, values, labels["label2id"])
+    else:
+        processor, model = _compose(arguments, values, labels, posts, output_dir / "new_encoders")
+    _check_length(processor, model)
+    for modality in MODALITIES:
+        if getattr(arguments, f"freeze_{modality}"):
+            for encoder in model.encoders(modality):
+                encoder.requires_grad_(False)
+    if arguments.lora_rank is not None:
+        if isinstance(model, PeftModel):
+            raise ValueError(f"{path} is an adapter already: leave `lora_rank` out to go on training it.")
+        if path is None and PartialState().is_main_process:
+            # An adapter is loaded on top of the model that it was trained on: here, the encoders and new layers.
+            model.save_pretrained(output_dir / "base_model")
+            processor.save_pretrained(output_dir / "base_model")
+        model = add_adapters(model, processor, arguments, str(path or (output_dir / "base_model").absolute()))
+    return processor, model
+
+
+def _load(
+    path: str, values: dict[str, Any], label2id: dict[str, int]
+) -> tuple[ProcessorMixin, PreTrainedModel | PeftModel]:
+    """Load a checkpoint that was trained with these values and relations."""
+    processor = AutoProcessor.from_pretrained(path)
+    model = load_model(path, is_trainable=True)
+    for name, value in values.items():
+        for saved in (model.config, processor):
+            if hasattr(saved, name) and _plain(getattr(saved, name)) != _plain(value):
+                raise ValueError(
+                    f"`{name}` is {value!r} here, but the checkpoint {path} was trained with "
+                    f"{getattr(saved, name)!r}: leave it out, or give the checkpoint's own configuration."
+                )
+    if model.config.label2id != label2id:
+        raise ValueError(f"{path} knows other relations than the data set: {sorted(model.config.label2id)}.")
+    return processor, model
+
+
+def _compose(
+    arguments: ModelArguments,
+    values: dict[str, Any],
+    labels: dict[str, dict],
+    posts: datasets.DatasetDict,
+    folder: Path,
+) -> tuple[ProcessorMixin, PreTrainedModel]:
+    """Build a model on encoders; new ones are written to the folder first."""
+    model_class = MODELS[arguments.model_type]
+    config_class = model_class.config_class
+    encoders = {modality: getattr(arguments, f"{modality}_encoder") for modality in encoders_of(config_class)}
+    if "text" in encoders and encoders["text"] is None:
+        texts = posts["train"]["text"]
+        encoders["text"] = make_text_encoder(folder / "text", arguments.new_text_encoder, texts)
+    if "vision" in encoders and encoders["vision"] is None:
+        kind = NEW_VISION_ENCODERS[config_class.vision_features]
+        encoders["vision"] = make_vision_encoder(folder / "vision", arguments.new_vision_encoder, kind)
+    own = only(values, config_names(arguments.model_type))
+    try:
+        config = config_class(**own)
+        processor = processor_class(arguments.model_type).from_encoders(**encoders, **processor_values(config, values))
+        model = model_class.from_encoders(**encoders, vocab_size=len(processor.tokenizer), **labels, **own)
+    except StrictDataclassError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    return processor, model
+
+
+def _check_length(processor: ProcessorMixin, model: PreTrainedModel | PeftModel) -> None:
+    text_config = getattr(model.config, "text_config", None)
+    positions = getattr(text_config, "max_position_embeddings", processor.max_length)
+    longest = min(positions, processor.tokenizer.model_max_length)
+    if processor.max_length > longest:
+        raise ValueError(
+            f"`max_length` is {processor.max_length}, but the text encoder reads at most {longest} tokens."
+        )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def make_text_encoder(folder: Path, config: dict[str, Any], texts: Iterable[str]) -> Path:
+    """Save a new BERT and its tokenizer.
+
+    Args:
+        folder: where to save them.
+        config: values of `BertConfig`; the most frequent words are kept if there is a `vocab_size`.
+        texts: texts whose words and characters are the vocabulary.
+
+    Returns:
+        The folder.
+    """
+    backend = BertTokenizer().backend_tokenizer
+    words = Counter(
+        word
+        for text in texts
+        for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text))
+    )
+    characters = sorted({character for word in words for character in word})
+    # Not with the trainers of `tokenizers`: they learn another vocabulary each time.
+    vocabulary = [*SPECIAL_TOKENS, *characters, *(f"##{c}" for c in characters)]
+    vocabulary += [word for word, _ in words.most_common() if len(word) > 1]
+    vocabulary = vocabulary[: config.get("vocab_size", len(vocabulary))]
+    tokenizer = BertTokenizer(vocab={token: index for index, token in enumerate(vocabulary)})
+    tokenizer.save_pretrained(folder)
+    _save_new(folder, "bert", config | {"vocab_size": len(tokenizer)})
+    return folder
+
+
+def make_vision_encoder(folder: Path, config: dict[str, Any], kind: str = "clip_vision_model") -> Path:
+    """Save a new vision encoder and its image processor.
+
+    Args:
+        folder: where to save them.
+        config: values of its configuration.
+        kind: `model_type` of the encoder.
+
+    Returns:
+        The folder.
+    """
+    size = getattr(_save_new(folder, kind, config), "image_size", IMAGE_SIZE)
+    image_processor = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
+    image_processor.save_pretrained(folder)
+    return folder
+
+
+def _save_new(folder: Path, kind: str, values: dict[str, Any]) -> PreTrainedConfig:
+    try:
+        config = AutoConfig.for_model(kind, **values)
+    except StrictDataclassError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    AutoModel.from_config(config, dtype=torch.float32).save_pretrained(folder)
+    return config
+
+
+__all__ = ["build", "make_text_encoder", "make_vision_encoder"]

@@ -1,0 +1,88 @@
+"""The posts of a run: the splits that it uses, under the protocol that its arguments name."""
+
+import datasets
+
+from mmre.posts.protocols import (
+    align_noise,
+    aug_noise,
+    drop_pictures,
+    region_count_as_caption,
+    sample_per_relation,
+    sample_share,
+)
+from mmre.posts.sources import open_posts
+
+from .arguments import DataArguments, RelationTrainingArguments
+
+
+def open_splits(data: DataArguments, training: RelationTrainingArguments) -> datasets.DatasetDict:
+    """Open the posts of a run.
+
+    Args:
+        data: which posts, and under which protocol.
+        training: what is done with them: `do_train`, `do_eval`, `do_predict`; and `seed`.
+
+    Returns:
+        The splits that the run uses. A column `length`, in words, is what the Trainer groups posts by.
+
+    Raises:
+        OSError: if files, a split or images are missing.
+        ValueError: if the data is bad.
+    """
+    posts = open_posts(
+        data.dataset,
+        data_dir=data.data_dir,
+        files={"train": data.train_file, "validation": data.validation_file, "test": data.test_file},
+        image_dir=data.image_dir,
+        regions=data.regions,
+        captions=data.captions,
+        on_missing_image=data.on_missing_image,
+        use_images=data.use_images,
+        num_synthetic_posts=data.num_synthetic_posts,
+    )
+    used = {
+        "train": training.do_train,
+        "validation": training.do_train or training.do_eval,
+        "test": training.do_predict,
+    }
+    _check_splits([split for split in used if used[split] and split not in posts], data)
+    return datasets.DatasetDict(
+        {split: _under_protocol(rows, split, data, training.seed) for split, rows in posts.items() if used[split]}
+    )
+
+
+def _under_protocol(rows: datasets.Dataset, split: str, data: DataArguments, seed: int) -> datasets.Dataset:
+    limits = {
+        "train": data.max_train_samples,
+        "validation": data.max_eval_samples,
+        "test": data.max_predict_samples,
+    }
+    if limits[split] is not None:
+        rows = rows.select(range(min(limits[split], len(rows))))
+    if split == "train" and data.train_share != 1:
+        rows = sample_share(rows, data.train_share, seed)
+    if split == "train" and data.samples_per_relation is not None:
+        rows = sample_per_relation(rows, data.samples_per_relation, seed)
+    if data.align_noise:
+        rows = align_noise(rows, data.align_noise, seed)
+    if data.aug_noise:
+        rows = aug_noise(rows, data.aug_noise, seed)
+    if data.region_count_as_caption:
+        rows = region_count_as_caption(rows)
+    elif not data.use_images:
+        rows = drop_pictures(rows)
+    return rows.add_column("length", [len(text.split()) for text in rows["text"]])
+
+
+def _check_splits(missing: list[str], data: DataArguments) -> None:
+    if missing and not data.is_own:
+        raise FileNotFoundError(f"{data.data_dir or data.dataset} has no text file for: {', '.join(missing)}.")
+    if missing:
+        raise FileNotFoundError(
+            f"`dataset` {data.dataset!r} has no posts for: {', '.join(missing)}. With 'files', give "
+            f"{', '.join(f'--{split}_file' for split in missing)}. Training needs validation posts, to keep the best "
+            "checkpoint by; a run does without a test by --do_predict false."
+        )
+
+
+__all__ = ["open_splits"]

@@ -1,0 +1,89 @@
+"""The values of a system: what can be set of its configuration and of its processor, which share some."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers import BertTokenizer, CLIPImageProcessorPil, PreTrainedConfig
+
+from mmre.modeling import MODELS
+from mmre.processing import PROCESSORS
+
+from .arguments import encoders_of
+from .docstrings import documented_arguments
+
+# Arguments of processors that the run gives itself.
+NOT_SETTABLE = {"tokenizer", "image_processor", "inputs"}
+
+
+def documented_values(model_type: str) -> dict[str, str]:
+    """Return the text about each value that can be set of a system's configuration and of its processor."""
+    config_class = MODELS[model_type].config_class
+    texts = documented_arguments(processor_class(model_type))
+    for base in reversed(config_class.__mro__):
+        texts |= documented_arguments(base)
+    names = config_names(model_type) | processor_names(model_type)
+    return {name: texts.get(name, "") for name in sorted(names)}
+
+
+def config_names(model_type: str) -> set[str]:
+    """Return what can be set of a model's configuration: its own fields, without the encoders' configurations."""
+    config_class = MODELS[model_type].config_class
+    return {*config_class.__dataclass_fields__} - {*PreTrainedConfig.__dataclass_fields__} - {*config_class.sub_configs}
+
+
+def processor_names(model_type: str) -> set[str]:
+    """Return what can be set of a model's processor."""
+    return {*documented_arguments(processor_class(model_type))} - NOT_SETTABLE
+
+
+def processor_class(model_type: str) -> type:
+    """Return the class of a system's processor."""
+    name = MODELS[model_type].config_class.processor_class
+    return PROCESSORS[name] if name in PROCESSORS else PROCESSORS.get(model_type)
+
+
+def only(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return the values with these names."""
+    return {name: value for name, value in values.items() if name in names}
+
+
+def processor_values(config: PreTrainedConfig, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a model's processor.
+
+    Args:
+        config: the model's configuration: what the processor shares with it, and what the model reads.
+        values: further values, by name.
+    """
+    names = processor_names(config.model_type)
+    shared = {name: getattr(config, name) for name in sorted(names & config_names(config.model_type))}
+    inputs = {"inputs": config.reads()} if "inputs" in documented_arguments(processor_class(config.model_type)) else {}
+    return only(values, names) | shared | inputs
+
+
+def try_values(model_type: str, values: dict[str, Any]) -> None:
+    """Build configuration and processor of the values, before any data is loaded.
+
+    Raises:
+        ValueError: if a value cannot be right.
+    """
+    config_class = MODELS[model_type].config_class
+    parts = {"tokenizer": BertTokenizer()}
+    if "vision" in encoders_of(config_class):
+        parts["image_processor"] = CLIPImageProcessorPil()
+    try:
+        config = config_class(**only(values, config_names(model_type)))
+        processor_class(model_type)(**parts, **processor_values(config, values))
+    except (StrictDataclassError, TypeError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+__all__ = [
+    "config_names",
+    "documented_values",
+    "only",
+    "processor_class",
+    "processor_names",
+    "processor_values",
+    "try_values",
+]

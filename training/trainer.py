@@ -1,0 +1,61 @@
+"""The Trainer, where its defaults differ from what the papers say or our files need."""
+
+import datasets
+import torch
+from torch import nn
+from torch.utils.data import SequentialSampler
+from transformers import Trainer
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from mmre.model_cards.publishing import complete
+
+from .sampler import EpochLengthGroupedSampler
+
+
+class RelationTrainer(Trainer):
+    """transformers' Trainer with the papers' weight decay, resumable batches, and checkpoints that load anywhere."""
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Return the names of the parameters that decay, by `weight_decay_on`."""
+        names = [name for name, _ in model.named_parameters()]
+        if self.args.weight_decay_on == "all":
+            return names
+        return [name for name in names if not name.endswith("bias")]
+
+    def create_optimizer(self, *args, **kwargs) -> torch.optim.Optimizer:
+        """Make the optimizer.
+
+        Raises:
+            RuntimeError: if a trainable parameter is not in it. In four published code bases the classifier was never
+                trained.
+        """
+        optimizer = super().create_optimizer(*args, **kwargs)
+        optimized = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad and id(parameter) not in optimized:
+                raise RuntimeError(f"The trainable parameter {name} is not in the optimizer.")
+        return optimizer
+
+    def create_model_card(self, *args, **kwargs) -> None:
+        """Write nothing: each `push_to_hub` would put the Trainer's draft in place of our card."""
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            complete(output_dir or self.args.output_dir)
+
+    def _get_train_sampler(self, train_dataset: datasets.Dataset | None = None) -> torch.utils.data.Sampler:
+        sampler = super()._get_train_sampler(train_dataset)
+        if not isinstance(sampler, LengthGroupedSampler):
+            return sampler
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        # Of the batches of all processes together: so several of them see the batches that one would.
+        batch_size = sampler.batch_size * self.args.world_size
+        return EpochLengthGroupedSampler(batch_size, lengths=sampler.lengths, seed=seed)
+
+    def _get_eval_sampler(self, eval_dataset: datasets.Dataset) -> SequentialSampler:
+        # Under group_by_length the Trainer reorders evaluation too: predictions would not match the posts' ids.
+        return SequentialSampler(eval_dataset)
+
+
+__all__ = ["RelationTrainer"]
