@@ -3,16 +3,19 @@
 import re
 import shlex
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import spacy
 from PIL import Image
+from run_helpers import settings_of
 from transformers.image_utils import httpx
 
+from mmre.cli.parser import Parser
 from mmre.posts import make_synthetic_posts
 from mmre.processing import pipeline_relation_extraction
-from mmre.training import run as train
+from mmre.training.encoders import make_text_encoder, make_vision_encoder
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -38,12 +41,12 @@ def test_the_python_of_the_readme_runs(run, tgdi_run, tmp_path, monkeypatch):
     shutil.copytree(tgdi_run, "outputs/tgdi_quickstart")
     picture = Image.new("RGB", (80, 60), "gray")
     picture.save("post.jpg")
-    text = train.make_text_encoder(
+    text = make_text_encoder(
         tmp_path / "bert",
         {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
         ["RT @cnnsport : Rafael Nadal gets engaged to Mery Perello"],
     )
-    vision = train.make_vision_encoder(
+    vision = make_vision_encoder(
         tmp_path / "clip",
         {
             **{"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
@@ -71,18 +74,31 @@ def test_the_python_of_the_readme_runs(run, tgdi_run, tmp_path, monkeypatch):
     assert "license: apache-2.0" in Path("outputs/quickstart/README.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("command", [line for line in COMMANDS if "train.py configs/" in line])
-def test_the_commands_of_the_readme_are_understood(command, monkeypatch):
+def words_of(command: str) -> list[str]:
+    """Return the words of a line of the README, with values for its variables."""
+    for name, value in {"$REGIONS": "none", "${MODEL}": "tgdi", "$MINILM": "minilm"}.items():
+        command = command.replace(name, value)
+    return shlex.split(command, comments=True)
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if "mmre train " in line and "CONFIG" not in line])
+def test_the_trainings_of_the_readme_are_understood(command, monkeypatch):
     monkeypatch.chdir(ROOT)
-    command = (
-        command.split("  #")[0].replace("$REGIONS", "none").replace("${MODEL}", "tgdi").replace("$MINILM", "minilm")
-    )
-    words = shlex.split(command)
-    arguments = words[words.index("train.py") + 1 :]
+    words = words_of(command)
+    arguments = words[words.index("train") + 1 :]
     if "--model_name_or_path" in arguments:
         place = arguments.index("--model_name_or_path")
-        monkeypatch.setattr(train, "_model_type", lambda *_: "focalmre")
         del arguments[place : place + 2]
         arguments += ["--text_encoder", "bert", "--vision_encoder", "clip"]
-    model_args, data_args, args, _ = train.parse_arguments(arguments)
-    assert args.output_dir.startswith("outputs/")
+    assert settings_of(arguments).training.output_dir.startswith("outputs/")
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("mmre ")])
+def test_the_commands_of_the_readme_are_understood(command):
+    _, name, *words = words_of(command)
+    module = import_module(f"mmre.cli.{name}")
+    parser = Parser(prog=f"mmre {name}")
+    module.add_arguments(parser)
+    if "--help" not in words:
+        _, rest = parser.parse_known_args(words)
+        assert not rest or getattr(module, "TAKES_REST", False)
