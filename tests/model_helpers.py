@@ -23,6 +23,11 @@ CASES = {
         },
         4,
     ),
+    "focalmre-ablated": (
+        "focalmre",
+        {"num_grounded_regions": 0, "num_detected_regions": 4, "use_focal_attention": False, "use_gate": False},
+        4,
+    ),
     "mtb": ("mtb", {}, 0),
     "mtb-captions": ("mtb", {"use_caption": True}, 0),
     "tgdi": ("tgdi", {"num_object_images": 3, "visual_projection_size": 11}, 4),
@@ -30,6 +35,11 @@ CASES = {
         "tgdi",
         {"num_object_images": 3, "visual_projection_size": 30, "visual_prompt_length": 2, "toi_encoder": "separate"},
         4,
+    ),
+    "tgdi-text": (
+        "tgdi",
+        {"use_caption": False, "use_matching_gate": False, "use_cross_modal_interaction": False},
+        0,
     ),
 }
 # One for each system, for what does not depend on the configuration.
@@ -86,9 +96,10 @@ def tiny_config(case: str, dropout: float = 0.0, **values) -> RelationExtraction
     model_type, own, _ = CASES[case]
     config_class = MODELS[model_type].config_class
     encoders = encoder_values(config_class)
-    if "text_config" in encoders:
-        encoders["text_config"] |= dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), dropout)
     values = {"initializer_range": 0.3, **encoders, **dict.fromkeys(dropouts(config_class), dropout), **own, **values}
+    if "text_config" in encoders:
+        of_encoder = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), dropout)
+        values["text_config"] = of_encoder | values["text_config"]
     labels = values.pop("labels", LABELS)
     return config_class(
         id2label=dict(enumerate(labels)), label2id={label: index for index, label in enumerate(labels)}, **values

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from inspect import signature
 from pathlib import Path
@@ -244,7 +245,7 @@ def test_the_whole_model_loads_in_bfloat16_and_in_float32_again(tmp_path, case):
         assert {weight.dtype for weight in each.parameters()} == {torch.bfloat16}
         logits = each(**tiny_batch(case, each.config)).logits  # Its pixels are float32 still.
         assert logits.dtype == torch.bfloat16
-        assert (logits.float() - expected).norm() < 0.1 * expected.norm()
+        assert (logits.float() - expected).norm() < 0.05 * expected.norm()
     full = AutoModel.from_pretrained(tmp_path / "bf16", dtype=torch.float32)
     assert {weight.dtype for weight in full.parameters()} == {torch.float32}
     # The configuration of a bfloat16 model makes a model of one dtype too.
@@ -594,10 +595,14 @@ def checkpointed_layers(model) -> dict[str, nn.Module]:
     return {name: module for name, module in model.named_modules() if isinstance(module, GradientCheckpointingLayer)}
 
 
-def test_gradient_checkpointing_changes_neither_loss_nor_gradients(case):
+@pytest.mark.parametrize("prefix", ["gradient", "activation"])
+def test_gradient_checkpointing_changes_neither_loss_nor_gradients(case, prefix):
     model = tiny_model(case).train()
     if not model.supports_gradient_checkpointing:
         pytest.skip("the model does not declare gradient checkpointing")
+    enable = getattr(model, f"{prefix}_checkpointing_enable", None)
+    if enable is None:
+        pytest.skip(f"this transformers has no {prefix}_checkpointing_enable")
     batch = tiny_batch(case, model.config, labels=True)
     calls = Counter()
     for name, layer in checkpointed_layers(model).items():
@@ -606,11 +611,14 @@ def test_gradient_checkpointing_changes_neither_loss_nor_gradients(case):
     loss, gradients = loss_and_gradients(model, batch)
     once = dict(calls)
     for name in model.text_encoders + model.vision_encoders:
-        if hasattr(model, name) and checkpointed_layers(getattr(model, name)):
-            assert any(each.startswith(name) for each in once)
+        if name in model.text_encoders or "pixel_values" in batch:
+            layers = checkpointed_layers(getattr(model, name, nn.Identity()))
+            assert not layers or any(each.startswith(name) for each in once)
     calls.clear()
-    # Under the name that this version of transformers does not call deprecated.
-    (getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable)()
+    with warnings.catch_warnings():
+        # In 5.23 the name that 5.17 alone knows is deprecated.
+        warnings.simplefilter("ignore", FutureWarning)
+        enable()
     checkpointed_loss, checkpointed_gradients = loss_and_gradients(model, batch)
     assert calls == {name: 2 * number for name, number in once.items()}  # Computed again in the backward pass.
     close(checkpointed_loss, loss)
@@ -641,12 +649,15 @@ def test_autocast_is_close_to_float32(case):
 
 def test_every_new_parameter_learns_and_so_do_the_encoders(case):
     model = tiny_model(case).train()
-    _, gradients = loss_and_gradients(model, tiny_batch(case, model.config, labels=True))
+    batch = tiny_batch(case, model.config, labels=True)
+    _, gradients = loss_and_gradients(model, batch)
     for name in new_parameters(model):
         assert name in gradients, name
-        # A softmax does not change when all its scores grow by the same amount: the keys' bias has no effect.
-        assert name.endswith("k_proj.bias") or gradients[name].abs().max() > 1e-7, name
-    for encoder in model.encoders():
+        # A softmax does not change when all its scores grow by the same amount: the keys' bias has no effect. A group
+        # without slots has no weights.
+        if not name.endswith("k_proj.bias") and gradients[name].numel():
+            assert gradients[name].abs().max() > 1e-7, name
+    for encoder in model.encoders(None if "pixel_values" in batch else "text"):
         learning = [weight for weight in encoder.parameters() if weight.grad is not None and weight.grad.any()]
         assert len(learning) > 20
 
@@ -758,11 +769,12 @@ def test_a_system_that_fuses_says_in_a_few_numbers_how(case):
     logits = model(**batch).logits
     output = model(**batch, output_fusion=True)
     close(output.logits, logits)
-    assert len(output) > 1
     summaries = model.fusion_summary(output, batch)
     assert len(summaries) == 5
     assert summaries == json.loads(json.dumps(summaries))
-    assert len({json.dumps(summary) for summary in summaries}) == 5
+    if "pixel_values" in batch:
+        assert len(output) > 1
+        assert len({json.dumps(summary) for summary in summaries}) == 5
     # Post by post the same, and without an image mask.
     for post in (0, 2):
         alone = take(batch, [post])
