@@ -1,4 +1,4 @@
-"""The networks and their configurations. Importing this package registers them with the Auto classes."""
+"""Networks and their configurations; importing this package registers them with the Auto classes."""
 
 from transformers import AutoConfig, AutoModel
 

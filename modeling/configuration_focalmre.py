@@ -16,7 +16,7 @@ class FocalMREConfig(MultimodalRelationExtractionConfig):
         vision_config (`dict` or `PreTrainedConfig`, *optional*): a ViT-like vision encoder; CLIP ViT-B/32 by default.
         num_grounded_regions (`int`): VG_n, the slots for regions found by visual grounding.
         num_detected_regions (`int`): OD_n, the slots for regions found by object detection.
-        share_region_weights (`bool`): whether all slots share one focal attention and one gate.
+        share_region_weights (`bool`): if true, all slots share one focal attention and one gate.
         use_focal_attention (`bool`): if false, every token gets the mean of the projected patches
             (Table 3, "w/o Focal Attention").
         use_gate (`bool`): if false, text and image are added (Table 3, "w/o Gating").
@@ -30,7 +30,7 @@ class FocalMREConfig(MultimodalRelationExtractionConfig):
 
     Raises:
         StrictDataclassError: (of `huggingface_hub`) if a value has the wrong type or is out of range, or an encoder
-            cannot serve as a tower.
+            cannot be used.
     """
 
     model_type = "focalmre"

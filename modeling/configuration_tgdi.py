@@ -18,13 +18,13 @@ class TGDIConfig(MultimodalRelationExtractionConfig):
         num_object_images (`int`): m, the most object crops beside the whole image.
         visual_prompt_length (`int`): tokens to which each level's patches are pooled; one is global average pooling.
         visual_projection_size (`int`): width of the hidden layer of the MLP in equation (1).
-        scale_matching_scores (`bool`): whether the scores of equation (8) are divided by √d.
+        scale_matching_scores (`bool`): if true, the scores of equation (8) are divided by √d.
         toi_encoder (`str`): the text encoder of Text-Oriented Interaction: `"shared"`, the one text encoder again; or
             `"separate"`, a copy with weights of its own.
         fusion_weight (`float`): λ of equation (14), in [0, 1].
-        use_caption (`bool`): whether the caption is read (Table 2, "w/o caption").
-        use_matching_gate (`bool`): whether the Text Modulated Matching Gate is applied; else m = 1 ("w/o TMMG").
-        use_cross_modal_interaction (`bool`): whether the text encoder's layers see the visual prefix ("w/o CMI").
+        use_caption (`bool`): if false, the caption is not read (Table 2, "w/o caption").
+        use_matching_gate (`bool`): if false, m = 1, without Text Modulated Matching Gate ("w/o TMMG").
+        use_cross_modal_interaction (`bool`): if false, the text encoder's layers see no visual prefix ("w/o CMI").
         use_text_oriented_interaction (`bool`): if false, R = f1 ("w/o TOI").
         use_result_fusion (`bool`): if false, R = f3 ("w/o R").
         dropout (`float`): dropout before the classifier.
@@ -32,7 +32,7 @@ class TGDIConfig(MultimodalRelationExtractionConfig):
 
     Raises:
         StrictDataclassError: (of `huggingface_hub`) if a value has the wrong type or is out of range, neither f1 nor f3
-            would be left, or an encoder cannot serve as a tower.
+            would be left, or an encoder cannot be used.
     """
 
     model_type = "tgdi"
@@ -95,7 +95,7 @@ class TGDIConfig(MultimodalRelationExtractionConfig):
 
     @property
     def has_matching_gate(self) -> bool:
-        """Whether the model has a Text Modulated Matching Gate: what the gate modulates is read by TOI alone."""
+        """Tell whether the model has a matching gate, whose output Text-Oriented Interaction alone reads."""
         return self.use_matching_gate and self.use_text_oriented_interaction
 
 

@@ -29,7 +29,7 @@ TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 
 
 def make_batch(config, dtype=torch.float32, labels=False) -> dict[str, torch.Tensor]:
-    """Five posts: all regions, some regions of each group, no image, grounded regions only, detected regions only."""
+    """Make five posts: all regions, some of each group, no image, grounded regions only, detected regions only."""
     generator = torch.Generator().manual_seed(1)
     num_grounded, num_detected = config.num_grounded_regions, config.num_detected_regions
     lengths = [9, 6, 7, 5, 8]
@@ -66,36 +66,36 @@ def make_batch(config, dtype=torch.float32, labels=False) -> dict[str, torch.Ten
 
 
 class Slow:
-    """What FocalMRE computes for each post of a batch, by plain loops over slots, tokens and patches."""
+    """Computes FocalMRE for each post of a batch, by plain loops over slots, tokens and patches."""
 
     def __init__(self, model: FocalMREForRelationClassification):
         self.config = model.config
         self.weights = {name: weight.detach().double() for name, weight in model.state_dict().items()}
-        self.towers = {name: self._tower(name) for name in ("text", "vision")}
+        self.encoders = {name: self._encoder(name) for name in ("text", "vision")}
 
-    def _tower(self, name: str) -> nn.Module:
+    def _encoder(self, name: str) -> nn.Module:
         config = copy.deepcopy(getattr(self.config, f"{name}_config"))
-        tower = AutoModel.from_config(config, dtype=torch.float64).eval()
+        encoder = AutoModel.from_config(config, dtype=torch.float64).eval()
         prefix = f"{name}_model."
-        tower.load_state_dict({k.removeprefix(prefix): w for k, w in self.weights.items() if k.startswith(prefix)})
-        return tower
+        encoder.load_state_dict({k.removeprefix(prefix): w for k, w in self.weights.items() if k.startswith(prefix)})
+        return encoder
 
     def linear(self, name: str, vector: torch.Tensor) -> torch.Tensor:
         result = self.weights[f"{name}.weight"] @ vector
         return result + self.weights[f"{name}.bias"] if f"{name}.bias" in self.weights else result
 
     def encode_text(self, batch, post) -> list[torch.Tensor]:
-        """(1), without the padding."""
+        """Compute (1), without the padding."""
         tokens = [token for token, kept in zip(batch["input_ids"][post], batch["attention_mask"][post]) if kept]
-        return list(self.towers["text"](input_ids=torch.stack(tokens)[None]).last_hidden_state[0])
+        return list(self.encoders["text"](input_ids=torch.stack(tokens)[None]).last_hidden_state[0])
 
     def encode_image(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """(2), one image; CLIP's first token is the class token."""
-        tokens = list(self.towers["vision"](pixel_values=image[None].double()).last_hidden_state[0])
+        """Compute (2) for one image; CLIP's first token is the class token."""
+        tokens = list(self.encoders["vision"](pixel_values=image[None].double()).last_hidden_state[0])
         return tokens if self.config.vision_feature_select_strategy == "full" else tokens[1:]
 
     def attend(self, fusion: str, token, keys, values) -> tuple[torch.Tensor, list[float]]:
-        """(3), one token and one image, then the output projection."""
+        """Compute (3) for one token and one image, then the output projection."""
         query = self.linear(f"{fusion}.attention.q_proj", token)
         scores = [sum(q * k for q, k in zip(query.tolist(), key.tolist())) / math.sqrt(len(query)) for key in keys]
         exponentials = [math.exp(score) for score in scores]
@@ -104,12 +104,12 @@ class Slow:
         return self.linear(f"{fusion}.attention.out_proj", attended), weights
 
     def gate(self, fusion: str, token, attended) -> list[float]:
-        """λ of (4)."""
+        """Compute λ of (4)."""
         sums = self.linear(f"{fusion}.gate.text_proj", token) + self.linear(f"{fusion}.gate.image_proj", attended)
         return [1 / (1 + math.exp(-each)) for each in sums.tolist()]
 
     def fuse(self, slot: int, tokens, patches) -> dict:
-        """(3) and (4) for each token."""
+        """Compute (3) and (4) for each token."""
         fusion = f"region_fusions.{0 if self.config.share_region_weights else slot}"
         values = [self.linear(f"{fusion}.attention.v_proj", patch) for patch in patches]
         result = {"attended": [], "attention": [], "gate": [], "fused": []}
@@ -132,7 +132,7 @@ class Slow:
         return result
 
     def region_weights(self, group: str, slots: list[int], existing: list[int]) -> dict[int, float]:
-        """The weights of (5), of one group, for the slots that count."""
+        """Compute the weights of (5), of one group, for the slots that count."""
         weights = dict(zip(slots, self.weights[f"{group}_fusion.weights"].tolist()))
         if self.config.region_weighting == "raw":
             return weights if existing else {}
@@ -192,7 +192,7 @@ _TRACES = {}
 
 
 class Trace:
-    """What a model computes for a batch on all tokens, and what the slow reference does, in float64."""
+    """Records a batch on all tokens, as the model and as the slow reference computes it, in float64."""
 
     def __init__(self, model):
         self.config = model.config
@@ -219,7 +219,7 @@ class Trace:
         return hook
 
     def fusion_call(self, records: dict, slot: int, part: str = ""):
-        """What was recorded for the fusion of this slot."""
+        """Return the record of the fusion of this slot."""
         if self.config.share_region_weights:
             return records[f"region_fusions.0{part}"][slot]
         (call,) = records[f"region_fusions.{slot}{part}"]
@@ -239,7 +239,7 @@ def close(actual, expected, **tolerance):
 
 
 def counting_slots(trace):
-    """(post, slot, the slow results of the post) for each slot that counts."""
+    """Return (post, slot, the slow results of the post) for each slot that counts."""
     cases = [(post, slot, slow) for post, slow in enumerate(trace.slow) for slot in slow["slots"]]
     assert cases
     return cases
@@ -398,7 +398,7 @@ def test_equal_regions_count_the_same_however_many_there_are(tiny_model):
 
 
 def test_a_region_gets_the_weight_of_its_slot_in_its_group(tiny_model):
-    """Grounded slots come first: a change of one group's weights moves that group's part of the weights alone."""
+    """Check that grounded slots come first: another weight in one group moves the weights of that group alone."""
     model = tiny_model()
     batch = make_batch(model.config)
     with torch.no_grad():
@@ -542,13 +542,13 @@ def save_vision_encoder(folder, model_type: str) -> nn.Module:
     return encoder
 
 
-def check_towers(model, text_encoder, vision_encoder, vocab_size: int):
-    """The towers are the encoders, but for the new rows of the token embeddings."""
+def check_encoders(model, text_encoder, vision_encoder, vocab_size: int):
+    """Check that the weights are those of the encoders, but for the new rows of the token embeddings."""
     embeddings = next(
         name for name, module in text_encoder.named_modules() if module is text_encoder.get_input_embeddings()
     )
-    for tower, encoder in ((model.text_model, text_encoder), (model.vision_model, vision_encoder)):
-        weights = tower.state_dict()
+    for own, encoder in ((model.text_model, text_encoder), (model.vision_model, vision_encoder)):
+        weights = own.state_dict()
         assert set(weights) == set(encoder.state_dict())
         for name, weight in encoder.state_dict().items():
             old = weights[name][: len(weight)] if name == f"{embeddings}.weight" else weights[name]
@@ -573,7 +573,7 @@ def test_a_model_is_built_from_any_two_encoders(tmp_path, text, vision):
     model = FocalMREForRelationClassification.from_encoders(
         str(tmp_path / "text"), str(tmp_path / "vision"), vocab_size=104, id2label={0: "None", 1: "/per/per/peer"}
     )
-    check_towers(model, text_encoder, vision_encoder, vocab_size=104)
+    check_encoders(model, text_encoder, vision_encoder, vocab_size=104)
     assert model.config.num_labels == 2
 
     batch = make_batch(model.config)
@@ -631,7 +631,7 @@ def test_of_a_model_with_two_towers_the_vision_tower_is_taken(tmp_path, kind):
         str(tmp_path / "text"), str(tmp_path / "vision"), vocab_size=100
     )
     vision_encoder = AutoModel.from_pretrained(tmp_path / "vision", config=config.vision_config)
-    check_towers(model, text_encoder, vision_encoder, vocab_size=100)
+    check_encoders(model, text_encoder, vision_encoder, vocab_size=100)
     pixel_values = make_batch(model.config)["pixel_values"][0]
     expected = two_towers.vision_model(pixel_values=pixel_values).last_hidden_state
     close(model.vision_model(pixel_values=pixel_values).last_hidden_state, expected, **TOLERANCE)
@@ -654,8 +654,8 @@ def test_every_new_parameter_learns(tiny_model, variant):
         # A softmax does not change when all its scores grow by the same amount: the keys' bias has no effect.
         if not name.endswith("k_proj.bias"):
             assert gradients[name].abs().max() > 1e-7, name
-    for tower in ("text_model", "vision_model"):
-        moved = [name for name, gradient in gradients.items() if name.startswith(tower) and gradient.any()]
+    for encoder in ("text_model", "vision_model"):
+        moved = [name for name, gradient in gradients.items() if name.startswith(encoder) and gradient.any()]
         assert any("embeddings" in name for name in moved)
 
 

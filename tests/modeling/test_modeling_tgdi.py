@@ -51,7 +51,7 @@ VISION_ENCODERS = {  # Name: the configuration's values, how many tokens come be
     "siglip_vision_model": (VISION, 0),
     "dinov2": ({name: value for name, value in VISION.items() if name != "intermediate_size"} | {"mlp_ratio": 2}, 1),
 }
-TOWERS = ["text_model", "vision_model"]
+ENCODERS = ["text_model", "vision_model"]
 PREFIXES = ["visual_prefixes", "fusion_prefixes"]
 NEW_LAYERS = [*PREFIXES, "visual_features", "text_attention", "matching_gate", "classifier"]
 
@@ -60,7 +60,7 @@ NEW_LAYERS = [*PREFIXES, "visual_features", "text_attention", "matching_gate", "
 
 
 def make_config(text: str = "bert", **arguments) -> TGDIConfig:
-    """A configuration of two towers with different depths and widths, whose values differ from one another."""
+    """Make a configuration of two encoders with different depths and widths, whose values differ from one another."""
     arguments.setdefault("text_config", {"model_type": text, **TEXT_ENCODERS[text]})
     arguments.setdefault("vision_config", {"model_type": "clip_vision_model", **VISION})
     arguments = {"visual_projection_size": 11, "initializer_range": 0.3, "dropout": 0.0, **arguments}
@@ -68,7 +68,7 @@ def make_config(text: str = "bert", **arguments) -> TGDIConfig:
 
 
 def make_model(text: str = "bert", **arguments) -> TGDIForRelationClassification:
-    """A model in evaluation mode, the same for the same arguments, no weight of which is zero or one."""
+    """Make a model in evaluation mode, the same for the same arguments, no weight of which is zero or one."""
     torch.manual_seed(0)
     model = TGDIForRelationClassification(make_config(text, **arguments)).eval()
     with torch.no_grad():
@@ -79,7 +79,7 @@ def make_model(text: str = "bert", **arguments) -> TGDIForRelationClassification
 
 
 def make_batch(config, dtype=torch.float32, labels=False) -> dict[str, torch.Tensor]:
-    """Five posts: all images, some, none and no caption either, the whole image alone, crops alone."""
+    """Make five posts: all images, some, none and no caption either, the whole image alone, crops alone."""
     generator = torch.Generator().manual_seed(1)
     text_lengths, lengths = torch.tensor([[6], [4], [7], [5], [3]]), torch.tensor([[10], [9], [7], [8], [10]])
     attention_mask = (torch.arange(10) < lengths).long()
@@ -117,7 +117,7 @@ def close(actual, expected, **tolerance):
 
 
 def record_text_states(model) -> list[torch.Tensor]:
-    """A list to which each run of the text encoder adds its last hidden states."""
+    """Return a list to which each run of the text encoder adds its last hidden states."""
     states = []
     model.text_model.register_forward_hook(lambda module, inputs, output: states.append(output.last_hidden_state))
     return states
@@ -140,7 +140,7 @@ def gelu(vector: torch.Tensor) -> torch.Tensor:
 
 
 def turn(vector: torch.Tensor, position: int, theta: float) -> torch.Tensor:
-    """Rotary position embedding of one head's query or key: dimension i turns with dimension i + size / 2."""
+    """Turn one head's query or key by the rotary position embedding: dimension i turns with dimension i + size / 2."""
     half = len(vector) // 2
     turned = vector.clone()
     for i in range(half):
@@ -151,7 +151,7 @@ def turn(vector: torch.Tensor, position: int, theta: float) -> torch.Tensor:
 
 
 class Slow:
-    """What TGDI computes for each post of a batch, by plain loops over images, levels, layers, heads and tokens."""
+    """Computes TGDI for each post of a batch, by plain loops over images, levels, layers, heads and tokens."""
 
     def __init__(self, model: TGDIForRelationClassification):
         self.config = model.config
@@ -178,7 +178,7 @@ class Slow:
     # The text encoder, with a prefix in each layer
 
     def attend(self, queries, keys, values, prefix, window: int | None) -> list[torch.Tensor]:
-        """(6) and (13): [prefix; own tokens], for each head."""
+        """Compute (6) and (13): attention over [prefix; own tokens], for each head."""
         heads = self.text.num_attention_heads
         size = self.size // heads
         prefix_keys, prefix_values = prefix
@@ -228,10 +228,10 @@ class Slow:
             result.append(state + self.linear(f"{name}.mlp.Wo", gelu(hidden) * gate))
         return result
 
-    def encode(self, tower: str, embeddings, prefixes=None) -> list[list[torch.Tensor]]:
-        """The states after each layer, then the encoder's last hidden states."""
+    def encode(self, encoder: str, embeddings, prefixes=None) -> list[list[torch.Tensor]]:
+        """Compute the states after each layer, then the encoder's last hidden states."""
         prefixes = prefixes or [([], [])] * self.text.num_hidden_layers
-        name = f"{tower}.embeddings"
+        name = f"{encoder}.embeddings"
         if self.text.model_type == "modernbert":
             states = [self.norm(f"{name}.norm", embedding) for embedding in embeddings]
         else:
@@ -245,12 +245,12 @@ class Slow:
         result = []
         for index, prefix in enumerate(prefixes):
             if self.text.model_type == "modernbert":
-                states = self.modernbert_layer(f"{tower}.layers.{index}", index, states, prefix)
+                states = self.modernbert_layer(f"{encoder}.layers.{index}", index, states, prefix)
             else:
-                states = self.bert_layer(f"{tower}.encoder.layer.{index}", states, prefix)
+                states = self.bert_layer(f"{encoder}.encoder.layer.{index}", states, prefix)
             result.append(states)
         if self.text.model_type == "modernbert":
-            states = [self.norm(f"{tower}.final_norm", state) for state in states]
+            states = [self.norm(f"{encoder}.final_norm", state) for state in states]
         return [*result, states]
 
     def embed(self, ids: list[int]) -> list[torch.Tensor]:
@@ -258,20 +258,20 @@ class Slow:
         return [self.weights[f"text_model.embeddings.{name}.weight"][token] for token in ids]
 
     def prefix(self, name: str, states) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """(5): the keys and the values that a layer sees before its own."""
+        """Compute (5): the keys and the values that a layer sees before its own."""
         projected = [self.linear(name, state) for state in states]
         return [each[: self.size] for each in projected], [each[self.size :] for each in projected]
 
     # The images
 
     def encode_image(self, image: torch.Tensor) -> list[list[torch.Tensor]]:
-        """The patches of each level; CLIP's first token is the class token."""
+        """Compute the patches of each level; CLIP's first token is the class token."""
         self.levels.clear()
         self.vision(pixel_values=image[None].double())
         return [list(level[0][1:]) for level in self.levels]
 
     def visual_features(self, levels) -> dict:
-        """(1) to (3), one image."""
+        """Compute (1) to (3) for one image."""
         length = self.config.visual_prompt_length
         features = []
         for patches in levels:
@@ -294,7 +294,7 @@ class Slow:
     # The text and the images
 
     def self_attention(self, states) -> list[torch.Tensor]:
-        """(7)."""
+        """Compute (7)."""
         queries, keys, values = (
             [self.linear(f"text_attention.{part}_proj", state) for state in states] for part in "qkv"
         )
@@ -304,7 +304,7 @@ class Slow:
         ]
 
     def match(self, images, text) -> dict:
-        """(8) to (10)."""
+        """Compute (8) to (10)."""
         scale = math.sqrt(self.size) if self.config.scale_matching_scores else 1.0
         scores, compared = [], []
         for patches in images:
@@ -353,8 +353,8 @@ class Slow:
                 self.prefix(f"fusion_prefixes.layers.{layer}", result["f2"])
                 for layer in range(self.text.num_hidden_layers)
             ]
-            tower = "toi_model" if config.toi_encoder == "separate" else "text_model"
-            result["f3"] = self.encode(tower, result["H_s"], result["beta"])  # (12) and (13)
+            encoder = "toi_model" if config.toi_encoder == "separate" else "text_model"
+            result["f3"] = self.encode(encoder, result["H_s"], result["beta"])  # (12) and (13)
 
         vectors = []
         for position in batch["entity_positions"][post].tolist():
@@ -402,7 +402,7 @@ _TRACES = {}
 
 
 class Trace:
-    """What a model computes for a batch on all tokens, and what the slow reference does, in float64."""
+    """Records a batch on all tokens, as the model and as the slow reference computes it, in float64."""
 
     def __init__(self, model):
         self.config = model.config
@@ -436,21 +436,21 @@ class Trace:
     def close(self, actual, expected):
         close(actual, torch.stack(expected) if isinstance(expected, list) else expected, **self.tolerance)
 
-    def layers(self, tower: str, call: int) -> list[torch.Tensor]:
-        """The states after each layer, then the last hidden states, in the encoder's `call`-th run."""
+    def layers(self, encoder: str, call: int) -> list[torch.Tensor]:
+        """Return the states after each layer, then the last hidden states, of the encoder's `call`-th run."""
         layers = "layers" if self.config.text_config.model_type == "modernbert" else "encoder.layer"
-        names = [f"{tower}.{layers}.{index}" for index in range(self.config.text_config.num_hidden_layers)]
+        names = [f"{encoder}.{layers}.{index}" for index in range(self.config.text_config.num_hidden_layers)]
         states = [self.outputs[name][call] for name in names]
         states = [state[0] if isinstance(state, tuple) else state for state in states]
-        return [*states, self.outputs[tower][call].last_hidden_state]
+        return [*states, self.outputs[encoder][call].last_hidden_state]
 
-    def check_layers(self, tower: str, call: int, key: str):
-        for states, *expected in zip(self.layers(tower, call), *(slow[key] for slow in self.slow), strict=True):
+    def check_layers(self, encoder: str, call: int, key: str):
+        for states, *expected in zip(self.layers(encoder, call), *(slow[key] for slow in self.slow), strict=True):
             for post, tokens in enumerate(expected):
                 self.close(states[post, : len(tokens)], tokens)
 
     def images(self) -> list[tuple[int, int, int]]:
-        """Number among the existing ones, post and place among the post's images of each image."""
+        """Return of each image its number among those that exist, its post, its place among the post's images."""
         places = [(post, place) for post, slow in enumerate(self.slow) for place in range(len(slow["slots"]))]
         return [(number, post, place) for number, (post, place) in enumerate(places)]
 
@@ -490,7 +490,7 @@ def test_equations_2_and_3_gate_the_levels_for_each_text_layer(trace):
 
 
 def check_prefix(trace, name: str, key: str, first: list[list[int]]):
-    """The recorded keys and values of each layer at the positions `first` of each post."""
+    """Check the recorded keys and values of each layer at the positions `first` of each post."""
     (prefix,) = trace.outputs[name]
     assert len(prefix.keys_values) == 3
     for post, (slow, places) in enumerate(zip(trace.slow, first)):
@@ -790,7 +790,7 @@ def test_a_text_with_padding_before_it_is_not_cut(use_caption):
 
 
 def enable_checkpointing(model, *arguments):
-    """Under the name that this version of transformers does not call deprecated."""
+    """Enable it under the name that this version of transformers does not call deprecated."""
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable(*arguments)
 
@@ -807,9 +807,9 @@ def test_neither_eager_attention_nor_checkpointing_changes_loss_or_gradients(arg
     if len(posts) < 5:
         batch = {**batch, "attention_mask": batch["attention_mask"] * 0 + 1, "text_mask": batch["text_mask"] | True}
     calls = Counter()
-    for tower in ("text_model", "toi_model"):
-        for index, layer in enumerate(attention_layers(getattr(model, tower, None))):
-            layer.register_forward_pre_hook(lambda *_, key=(tower, index): calls.update([key]))
+    for encoder in ("text_model", "toi_model"):
+        for index, layer in enumerate(attention_layers(getattr(model, encoder, None))):
+            layer.register_forward_pre_hook(lambda *_, key=(encoder, index): calls.update([key]))
     loss, gradients = loss_and_gradients(model, batch)
     assert gradients["visual_features.gate.weight"].any()
     assert all(gradients[f"{name}.layers.{i}.weight"].any() for name in PREFIXES for i in range(3))
@@ -835,7 +835,7 @@ def attention_layers(encoder) -> list[nn.Module]:
 
 
 def attentions(model) -> tuple[str, str, str]:
-    """Those of the model and its towers."""
+    """Return the attentions of the model and of its encoders."""
     assert model.text_model.config is model.config.text_config
     return tuple(
         config._attn_implementation for config in (model.config, model.text_model.config, model.vision_model.config)
@@ -987,12 +987,12 @@ def test_an_ablation_takes_away_its_own_parameters_and_no_others(arguments, gone
         name: weight.shape for name, weight in full.state_dict().items() if name.split(".", maxsplit=1)[0] not in gone
     }
     assert {name: weight.shape for name, weight in ablated.state_dict().items()} == expected
-    assert {name for name, _ in full.named_children()} == {*TOWERS, *NEW_LAYERS, "dropout"}
+    assert {name for name, _ in full.named_children()} == {*ENCODERS, *NEW_LAYERS, "dropout"}
 
 
 def test_the_new_parameters_are_those_of_the_equations():
     shapes = {name: tuple(weight.shape) for name, weight in make_model().state_dict().items()}
-    assert {name: shape for name, shape in shapes.items() if name.split(".")[0] not in TOWERS} == {
+    assert {name: shape for name, shape in shapes.items() if name.split(".")[0] not in ENCODERS} == {
         "visual_features.mlp.0.weight": (11, 24),
         "visual_features.mlp.0.bias": (11,),
         "visual_features.mlp.2.weight": (16, 11),
@@ -1026,7 +1026,7 @@ ABLATIONS = {
 @torch.no_grad()
 @pytest.mark.parametrize("switch", ABLATIONS)
 def test_an_ablated_model_keeps_the_weights_of_the_full_one_and_computes_something_else(switch):
-    """The third post has neither image nor caption: what concerns them changes nothing for it."""
+    """Check that the switch changes every post but the third, if it concerns images or captions: it has neither."""
     full, ablated = make_model(), make_model(**{switch: False})
     assert ablated.load_state_dict(full.state_dict(), strict=False).missing_keys == []
     batch = make_batch(full.config)
@@ -1255,8 +1255,8 @@ def test_a_model_is_built_from_two_encoders_whose_weights_it_keeps(tmp_path, tex
     assert not model.training
     assert model.config.text_config.vocab_size == len(model.get_input_embeddings().weight) == 254
     embeddings = f"{[name for name, each in text_encoder.named_modules() if isinstance(each, nn.Embedding)][0]}.weight"
-    for tower, encoder in ((model.text_model, text_encoder), (model.vision_model, vision_encoder)):
-        weights = tower.state_dict()
+    for own, encoder in ((model.text_model, text_encoder), (model.vision_model, vision_encoder)):
+        weights = own.state_dict()
         assert set(weights) == set(encoder.state_dict())
         for name, weight in encoder.state_dict().items():
             assert torch.equal(weights[name][: len(weight)], weight), name
