@@ -24,14 +24,17 @@ def add_arguments(parser) -> None:
     for argument in list_arguments():
         if argument.group not in groups:
             groups[argument.group] = parser.add_argument_group(argument.group)
+        # The defaults are those of the run: what is not given here may stand in the file.
         text = argument.help
-        if argument.default not in (None, "", [], {}) and "efault" not in text:
+        if argument.default not in (None, "", [], (), {}) and "efault" not in text:
             text = f"{text} (default: {show_default(argument.default)})"
+        is_switch = isinstance(argument.default, bool) or argument.nargs == "?"
         groups[argument.group].add_argument(
             f"--{argument.name}",
             nargs=argument.nargs,
             const="true" if argument.nargs == "?" else None,
             default=argparse.SUPPRESS,
+            metavar="true|false" if is_switch else "VALUE",
             help=text.replace("%", "%%"),
         )
 

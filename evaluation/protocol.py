@@ -77,7 +77,7 @@ def describe_posts(
     posts: datasets.DatasetDict,
     *,
     dataset: str,
-    reads_captions: bool,
+    inputs: Sequence[str],
     regions: str | None = None,
     captions: Sequence[str] | None = None,
     use_images: bool = True,
@@ -92,7 +92,7 @@ def describe_posts(
     Args:
         posts: the posts of the run, as the model is given them.
         dataset: the run's argument `dataset`: a kind of data, a folder, or a name on the Hub.
-        reads_captions: whether the model as configured reads captions.
+        inputs: what the model as configured reads of a post, of "text", "caption", "image", "regions" and others.
         regions: the run's argument; the default of the kind of data if not given.
         captions: caption files, or an annotation file.
         use_images: whether the posts keep their pictures.
@@ -115,11 +115,14 @@ def describe_posts(
         captions = captions or ("as given" if _has(posts, "caption") else None)
     if region_count_as_caption:
         captions = REGION_COUNT
+    elif "regions" not in inputs:
+        regions = "none"
+    uses_images = use_images and not {"image", "regions"}.isdisjoint(inputs)
     return {
         "dataset": dataset,
         "regions": regions,
-        "captions": captions if reads_captions else None,
-        "images": "used" if use_images else "unused",
+        "captions": captions if "caption" in inputs else None,
+        "images": "used" if uses_images else "unused",
         "align_noise": align_noise,
         "aug_noise": aug_noise,
         "train_share": train_share,

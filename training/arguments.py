@@ -196,6 +196,9 @@ class RelationTrainingArguments(TrainingArguments):
     )
     # Without an image in a process's batch, or with an encoder's unused pooler, some parameters get no gradient.
     ddp_find_unused_parameters: bool | None = field(default=True, metadata={"help": "See DistributedDataParallel."})
+    weight_decay: float = field(
+        default=0.0, metadata={"help": "Weight decay of the parameters that `weight_decay_on` names."}
+    )
     weight_decay_on: str = field(
         default="non_bias",
         metadata={

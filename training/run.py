@@ -157,7 +157,7 @@ def protocol_facts(posts: datasets.DatasetDict, data: DataArguments, inputs: Seq
         inputs: what the model reads of a post.
     """
     named = {name: getattr(data, name) for name in PROTOCOL_ARGUMENTS}
-    return describe_posts(posts, reads_captions="caption" in inputs, **named)
+    return describe_posts(posts, inputs=inputs, **named)
 
 
 def _relations(posts: datasets.DatasetDict) -> list[str]:

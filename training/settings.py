@@ -53,7 +53,7 @@ class Argument(NamedTuple):
     Args:
         name: as in a configuration file.
         help: what it is.
-        group: the section of a configuration file, or `"model: NAMES"` for one of these systems alone.
+        group: the section of a configuration file, or `"model, of NAMES"` for what these systems alone have.
         default: its default; none if it depends.
         nargs: `None` for one value, `"?"` for a switch, `"+"` for several values.
     """
@@ -202,17 +202,20 @@ def list_arguments() -> list[Argument]:
         name = action.dest
         if f"--{name}" not in action.option_strings or name not in sections:
             continue  # `--help`, and the `--no_name` of switches that are on
-        text = (action.help or "").strip() or documented.get(name, "")
+        text = (action.help or "").strip().replace("%%", "%") or documented.get(name, "")
         arguments.append(Argument(name, text, sections[name], action.default, action.nargs))
-    systems, texts = {}, {}
-    for model_type in MODELS:
+    systems, texts, defaults = {}, {}, {}
+    for model_type, model_class in MODELS.items():
         if processor_class(model_type) is None:  # until there are processors for text
             continue
-        for name, text in (documented_values(model_type)).items():
+        for name, text in documented_values(model_type).items():
             systems.setdefault(name, []).append(model_type)
             texts.setdefault(name, text)
-    for name in sorted(systems, key=lambda name: (-len(systems[name]), systems[name])):
-        arguments.append(Argument(name, texts[name], f"model: {', '.join(systems[name])}"))
+            defaults.setdefault(name, []).append(getattr(model_class.config_class, name, None))
+    for name in sorted(systems, key=lambda name: (-len(systems[name]), systems[name], name)):
+        default, *others = defaults[name]
+        default = default if all(other == default for other in others) else None
+        arguments.append(Argument(name, texts[name], f"model, of {', '.join(systems[name])}", default))
     return arguments
 
 

@@ -21,8 +21,8 @@ def posts() -> datasets.DatasetDict:
     return make_synthetic_posts(8, 4, 4)
 
 
-def describe(posts, dataset="someone/posts", reads_captions=True, **arguments):
-    return describe_posts(posts, dataset=dataset, reads_captions=reads_captions, **arguments)
+def describe(posts, dataset="someone/posts", inputs=("text", "caption", "image", "regions"), **arguments):
+    return describe_posts(posts, dataset=dataset, inputs=inputs, **arguments)
 
 
 def without(column_function, posts):
@@ -66,7 +66,17 @@ def test_the_facts_of_synthetic_posts(posts):
             split: sum(image is None for image in rows["image"]) for split, rows in posts.items()
         },
     }
-    assert describe(posts, "synthetic", reads_captions=False)["captions"] is None
+    assert describe(posts, "synthetic", inputs=("text", "image", "regions"))["captions"] is None
+
+
+def test_what_a_model_does_not_read_is_not_behind_its_result(posts):
+    facts = describe(posts, "synthetic", inputs=("text",))
+    assert (facts["regions"], facts["captions"], facts["images"]) == ("none", None, "unused")
+    facts = describe(posts, "mnre", inputs=("text", "image"))
+    assert (facts["regions"], facts["images"]) == ("none", "used")
+    # A baseline reads the number of the regions.
+    facts = describe(posts, "mnre", inputs=("text", "caption"), use_images=False, region_count_as_caption=True)
+    assert (facts["regions"], facts["captions"]) == ("released", REGION_COUNT)
 
 
 def test_the_facts_of_mnre_are_its_arguments(posts):

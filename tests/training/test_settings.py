@@ -1,5 +1,6 @@
 """Configuration files and what is given beside them."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 from run_helpers import settings_of
 
 from mmre.modeling import MODELS
-from mmre.training.settings import read_config, resolve
+from mmre.training.settings import list_arguments, read_config, resolve
+from mmre.training.system_values import processor_class, processor_names, processor_values
 
 ROOT = Path(__file__).resolve().parents[2]
 TOWERS = "data: {dataset: synthetic}\nmodel: {text_encoder: a, vision_encoder: b"
@@ -112,3 +114,47 @@ def test_the_command_line_wins_over_the_file(config_file):
 def test_arguments_of_posts_of_a_user_must_fit_each_other(config_file, arguments, message):
     with pytest.raises((OSError, ValueError), match=message):
         settings_of([config_file(), *arguments])
+
+
+def test_a_shared_file_serves_systems_without_a_picture(config_file):
+    settings = resolve(read_config("quickstart"), {"model_type": "mtb"})
+    assert settings.model.new_vision_encoder is None and settings.model.new_text_encoder["hidden_size"] == 64
+    with pytest.raises(ValueError, match="mtb has no vision encoder: leave `new_vision_encoder` out"):
+        resolve(read_config("quickstart"), {"model_type": "mtb", "new_vision_encoder": "{}"})
+    with pytest.raises(ValueError, match="mtb has no vision encoder: leave `freeze_vision` out"):
+        resolve(read_config("quickstart"), {"model_type": "mtb", "freeze_vision": "true"})
+    text = f"{TOWERS}, model_type: mtb}}"
+    with pytest.raises(ValueError, match="mtb has no vision encoder: leave `vision_encoder` out"):
+        resolve(read_config(config_file(text)))
+
+
+def test_an_argument_of_another_system_is_refused_by_its_systems(config_file):
+    with pytest.raises(ValueError, match="mtb has no argument 'num_object_images', which is one of tgdi: leave it out"):
+        resolve(read_config("quickstart"), {"model_type": "mtb", "num_object_images": "2"})
+    with pytest.raises(ValueError, match="unknown model_type 'tdgi'; did you mean 'tgdi'"):
+        resolve(read_config("quickstart"), {"model_type": "tdgi"})
+
+
+@pytest.mark.parametrize("model_type", MODELS)
+def test_every_system_has_a_configuration_for_mnre(model_type):
+    assert resolve(read_config(f"{model_type}_mnre")).model.model_type == model_type
+
+
+def test_every_argument_has_a_word_of_help():
+    arguments = list_arguments()
+    assert [argument.name for argument in arguments if len(argument.help) < 5] == []
+    names = [argument.name for argument in arguments]
+    assert len(names) == len(set(names))
+    assert {"model_type", "dataset", "learning_rate", "use_gate", "entity_markers", "use_caption"} <= set(names)
+
+
+@pytest.mark.parametrize("model_type", MODELS)
+def test_the_docstring_of_a_processor_documents_all_that_can_be_set(model_type):
+    arguments = inspect.signature(processor_class(model_type).__init__).parameters
+    assert processor_names(model_type) == {*arguments} - {"self", "kwargs", "tokenizer", "image_processor", "inputs"}
+
+
+def test_the_processor_takes_what_it_shares_with_the_configuration_from_there():
+    config = MODELS["tgdi"].config_class(num_object_images=2, use_caption=False)
+    values = processor_values(config, {"max_length": 70, "use_caption": False})
+    assert values == {"num_object_images": 2, "max_length": 70, "inputs": ("text", "image", "regions")}
