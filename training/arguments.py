@@ -67,7 +67,7 @@ class ModelArguments:
         given = [getattr(self, pretrained), getattr(self, new)]
         if not has_encoder:
             for name in (pretrained, new, freeze):
-                if getattr(self, name):
+                if getattr(self, name) not in (None, False):
                     raise ValueError(f"{self.model_type} has no {modality} encoder: leave `{name}` out.")
         elif self.model_name_or_path is None and given.count(None) != 1:
             raise ValueError(

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from transformers import AutoProcessor
 
 from mmre.posts.synthetic import make_synthetic_posts
+from mmre.training import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = ROOT / "configs" / "accelerate" / "cpu.yaml"
@@ -84,20 +86,22 @@ def one(config):
 
 
 @pytest.mark.parametrize(
-    ("how", "arguments", "tolerance"),
+    ("how", "script", "arguments", "tolerance"),
     [
-        (["--cpu"], ["--per_device_train_batch_size", "4"], 1e-5),  # of which accelerate starts one, train.py both
+        # accelerate starts one process, which starts both.
+        (["--cpu"], ["-m", "mmre.cli.main", "train"], ["--per_device_train_batch_size", "4"], 1e-5),
         (
             ["--config_file", CPU],
+            ["train.py"],
             ["--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "2", "--bf16", "true"],
             2e-3,
         ),
     ],
     ids=["float32", "accumulation-bf16"],
 )
-def test_two_processes_end_where_one_does(config, one, how, arguments, tolerance):
+def test_two_processes_end_where_one_does(config, one, how, script, arguments, tolerance):
     folder = config.parent / f"two-{tolerance}"
-    done = launch(*how, "--num_processes", 2, "train.py", config, "--output_dir", folder, *arguments)
+    done = launch(*how, "--num_processes", 2, *script, config, "--output_dir", folder, *arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads((folder / "environment.json").read_text("utf-8"))["processes"] == 2
     expected, found = probabilities(one), probabilities(folder)
@@ -112,6 +116,22 @@ def test_two_processes_end_where_one_does(config, one, how, arguments, tolerance
     assert done.stdout.count("| test | 24 |") == 1  # only the main process reports
     weights, others = load_file(one / "model.safetensors"), load_file(folder / "model.safetensors")
     assert all((weights[name] - others[name]).abs().max() < 10 * tolerance for name in weights)
+
+
+@pytest.mark.parametrize("words", [["train.py", "quickstart"], ["-m", "mmre.cli.main", "train", "quickstart"]])
+def test_the_processes_are_started_as_the_first_one_was(words, monkeypatch):
+    started = []
+    parent = SimpleNamespace(cmdline=lambda: ["accelerate", "launch", "--cpu", "--num_processes", "3", *words])
+    monkeypatch.setattr(processes.psutil, "Process", lambda: SimpleNamespace(parent=lambda: parent))
+    monkeypatch.setattr(processes.os, "execv", lambda path, command: started.append(command))
+    monkeypatch.setattr(processes.sys, "orig_argv", [sys.executable, *words])
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
+    processes.start_processes()
+    assert not started  # nobody launched this one
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    processes.start_processes()
+    assert started[0][1:4] == ["-m", "torch.distributed.run", "--standalone"] and started[0][5:] == ["3", *words]
 
 
 def test_processes_that_nobody_can_start_are_refused(config, tmp_path):
