@@ -20,8 +20,11 @@ def build_vision_encoder(config: PreTrainedConfig, features: str, dtype: torch.d
             `feature_maps`, those of the stages in its configuration's `out_features`.
         dtype: of its weights.
     """
-    vision_class = AutoModel if features == "patches" else AutoBackbone
-    return vision_class.from_config(config, dtype=dtype)
+    if features == "patches":
+        return AutoModel.from_config(config, dtype=dtype)
+    if not MODEL_FOR_BACKBONE_MAPPING[type(config)]._supports_sdpa:
+        config._attn_implementation = "eager"  # Whatever attention the model is asked for: this encoder has none.
+    return AutoBackbone.from_config(config, dtype=dtype)
 
 
 def load_vision_encoder(name: str, features: str) -> tuple[PreTrainedConfig, PreTrainedModel]:

@@ -157,6 +157,14 @@ class MultimodalRelationExtractionPreTrainedModel(TextRelationExtractionPreTrain
         features = self.config.vision_features
         self.vision_model = build_vision_encoder(self.config.vision_config, features, torch.get_default_dtype())
 
+    def set_attn_implementation(self, attn_implementation: str | dict, *args, **kwargs) -> None:
+        """Set the attention of the encoders; one without attention, such as ResNet, is passed over."""
+        if not isinstance(attn_implementation, dict):
+            attn_implementation = dict.fromkeys(("", *self.config.sub_configs), attn_implementation)
+        if self.config.vision_features == "maps" and not self.vision_model._supports_sdpa:
+            attn_implementation = {k: v for k, v in attn_implementation.items() if k != "vision_config"}
+        super().set_attn_implementation(attn_implementation, *args, **kwargs)
+
 
 def _load_text_encoder(name: str) -> tuple[PreTrainedConfig, PreTrainedModel]:
     """Load a pretrained text encoder, its configuration apart: loading writes to a configuration."""

@@ -136,6 +136,20 @@ def test_a_model_that_reads_maps_is_built_from_a_pretrained_classifier_of_images
     assert torch.equal(MapsModel.from_pretrained(tmp_path / "model")(**batch).logits, model(**batch).logits)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("asked", ["sdpa", "eager", {"text_config": "eager", "vision_config": "sdpa"}], ids=str)
+def test_an_encoder_without_attention_is_asked_for_none(tmp_path, batch, asked):
+    model = make_model().eval()
+    model.save_pretrained(tmp_path)
+    logits = model(**batch).logits
+    loaded = MapsModel.from_pretrained(tmp_path, attn_implementation=asked if isinstance(asked, str) else "sdpa")
+    for each in (model, loaded):
+        each.set_attn_implementation(asked)
+        found = each.text_model.config._attn_implementation, each.vision_model.config._attn_implementation
+        assert found == (asked if isinstance(asked, str) else "eager", "eager")
+        torch.testing.assert_close(each(**batch).logits, logits, atol=1e-5, rtol=1e-5)
+
+
 def test_a_system_that_reads_maps_takes_a_resnet_by_default_and_no_encoder_without_maps():
     assert MapsConfig().vision_config.model_type == "resnet"
     for name in ("convnext", "swin", "dinov2"):
