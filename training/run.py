@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from mmre.posts.collator import PostCollator
 from .arguments import DataArguments
 from .checkpoints import find_checkpoint
 from .encoders import build
+from .output_lock import only_run
 from .processes import check_processes
 from .publishing import prepare_repository
 from .record import sections_of, write_settings, write_train_posts
@@ -70,7 +72,7 @@ def run_experiment(settings: Settings) -> Report | None:
         ValueError: the posts are bad or do not fit the model, or the output folder is that of another run.
         RuntimeError: the training itself fails.
     """
-    data, training = settings.data, settings.training
+    training = settings.training
     logging.set_verbosity(training.get_process_log_level())
     transformers.set_seed(training.seed)
     output_dir, sections = Path(training.output_dir), sections_of(settings)
@@ -80,6 +82,14 @@ def run_experiment(settings: Settings) -> Report | None:
     # The whole model is published at the end. The Trainer would push checkpoints without their code, and its own card.
     training.push_to_hub = False
 
+    with only_run(output_dir) if PartialState().is_main_process else nullcontext():
+        return _train_and_test(settings, sections, checkpoint, repo_id)
+
+
+def _train_and_test(
+    settings: Settings, sections: dict[str, dict[str, Any]], checkpoint: str | None, repo_id: str | None
+) -> Report | None:
+    data, training, output_dir = settings.data, settings.training, Path(settings.training.output_dir)
     posts, processor, model = _prepare(settings, output_dir)
     if PartialState().is_main_process:
         write_settings(output_dir, sections, training)

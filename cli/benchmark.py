@@ -1,0 +1,137 @@
+"""Measure a table or a figure of the papers, and show what is measured beside what the paper reports.
+
+    mmre benchmark SUITE --data FOLDER|synthetic [--any_argument_of_mmre_train value ...]
+    mmre benchmark compare RUN_A RUN_B
+
+A suite is a table of cells. Each cell is a run of `mmre train` for each seed, in a process of its own. Its address is a
+hash of what its result comes from: the recipe, the content of the data, the code. A run that is there is not done
+again, one that was stopped goes on, and one that fails is recorded while the rest goes on. The exit status is 1 if a
+run is missing at the end. `compare` tests the difference of two runs on the same test posts: paired bootstrap, McNemar.
+"""
+
+from pathlib import Path
+
+from mmre.benchmark.arguments import ALL, PROTOCOLS, BenchmarkArguments, arguments_by_name
+from mmre.benchmark.suites import SUITES
+
+HELP = "measure the papers' tables and figures, or compare two runs"
+STOPPED = "the same command goes on"
+TAKES_REST = True
+COMPARE = "compare"
+
+
+def add_arguments(parser) -> None:
+    """Add the suite and its options, and those of `compare`."""
+    parser.usage = (
+        "mmre benchmark SUITE --data FOLDER|synthetic [options] [--any_argument_of_mmre_train value ...]\n"
+        "       mmre benchmark compare RUN_A RUN_B [--json FILE]"
+    )
+    listing = "\n".join(f"  {name:16} {suite.source or 'no paper'}: {suite.title}" for name, suite in SUITES.items())
+    parser.epilog = f"suites:\n{listing}\n  {ALL:16} all of them\n"
+    parser.add_argument("suite", choices=[*SUITES, ALL, COMPARE], metavar="SUITE", help="what to measure, see below")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="of compare: predictions.jsonl, or its folder; two")
+    parser.add_argument("--data", help="a folder of MNRE files, or 'synthetic'; required of a suite")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="a run of each cell for each")
+    parser.add_argument(
+        "--protocol",
+        choices=PROTOCOLS,
+        help="of MNRE, whose regions: 'released' (the default and the papers'; they leak the label), 'label_free' "
+        "(those of --regions), or 'none'",
+    )
+    parser.add_argument("--regions", metavar="FILE", help="annotation file of mmre annotate, for label_free")
+    parser.add_argument(
+        "--captions",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="of MNRE: caption files, or an annotation file; given twice, cells with captions are measured with each",
+    )
+    parser.add_argument(
+        "--config",
+        nargs="+",
+        default=[],
+        metavar="YAML",
+        help="recipes in place of the papers', at most one of each system",
+    )
+    parser.add_argument("--out", type=Path, default=Path("outputs/benchmark"), help="folder of the tables and runs")
+    parser.add_argument("--dry_run", action="store_true", help="only list the cells and what they cost")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="of compare: also write the figures here")
+
+
+def run(args) -> int:
+    """Measure a suite, or compare two runs."""
+    from .parser import UsageError
+
+    if args.suite == COMPARE:
+        return compare_runs(args)
+    if args.data is None:
+        raise UsageError("--data is missing; expected a folder of MNRE files, or 'synthetic'")
+    if args.runs:
+        raise UsageError(f"unexpected {args.runs[0]!r}; runs belong to mmre benchmark {COMPARE}")
+    try:
+        arguments = BenchmarkArguments(
+            args.suite,
+            args.data,
+            seeds=args.seeds,
+            protocol=args.protocol,
+            regions=args.regions,
+            captions=args.captions,
+            config=args.config,
+            out=args.out,
+            train=arguments_by_name(args.rest),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return measure(arguments, args.dry_run)
+
+
+def measure(arguments: BenchmarkArguments, dry_run: bool) -> int:
+    """Do the runs that are not there, and show and write the tables, also if the runs are stopped."""
+    import signal
+    import sys
+
+    from mmre.benchmark.plan import different_runs, plan_benchmark
+    from mmre.benchmark.runs import do_runs
+    from mmre.benchmark.tables import make_table
+    from mmre.benchmark.writing import cost_table, markdown, write_table
+
+    plan = plan_benchmark(arguments)
+    runs = different_runs(plan, arguments.seeds)
+    if dry_run:
+        print(cost_table(plan, runs, arguments.out), end="")
+        return 0
+    default = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not without the run's process
+    try:
+        for words in do_runs(runs):
+            print(words, end="", flush=True)
+    finally:
+        signal.signal(signal.SIGTERM, default)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        for name, suite in arguments.suites.items():
+            table = make_table(name, suite, plan[name], arguments)
+            files = write_table(table, suite, arguments.out / f"{name}_{arguments.protocol}")
+            print(f"\n{markdown(table)}\nWritten: {', '.join(map(str, files))}")
+    return int(any(run.state != "done" for run in runs))
+
+
+def compare_runs(args) -> int:
+    """Compare two runs."""
+    import json
+
+    from mmre.benchmark.writing import comparison
+    from mmre.evaluation.run_record import read_predictions
+    from mmre.evaluation.significance import compare
+
+    from .parser import UsageError
+
+    folders = [*args.runs, *args.rest]
+    if len(folders) != 2 or any(folder.startswith("-") for folder in folders):
+        raise UsageError(f"{COMPARE} takes two runs and --json FILE, got {' '.join(folders) or 'nothing'}")
+    if args.json and not args.json.absolute().parent.is_dir():
+        raise UsageError(f"--json {args.json}: there is no folder {args.json.parent}")
+    result = compare(*map(read_predictions, folders))
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    print(comparison(result, *folders), end="")
+    return 0

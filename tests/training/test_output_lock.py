@@ -1,0 +1,40 @@
+"""The lock of an output folder."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mmre.training.output_lock import is_in_use, only_run
+
+HOLD = """
+import sys
+from mmre.training.output_lock import only_run
+with only_run(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_is_in_use_by_one_process_until_it_ends_or_is_killed(tmp_path):
+    folder = tmp_path / "out"
+    assert not is_in_use(folder) and not folder.exists()
+    process = subprocess.Popen([sys.executable, "-c", HOLD, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"held\n"
+    assert is_in_use(folder)
+    with pytest.raises(ValueError, match="another process runs in .*out: wait for its end"), only_run(folder):
+        raise AssertionError
+    process.kill()
+    process.wait()
+    assert not is_in_use(folder)
+    with only_run(folder):
+        assert is_in_use(folder)
+
+
+def test_a_folder_that_stays_empty_goes_again_and_another_stays(tmp_path):
+    with pytest.raises(OSError, match="no posts"), only_run(tmp_path / "runs/empty"):
+        raise OSError("no posts")
+    assert not (tmp_path / "runs/empty").exists()
+    with only_run(tmp_path / "runs/full"):
+        (tmp_path / "runs/full/metrics.json").touch()
+    assert (tmp_path / "runs/full/metrics.json").is_file()
