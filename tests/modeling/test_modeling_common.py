@@ -254,8 +254,8 @@ def test_the_whole_model_loads_in_bfloat16_and_in_float32_again(tmp_path, case):
 
 
 @pytest.mark.parametrize("pinned", ["float16", torch.float16])
-def test_the_model_has_one_dtype_whatever_its_encoders_say(tmp_path, case, pinned):
-    config = tiny_model(case).config
+def test_the_model_has_one_dtype_whatever_its_encoders_say(tmp_path, system, pinned):
+    config = tiny_model(system).config
     for name in config.sub_configs:
         getattr(config, name).dtype = pinned
     model = MODELS[config.model_type](config)
@@ -297,7 +297,9 @@ def save_encoders(folder: Path, model, dtype=torch.float32) -> dict[str, nn.Modu
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("case", "dtype"), [(case, torch.float32) for case in CASES] + [(case, torch.bfloat16) for case in SYSTEMS.values()]
+)
 def test_a_model_is_built_from_pretrained_encoders_whose_weights_it_keeps(tmp_path, case, dtype):
     template = tiny_model(case)
     encoders = save_encoders(tmp_path, template, dtype)
