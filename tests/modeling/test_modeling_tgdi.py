@@ -1,22 +1,31 @@
-"""TGDI against the paper's equations, computed slowly, its ablations, and the prefix of its text encoder.
+"""TGDI against the paper's equations, computed slowly, and its ablations.
 
 The reference below computes one post, image, token and head at a time, in float64, from the weights by name. It calls
 nothing of the model under test; of transformers only the vision encoder.
 """
 
 import copy
-import json
 import math
-from collections import Counter
 
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from model_helpers import loss_and_gradients, own_fields, take, without
+from tgdi_helpers import (
+    PATCHES,
+    PREFIXES,
+    TEXT_ENCODERS,
+    TOLERANCE,
+    VISION_ENCODERS,
+    close,
+    make_batch,
+    make_model,
+    record_text_states,
+)
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification, TGDIConfig, TGDIForRelationClassification
+from mmre.modeling import TGDIConfig, TGDIForRelationClassification
 from mmre.modeling.modeling_tgdi import TGDIOutput
 
 pytestmark = [
@@ -28,99 +37,8 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread", "no_deprecation_message"),
 ]
 
-PATCHES = 16  # 32 x 32 pixels, patches of 8 x 8
-TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
-LABELS = {
-    name: index for index, name in enumerate(["None", "/per/per/couple", "/per/misc/awarded", "/per/org/member_of"])
-}
-LAYERS = {"num_attention_heads": 4, "intermediate_size": 20, "initializer_range": 0.3}
-TEXT = {"vocab_size": 250, "hidden_size": 16, "num_hidden_layers": 3, **LAYERS}
-NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-SPECIAL = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "cls_token_id": 0, "sep_token_id": 2}
-TEXT_ENCODERS = {
-    "bert": {**TEXT, **NO_DROPOUT, "max_position_embeddings": 24},
-    "roberta": {**TEXT, **NO_DROPOUT, "max_position_embeddings": 26, **SPECIAL},
-    "electra": {**TEXT, **NO_DROPOUT, "max_position_embeddings": 24, "embedding_size": 16},
-    # One layer sees all tokens, two see two tokens on each side.
-    "modernbert": {**TEXT, **SPECIAL, "global_attn_every_n_layers": 3, "local_attention": 4},
-}
-VISION = {"image_size": 32, "patch_size": 8, "hidden_size": 24, "num_hidden_layers": 2, **LAYERS}
-VISION_ENCODERS = {  # Name: the configuration's values, how many tokens come before the patches.
-    "clip_vision_model": (VISION, 1),
-    "vit": (VISION | NO_DROPOUT, 1),
-    "siglip_vision_model": (VISION, 0),
-    "dinov2": ({name: value for name, value in VISION.items() if name != "intermediate_size"} | {"mlp_ratio": 2}, 1),
-}
 ENCODERS = ["text_model", "vision_model"]
-PREFIXES = ["visual_prefixes", "fusion_prefixes"]
 NEW_LAYERS = [*PREFIXES, "visual_features", "text_attention", "matching_gate", "classifier"]
-
-
-# Models and batches
-
-
-def make_config(text: str = "bert", **arguments) -> TGDIConfig:
-    """Make a configuration of two encoders with different depths and widths, whose values differ from one another."""
-    arguments.setdefault("text_config", {"model_type": text, **TEXT_ENCODERS[text]})
-    arguments.setdefault("vision_config", {"model_type": "clip_vision_model", **VISION})
-    arguments = {"visual_projection_size": 11, "initializer_range": 0.3, "dropout": 0.0, **arguments}
-    return TGDIConfig(id2label={index: name for name, index in LABELS.items()}, label2id=dict(LABELS), **arguments)
-
-
-def make_model(text: str = "bert", **arguments) -> TGDIForRelationClassification:
-    """Make a model in evaluation mode, the same for the same arguments, no weight of which is zero or one."""
-    torch.manual_seed(0)
-    model = TGDIForRelationClassification(make_config(text, **arguments)).eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.dim() == 1:
-                weight += 0.2 * torch.randn_like(weight)
-    return model
-
-
-def make_batch(config, dtype=torch.float32, labels=False) -> dict[str, torch.Tensor]:
-    """Make five posts: all images, some, none and no caption either, the whole image alone, crops alone."""
-    generator = torch.Generator().manual_seed(1)
-    text_lengths, lengths = torch.tensor([[6], [4], [7], [5], [3]]), torch.tensor([[10], [9], [7], [8], [10]])
-    attention_mask = (torch.arange(10) < lengths).long()
-    input_ids = torch.randint(5, config.text_config.vocab_size, (5, 10), generator=generator)
-    input_ids = input_ids.masked_fill(attention_mask == 0, config.text_config.pad_token_id)
-    slots = range(1 + config.num_object_images)
-    image_mask = torch.tensor(
-        [
-            [True for slot in slots],
-            [slot % 2 == 0 for slot in slots],
-            [False for slot in slots],
-            [slot == 0 for slot in slots],
-            [slot in (1, 3) for slot in slots],
-        ]
-    )
-    pixel_values = torch.randn(5, len(slots), 3, 32, 32, generator=generator, dtype=dtype)
-    # What stands in absent slots must never be read.
-    pixel_values[~image_mask] = float("nan")
-    batch = {
-        "input_ids": input_ids,
-        "attention_mask": attention_mask,
-        "text_mask": torch.arange(10) < text_lengths,
-        "pixel_values": pixel_values,
-        "image_mask": image_mask,
-        "entity_positions": torch.tensor([[1, 4], [2, 1], [0, 6], [3, 3], [2, 0]]),
-    }
-    if labels:
-        batch["labels"] = torch.tensor([1, 0, 3, 2, 1])
-    return batch
-
-
-def close(actual, expected, **tolerance):
-    expected = torch.as_tensor(expected, dtype=torch.float64)
-    torch.testing.assert_close(actual.double(), expected, **(tolerance or {"atol": 1e-9, "rtol": 1e-7}))
-
-
-def record_text_states(model) -> list[torch.Tensor]:
-    """Return a list to which each run of the text encoder adds its last hidden states."""
-    states = []
-    model.text_model.register_forward_hook(lambda module, inputs, output: states.append(output.last_hidden_state))
-    return states
 
 
 # Equations (1) to (15), slowly
@@ -621,52 +539,7 @@ def test_logits_agree_in_float32_too(text):
         close(model(**batch).logits, expected, atol=5e-5, rtol=1e-4)
 
 
-# The prefix
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
-@pytest.mark.parametrize("text", TEXT_ENCODERS)
-def test_without_a_prefix_the_text_encoder_gives_exactly_its_plain_output(text, implementation):
-    model = make_model(text)
-    model.set_attn_implementation(implementation)
-    config = copy.deepcopy(model.config.text_config)
-    plain = AutoModel.from_config(config, attn_implementation=implementation, dtype=torch.float32).eval()
-    assert plain.config._attn_implementation == implementation
-    plain.load_state_dict(model.text_model.state_dict())
-    batch = make_batch(model.config)
-    padded = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    whole = {"input_ids": batch["input_ids"][[0, 4]]}
-    embeddings = {"inputs_embeds": torch.randn(5, 10, 16), "attention_mask": batch["attention_mask"]}
-    for inputs in (padded, whole, whole | {"attention_mask": torch.ones(2, 10)}, embeddings):
-        expected = plain(**inputs).last_hidden_state
-        assert torch.equal(model.text_model(**inputs).last_hidden_state, expected)
-        assert torch.equal(model.text_model(**inputs, prefix=None).last_hidden_state, expected)
-
-    states = record_text_states(model)
-    model(**without(batch, "pixel_values", "image_mask"))
-    assert torch.equal(states[0], plain(**padded).last_hidden_state)
-    text_alone = {"input_ids": batch["input_ids"][:, :7], "attention_mask": batch["text_mask"][:, :7]}
-    assert torch.equal(states[1], plain(**text_alone).last_hidden_state)
-    assert (states[2] - states[1]).abs().max() > 0.1
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("text", ["bert", "roberta"])
-@pytest.mark.parametrize("length", [1, 2, 5])
-def test_positions_of_the_text_start_at_zero_whatever_the_length_of_the_prefix(text, length):
-    model = make_model(text, visual_prompt_length=length)
-    first = 0 if text == "bert" else 2
-    positions = []
-    model.text_model.embeddings.position_embeddings.register_forward_hook(
-        lambda module, inputs, output: positions.append(inputs[0])
-    )
-    model(**take(make_batch(model.config), [0]))
-    assert [each.unique().tolist() for each in positions] == [
-        list(range(first, first + 10)),  # text and caption
-        list(range(first, first + 6)),
-        list(range(first, first + 6)),
-    ]
+# What is read
 
 
 @torch.no_grad()
@@ -723,25 +596,6 @@ def test_what_stands_in_absent_slots_reaches_no_gradient(text, implementation):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
-@pytest.mark.parametrize("text", TEXT_ENCODERS)
-def test_padding_is_never_attended(text, implementation):
-    model = make_model(text)
-    model.set_attn_implementation(implementation)
-    batch = make_batch(model.config)
-    expected = model(**batch, output_fusion=True)
-    other = batch | {"input_ids": batch["input_ids"].where(batch["attention_mask"] == 1, torch.tensor(17))}
-    if text != "roberta":  # RoBERTa counts positions by the padding.
-        close(model(**other).logits, expected.logits, **TOLERANCE)
-    # Much padding: with ModernBERT, some padding sees nothing but padding, and of one post no prefix either.
-    padding = {"input_ids": model.config.text_config.pad_token_id, "attention_mask": 0, "text_mask": False}
-    padded = batch | {name: nn.functional.pad(batch[name], (0, 6), value=padding[name]) for name in padding}
-    output = model(**padded, output_fusion=True)
-    for name, values in expected.items():
-        close(output[name], values, **TOLERANCE)
-
-
-@torch.no_grad()
 @pytest.mark.parametrize("text", TEXT_ENCODERS)
 def test_the_caption_reaches_the_fusion_and_never_the_text_alone(text):
     model = make_model(text)
@@ -787,178 +641,6 @@ def test_a_text_with_padding_before_it_is_not_cut(use_caption):
         moved["entity_positions"][post] += 10 - length
     assert not moved["attention_mask"][2, :3].any()
     close(model(**moved).logits, model(**batch).logits, **TOLERANCE)
-
-
-def enable_checkpointing(model, *arguments):
-    """Enable it under the name that this version of transformers does not call deprecated."""
-    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-    enable(*arguments)
-
-
-@pytest.mark.parametrize("posts", [[0, 1, 2, 3, 4], [0, 0], [0]], ids=["padded", "not padded", "one post"])
-@pytest.mark.parametrize(
-    "arguments",
-    [{}, {"text": "modernbert"}, {"toi_encoder": "separate"}],
-    ids=["bert", "modernbert", "separate"],
-)
-def test_neither_eager_attention_nor_checkpointing_changes_loss_or_gradients(arguments, posts):
-    model = make_model(**arguments).train()
-    batch = take(make_batch(model.config, labels=True), posts)
-    if len(posts) < 5:
-        batch = {**batch, "attention_mask": batch["attention_mask"] * 0 + 1, "text_mask": batch["text_mask"] | True}
-    calls = Counter()
-    for encoder in ("text_model", "toi_model"):
-        for index, layer in enumerate(attention_layers(getattr(model, encoder, None))):
-            layer.register_forward_pre_hook(lambda *_, key=(encoder, index): calls.update([key]))
-    loss, gradients = loss_and_gradients(model, batch)
-    assert gradients["visual_features.gate.weight"].any()
-    assert all(gradients[f"{name}.layers.{i}.weight"].any() for name in PREFIXES for i in range(3))
-    once = dict(calls)
-    assert sum(once.values()) == 9
-    for checkpointing, implementation in ((False, "eager"), (True, "eager"), (True, "sdpa")):
-        model.set_attn_implementation(implementation)
-        if checkpointing:
-            enable_checkpointing(model)
-        calls.clear()
-        other_loss, other_gradients = loss_and_gradients(model, batch)
-        # Checkpointed layers are computed again in the backward pass.
-        assert calls == {key: number * (2 if checkpointing else 1) for key, number in once.items()}
-        torch.testing.assert_close(other_loss, loss)
-        assert set(other_gradients) == set(gradients)
-        for name, gradient in gradients.items():
-            torch.testing.assert_close(other_gradients[name], gradient, atol=2e-5, rtol=1e-4, msg=name)
-
-
-def attention_layers(encoder) -> list[nn.Module]:
-    modules = [] if encoder is None else encoder.modules()
-    return [module for module in modules if type(module).__name__ in ("BertSelfAttention", "ModernBertAttention")]
-
-
-def attentions(model) -> tuple[str, str, str]:
-    """Return the attentions of the model and of its encoders."""
-    assert model.text_model.config is model.config.text_config
-    return tuple(
-        config._attn_implementation for config in (model.config, model.text_model.config, model.vision_model.config)
-    )
-
-
-PREFIX_SDPA, PREFIX_EAGER = "mmre_prefix", "mmre_prefix_eager"
-ATTENTIONS = [
-    ("sdpa", ("sdpa", PREFIX_SDPA, "sdpa")),
-    ("eager", ("eager", PREFIX_EAGER, "eager")),
-    ({"text_config": "eager"}, ("sdpa", PREFIX_EAGER, "sdpa")),
-    ({"vision_config": "eager"}, ("sdpa", PREFIX_SDPA, "eager")),
-    ({"text_config": "sdpa", "vision_config": "eager"}, ("sdpa", PREFIX_SDPA, "eager")),
-    ({"": "eager", "text_config": "sdpa", "vision_config": "eager"}, ("eager", PREFIX_SDPA, "eager")),
-]
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(("asked", "expected"), ATTENTIONS, ids=str)
-def test_the_attention_can_be_chosen_and_keeps_reading_the_prefix(tmp_path, asked, expected):
-    model = make_model()
-    assert attentions(model) == ("sdpa", PREFIX_SDPA, "sdpa")
-    batch = make_batch(model.config)
-    logits = model(**batch).logits
-    model.save_pretrained(tmp_path)
-    model.set_attn_implementation(asked)
-    loaded = AutoModel.from_pretrained(tmp_path, attn_implementation=asked)
-    built = AutoModel.from_config(AutoConfig.from_pretrained(tmp_path), attn_implementation=asked).eval()
-    built.load_state_dict(model.state_dict())
-    for each in (model, loaded, built):
-        assert attentions(each) == expected
-        close(each(**batch).logits, logits, **TOLERANCE)
-        # Asked for what it has, or for what it had.
-        each.set_attn_implementation(asked)
-        assert attentions(each) == expected
-        each.set_attn_implementation("sdpa")
-        assert attentions(each) == ("sdpa", PREFIX_SDPA, "sdpa")
-        assert torch.equal(each(**batch).logits, logits)
-
-
-@pytest.mark.parametrize("toi_encoder", ["shared", "separate"])
-def test_the_choice_of_attention_is_not_written_down(tmp_path, toi_encoder):
-    model = make_model(toi_encoder=toi_encoder)
-    for implementation in ("sdpa", "eager"):
-        model.set_attn_implementation(implementation)
-        model.save_pretrained(tmp_path)
-        text = (tmp_path / "config.json").read_text()
-        for name in ("attn_implementation", "mmre_prefix", "eager", "sdpa"):
-            assert name not in text
-            assert name not in json.dumps(model.config.to_dict())
-        assert attentions(AutoModel.from_pretrained(tmp_path)) == ("sdpa", PREFIX_SDPA, "sdpa")
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(
-    "asked",
-    ["flex_attention", "flash_attention_2", "nonsense", {"text_config": "flex_attention"}, {"text_config": None}],
-    ids=str,
-)
-def test_an_attention_that_cannot_read_the_prefix_is_refused_and_nothing_changes(tmp_path, asked):
-    model = make_model()
-    model.save_pretrained(tmp_path)
-    message = "This model's text encoder attends over a prefix with 'sdpa' or 'eager', not with "
-    batch = make_batch(model.config)
-    logits = model(**batch).logits
-    with pytest.raises(ValueError, match=message):
-        model.set_attn_implementation(asked)
-    assert attentions(model) == ("sdpa", PREFIX_SDPA, "sdpa")
-    assert torch.equal(model(**batch).logits, logits)
-    if asked != {"text_config": None}:
-        with pytest.raises(ValueError, match=message):
-            AutoModel.from_pretrained(tmp_path, attn_implementation=asked)
-
-
-def change_text_encoder(model):
-    model.text_model.set_attn_implementation("eager")
-
-
-def change_toi_encoder(model):
-    model.toi_model.set_attn_implementation("sdpa")
-
-
-def change_configuration(model):
-    model.config._attn_implementation = "sdpa"
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(
-    ("arguments", "change"),
-    [
-        ({}, change_text_encoder),
-        ({"toi_encoder": "separate"}, change_toi_encoder),
-        ({"use_text_oriented_interaction": False}, change_text_encoder),
-        ({"use_cross_modal_interaction": False}, change_text_encoder),
-        ({}, change_configuration),
-    ],
-)
-def test_attention_changed_behind_the_model_raises_instead_of_dropping_the_prefix(arguments, change):
-    model = make_model(**arguments)
-    batch = make_batch(model.config)
-    logits = model(**batch).logits
-    change(model)
-    with pytest.raises(RuntimeError, match=r"Layers \[0, 1, 2\] of the text encoder did not read the prefix"):
-        model(**batch)
-    model.set_attn_implementation("sdpa")
-    assert torch.equal(model(**batch).logits, logits)
-
-
-def test_a_configuration_may_serve_two_models():
-    config = make_config()
-    first = TGDIForRelationClassification(config)
-    first.set_attn_implementation("eager")
-    second = TGDIForRelationClassification(config)
-    assert attentions(second)[1] == PREFIX_EAGER
-    # A model of another kind may share the text configuration: without a prefix the attention is the plain one.
-    other = FocalMREForRelationClassification(
-        FocalMREConfig(text_config=config.text_config, vision_config=config.vision_config)
-    ).eval()
-    other.text_model.load_state_dict(first.text_model.state_dict())
-    ids = torch.arange(5, 15)[None]
-    with torch.no_grad():
-        expected = first.eval().text_model(input_ids=ids).last_hidden_state
-        close(other.text_model(input_ids=ids).last_hidden_state, expected, **TOLERANCE)
 
 
 # Ablations
@@ -1292,30 +974,6 @@ def test_a_model_is_built_from_two_encoders_whose_weights_it_keeps(tmp_path, tex
     assert torch.equal(loaded(**batch).logits, model(**batch).logits)
 
 
-NOT_AN_ENCODER_FOR_PREFIXES = {
-    "distilbert": {"dim": 16, "n_layers": 3, "n_heads": 4, "hidden_dim": 20},
-    "albert": {**TEXT, "embedding_size": 16},
-    "deberta-v2": TEXT,
-    "mpnet": TEXT,
-    "megatron-bert": TEXT,  # Its layers know which they are, but attend in their own way.
-    # Their attention sees the tokens before a token only.
-    "bert": {**TEXT, "is_decoder": True},
-    "llama": {**TEXT, "num_key_value_heads": 4, **SPECIAL},
-    # Its query heads share key heads.
-    "eurobert": {**TEXT, "num_key_value_heads": 2, **SPECIAL},
-}
-
-
-@pytest.mark.parametrize("implementation", [None, "eager"])
-@pytest.mark.parametrize("model_type", NOT_AN_ENCODER_FOR_PREFIXES)
-def test_a_text_encoder_whose_layers_cannot_take_a_prefix_is_refused(model_type, implementation):
-    values = {"vocab_size": 250, "model_type": model_type, **NOT_AN_ENCODER_FOR_PREFIXES[model_type]}
-    config = make_config(text_config=values)
-    config._attn_implementation = implementation
-    with pytest.raises(ValueError, match=r"The text encoder \w+Model cannot take a prefix: .* ModernBERT do"):
-        TGDIForRelationClassification(config)
-
-
 @torch.no_grad()
 def test_a_text_encoder_with_embeddings_of_another_size_can_serve_without_text_oriented_interaction_alone():
     values = {"model_type": "electra", **TEXT_ENCODERS["electra"], "embedding_size": 8}
@@ -1398,21 +1056,6 @@ def test_evaluation_is_deterministic_and_training_drops_before_the_classifier():
     torch.testing.assert_close(dropped[kept], whole[kept] * 2)
 
 
-@torch.no_grad()
-@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
-def test_training_drops_attention_weights_of_the_text_encoder_as_it_says(implementation):
-    values = {"model_type": "bert", **TEXT_ENCODERS["bert"], "attention_probs_dropout_prob": 0.5}
-    model = make_model(text_config=values)
-    model.set_attn_implementation(implementation)
-    batch = make_batch(model.config)
-    assert torch.equal(model(**batch).logits, model(**batch).logits)
-    states = record_text_states(model.train())
-    model(**batch)
-    model(**batch)
-    for first, second in zip(states[:3], states[3:]):
-        assert (first - second).abs().max() > 1e-2
-
-
 # The face of `forward`
 
 
@@ -1481,11 +1124,6 @@ def test_a_vision_encoder_that_packs_all_images_into_one_row_is_named():
 )
 def test_a_model_reads_pictures_only_if_a_part_of_it_does(values, reads):
     assert TGDIConfig(**values).reads() == tuple(reads.split())
-
-
-def test_reentrant_checkpointing_is_refused():
-    with pytest.raises(ValueError, match="set `use_reentrant=False`"):
-        enable_checkpointing(make_model(), {"use_reentrant": True})
 
 
 @pytest.mark.parametrize("change", [lambda mask: mask & False, lambda mask: mask[0], lambda mask: mask[:, :-1]])
