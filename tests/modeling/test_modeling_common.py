@@ -778,7 +778,7 @@ def test_a_system_that_fuses_says_in_a_few_numbers_how(case):
         assert len(output) > 1
         assert len({json.dumps(summary) for summary in summaries}) == 5
     # Post by post the same, and without an image mask.
-    for post in (0, 2):
+    for post in range(5):
         alone = take(batch, [post])
         (summary,) = model.fusion_summary(model(**alone, output_fusion=True), alone)
         check_close(summary, summaries[post])
