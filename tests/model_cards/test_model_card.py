@@ -46,6 +46,21 @@ def tgdi_run(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def mtb_run(tmp_path_factory) -> Path:
+    """The output folder of a tiny MTB."""
+    folder = tmp_path_factory.mktemp("card") / "mtb"
+    config = yaml.safe_load((ROOT / "tests/tiny_training.yaml").read_text("utf-8"))
+    for name in ("num_grounded_regions", "num_detected_regions", "new_vision_encoder"):
+        del config["model"][name]
+    config["model"] |= {"model_type": "mtb"}
+    config["data"]["num_synthetic_posts"] = 8
+    config["training"] |= {"output_dir": str(folder), "num_train_epochs": 1}
+    (folder.parent / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    train([str(folder.parent / "config.yaml")])
+    return folder
+
+
+@pytest.fixture(scope="module")
 def posts() -> dict:
     """A few posts of each split."""
     return {split: rows.select(range(4)) for split, rows in make_synthetic_posts(num_train=4).items()}
@@ -364,6 +379,36 @@ def test_the_trainer_does_not_put_its_own_card_in_place_of_ours(run, tmp_path, m
     # What is guarded against: transformers' own method does replace it.
     transformers.Trainer.create_model_card(trainer)
     assert (folder / "README.md").read_text("utf-8") != before
+
+
+def test_the_card_of_a_system_that_reads_text_alone_has_no_vision_encoder_and_no_picture(mtb_run, tmp_path, capsys):
+    card = ModelCard.load(mtb_run / "README.md")
+    assert card.text.startswith("\n# MTB on synthetic posts") or "# MTB on synthetic posts" in card.text
+    assert "The system is MTB. " in card.text and "Matching the Blanks" in card.text
+    assert "The text encoder is a new `bert` (1 layer, 16 wide).\n" in card.text
+    assert "vision encoder" not in card.text and "with one picture" not in card.text
+    assert "Switched off" not in card.text  # captions are off unless asked for
+    auto, pipeline = code_blocks(card, "python")
+    for code in (auto, pipeline):
+        assert not re.search("image|PIL|regions|caption", code, re.IGNORECASE)
+    exec(compile(auto.replace('"mtb"', repr(str(mtb_run))), "card", "exec"), {})  # noqa: S102
+    assert capsys.readouterr().out.strip() in AutoModel.from_pretrained(mtb_run).config.label2id
+    assert_nothing_is_empty(card)
+
+
+def test_the_record_of_an_earlier_version_makes_a_card(run, tmp_path):
+    """Of 0.1.0: without what a run says of its pictures, its noise and its base models today."""
+    folder = tmp_path / "model"
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("checkpoint-*"))
+    metrics, environment = metrics_of(folder), json.loads((folder / "environment.json").read_text("utf-8"))
+    for name in ("images", "aug_noise", "train_share", "samples_per_relation"):
+        del metrics["posts"][name]
+    del environment["base_models"]
+    (folder / "metrics.json").write_text(json.dumps(metrics), "utf-8")
+    (folder / "environment.json").write_text(json.dumps(environment), "utf-8")
+    card = render_model_card(folder)
+    assert "# FocalMRE on synthetic posts (regions drawn with the posts)\n" in card.text
+    assert_nothing_is_empty(card)
 
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.json", "resolved_config.yaml", "environment.json"])

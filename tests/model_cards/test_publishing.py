@@ -104,13 +104,12 @@ def test_training_publishes_at_its_end(hub, run_client, tmp_path):
         .replace("epochs: 2", "epochs: 1")
     )
     (tmp_path / "config.yaml").write_text(config + f"  output_dir: {tmp_path / 'outputs'}\n", "utf-8")
-    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); import train; train.main(sys.argv[1:])"
+    code = "import sys; from mmre.cli.main import main; assert main(['train', *sys.argv[1:]]) == 0"
     arguments = ["--push_to_hub", "true", "--hub_model_id", "someone/trained", "--num_synthetic_posts", "8"]
-    root = Path(__file__).resolve().parents[2]
     with pytest.raises(AssertionError, match="`push_to_hub`: the Hub refuses someone/trained: log in"):
-        run_client(code, root, tmp_path / "config.yaml", *arguments)
+        run_client(code, tmp_path / "config.yaml", *arguments)
     assert not (tmp_path / "outputs").exists()  # found out before anything was trained
-    output = run_client(code, root, tmp_path / "config.yaml", *arguments, token=hub.write_token)
+    output = run_client(code, tmp_path / "config.yaml", *arguments, token=hub.write_token)
     assert "Published: " in output and hub.write_token not in output
     files = hub.files("someone/trained")
     assert files["README.md"].decode().count("FocalMRE") and not any(name.startswith("checkpoint-") for name in files)
