@@ -1,4 +1,7 @@
-"""The README's table of systems, made from what the configuration classes say."""
+"""The README's table of systems, made from what the configuration classes say.
+
+`python -m mmre.model_cards.systems_table`, in the root of a clone, writes it.
+"""
 
 from pathlib import Path
 
@@ -39,3 +42,6 @@ def update(path: str | Path) -> None:
 
 
 __all__ = ["BEGIN", "END", "systems_table", "update", "with_systems_table"]
+
+if __name__ == "__main__":
+    update("README.md")

@@ -14,9 +14,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 def test_the_readme_shows_the_systems_that_there_are():
     text = README.read_text("utf-8")
-    assert with_systems_table(text) == text, (
-        "write the table anew: python -c 'from mmre.model_cards.systems_table import update; update(\"README.md\")'"
-    )
+    assert with_systems_table(text) == text, "write the table anew: python -m mmre.model_cards.systems_table"
 
 
 @pytest.mark.parametrize("model_type", MODELS)
