@@ -67,7 +67,8 @@ class Argument(NamedTuple):
 
 class _Parser(HfArgumentParser):
     def error(self, message: str):
-        raise ValueError(message)
+        # An argument is named as in a file.
+        raise ValueError(re.sub(r"^argument --(\w+)[^:]*: ", r"`\1`: ", message))
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,8 +1,15 @@
-"""`mmre train`."""
+"""`mmre train`, the doorway to it, and `python -m mmre.training`."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from mmre.cli.main import main
+from mmre.training import run as module
+from mmre.training.__main__ import main as run_alone
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,3 +25,61 @@ def test_the_command_runs_from_a_shell(config_file, tmp_path):
     assert result.returncode == 0, result.stderr[-3000:]
     assert "| test | 24 |" in result.stdout
     assert "What to try next" in result.stdout
+    assert len((ROOT / "train.py").read_text("utf-8").splitlines()) <= 30
+
+
+def test_a_run_alone_prints_its_results_and_goes_on(config_file, tmp_path, capsys):
+    path = config_file(num_synthetic_posts=8, num_train_epochs=1)
+    run_alone([path])
+    assert "| test | 24 |" in capsys.readouterr().out
+    before = json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))
+    run_alone([path, "--resume_from_checkpoint", "true"])
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))["test"] == before["test"]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["--use_gat", "false"], 2, "unknown option '--use_gat'; did you mean '--use_gate'?"),
+        (["--use_gate", "7"], 2, "use_gate"),
+        (["--num_train_epochs", "many"], 2, "`num_train_epochs`: invalid float value: 'many'"),
+        (["--dataset", "mnre", "--data_dir", "nowhere"], 1, "nowhere"),
+        (["--max_length", "65"], 1, "`max_length` is 65, but the text encoder reads at most 64"),
+    ],
+)
+def test_an_error_is_one_line_and_says_whose_it_is(config_file, words, status, message, capsys):
+    try:
+        found = main(["train", config_file(), *words])
+    except SystemExit as stopped:
+        found = stopped.code
+    assert found == status
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert line.startswith("mmre train: error: ") and message in line
+
+
+def test_a_training_that_is_stopped_says_how_to_go_on(config_file, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.RelationTrainer, "train", stop)
+    assert main(["train", config_file(num_synthetic_posts=8)]) == 130
+    assert "mmre train: stopped; `--resume_from_checkpoint true` goes on from" in capsys.readouterr().err
+
+
+def test_a_training_that_fails_keeps_its_traceback(config_file, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("a shape")
+
+    monkeypatch.setattr(module.RelationTrainer, "train", fail)
+    with pytest.raises(RuntimeError, match="run failed after 0 steps: a shape"):
+        main(["train", config_file(num_synthetic_posts=8)])
+
+
+def test_help_lists_the_arguments_of_all_systems(capsys):
+    with pytest.raises(SystemExit, match="^0$"):
+        main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "usage: mmre train [CONFIG] [--any_argument value ...]" in shown
+    for text in ("--learning_rate", "--use_gate true|false", "model, of tgdi:", "quickstart", "(default: none)"):
+        assert text in shown
+    assert "default: None" not in shown
