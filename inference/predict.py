@@ -8,7 +8,6 @@ numbers. At the end that becomes FILE: JSON lines, CSV or N-Triples.
 import csv
 import hashlib
 import html
-import inspect
 import json
 import os
 import re
@@ -27,11 +26,11 @@ from PIL import Image
 from transformers import HfArgumentParser, pipeline
 from transformers.utils import logging
 
-import mmre.modeling  # noqa: F401, registers the models
 from mmre.annotation.annotator import Annotator, naming, picture_settings, read_image
 from mmre.annotation.arguments import PictureArguments
 from mmre.annotation.keywords import find_keywords
 from mmre.annotation.unfinished import append_line, only_run, read_batches
+from mmre.modeling import MODELS
 from mmre.posts.annotation_file import check_annotation_file, read_annotation_rows
 from mmre.posts.checks import NAMES_IN_REPORT, Problems, show
 from mmre.posts.files import (
@@ -50,7 +49,7 @@ from mmre.posts.files import (
 )
 from mmre.posts.schema import NEGATIVE_RELATION, REGION_COLUMNS
 from mmre.posts.words import join_words
-from mmre.processing import PROCESSORS, find_entities, load_spacy
+from mmre.processing import find_entities, load_spacy
 from mmre.processing.pipeline_relation_extraction import TASK
 
 logger = logging.get_logger(__name__)
@@ -419,11 +418,9 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> None:
     nlp = load_spacy(args.spacy_model) if needs_spacy else None
     with naming(f"MODEL {model}"):
         extract = pipeline(TASK, model=model, revision=args.revision, dtype=args.dtype)
-    if extract.model.config.model_type not in PROCESSORS:
+    if extract.model.config.model_type not in MODELS:
         kind = extract.model.config.model_type
-        raise ValueError(
-            f"MODEL {model} is a {kind!r}, which extracts no relations; expected {' or '.join(PROCESSORS)}"
-        )
+        raise ValueError(f"MODEL {model} is a {kind!r}, which extracts no relations; expected {' or '.join(MODELS)}")
     if ("captions" in args.tasks or args.captions) and not reads_captions(extract.processor):
         raise ValueError(f"captions: {model} reads none ({type(extract.model).__name__})")
     settings = picture_settings(args, nlp)
@@ -465,7 +462,7 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> None:
 
 
 def reads_captions(processor: Any) -> bool:
-    return "caption" in inspect.signature(processor.__call__).parameters
+    return "caption" in processor.inputs
 
 
 def batches(posts: str, args: PredictionArguments) -> Iterator[list[dict]]:

@@ -1,18 +1,20 @@
-"""Posts to tensors: processors and data sets. Importing this package registers the processors with `AutoProcessor`."""
+"""Posts to tensors. Importing this package registers the processors with `AutoProcessor`, and the pipeline."""
 
 from transformers import AutoModel, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .pipeline_relation_extraction import TASK, RelationExtractionPipeline
 from .processing_focalmre import FocalMREProcessor
+from .processing_multimodal import MultimodalProcessor
+from .processing_text import TextProcessor
 from .processing_tgdi import TGDIProcessor
 from .spacy_entities import find_entities, find_nouns, load_spacy
 
-# By model type. Processors do not know the configuration classes: `AutoProcessor` finds them by their names.
-PROCESSORS = {"focalmre": FocalMREProcessor, "tgdi": TGDIProcessor}
+# By the name that a configuration has as `processor_class`, and `processor_config.json` too.
+PROCESSORS = {cls.__name__: cls for cls in (TextProcessor, MultimodalProcessor, FocalMREProcessor, TGDIProcessor)}
 
-for _model_type, _processor in PROCESSORS.items():
-    AutoProcessor.register(_model_type, _processor)
+for _name, _processor in PROCESSORS.items():
+    AutoProcessor.register(_name, _processor)
     _processor.register_for_auto_class()
 
 PIPELINE_REGISTRY.register_pipeline(TASK, RelationExtractionPipeline, pt_model=AutoModel, type="multimodal")
@@ -20,8 +22,10 @@ PIPELINE_REGISTRY.register_pipeline(TASK, RelationExtractionPipeline, pt_model=A
 __all__ = [
     "PROCESSORS",
     "FocalMREProcessor",
+    "MultimodalProcessor",
     "RelationExtractionPipeline",
     "TGDIProcessor",
+    "TextProcessor",
     "find_entities",
     "find_nouns",
     "load_spacy",

@@ -11,8 +11,9 @@ from transformers import PreTrainedTokenizerBase
 
 Span = tuple[int, int]
 
-# The order of the four marker tokens wherever they are listed.
-NUM_MARKERS = 4
+# Head opens, head closes, tail opens, tail closes: their order wherever they are listed.
+DEFAULT_MARKERS = ("[E1]", "[/E1]", "[E2]", "[/E2]")
+NUM_MARKERS = len(DEFAULT_MARKERS)
 
 
 def add_markers(tokenizer: PreTrainedTokenizerBase, markers: list[str] | tuple[str, ...]) -> list[int]:
@@ -44,8 +45,8 @@ def add_markers(tokenizer: PreTrainedTokenizerBase, markers: list[str] | tuple[s
     return tokenizer.convert_tokens_to_ids(list(markers))
 
 
-def join_words(words: list[str], span: Span, name: str) -> Span:
-    """The character span, in the words joined by single spaces, of a span of words.
+def character_span(words: list[str], span: Span, name: str) -> Span:
+    """Turn a span of words into a span of characters of these words joined by single spaces.
 
     Raises:
         ValueError: if the span is empty or not within the words, or these are not strings.
@@ -81,7 +82,7 @@ def check_span(span: Span, length: int, name: str, unit: str, content: str | lis
 
 def encode_marked_text(
     tokenizer: PreTrainedTokenizerBase, text: str, head: Span, tail: Span, marker_ids: list[int], max_tokens: int
-) -> tuple[list[int], Span]:
+) -> tuple[list[int], list[Span]]:
     """Tokenize a text and mark its two entities; they may nest, overlap, touch, or be the same.
 
     The tokens are those of the plain text, except that a word is cut where an entity starts or ends inside it. A text
@@ -97,7 +98,8 @@ def encode_marked_text(
         max_tokens: most tokens to return, the four markers included; at least six, one for each entity.
 
     Returns:
-        The token ids, without the model's own special tokens, and the positions of the two opening markers.
+        The token ids, without the model's own special tokens, and where head and tail stand in them: from the opening
+        marker to the closing one, end exclusive.
 
     Raises:
         ValueError: if a span is not within the text or has nothing but white space in it.
@@ -186,7 +188,7 @@ def _tokens_to_keep(num_tokens: int, spans: list[Span], limit: int) -> list[int]
     return sorted(sorted(range(num_tokens), key=priority)[:limit])
 
 
-def _insert_markers(ids: list[int], spans: list[Span], marker_ids: list[int]) -> tuple[list[int], Span]:
+def _insert_markers(ids: list[int], spans: list[Span], marker_ids: list[int]) -> tuple[list[int], list[Span]]:
     """Put each entity's markers around its tokens, properly nested where one entity contains the other."""
     # Where several markers stand between the same two tokens: first those that close, the entity opened last first;
     # then entities without a token; then those that open, the longer entity first.
@@ -203,4 +205,5 @@ def _insert_markers(ids: list[int], spans: list[Span], marker_ids: list[int]) ->
         marked.append(marker)
         position = gap
     marked += ids[position:]
-    return marked, (marked.index(marker_ids[0]), marked.index(marker_ids[2]))
+    head_opens, head_closes, tail_opens, tail_closes = map(marked.index, marker_ids)
+    return marked, [(head_opens, head_closes + 1), (tail_opens, tail_closes + 1)]

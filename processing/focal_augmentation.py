@@ -15,6 +15,7 @@ Size = tuple[int, int]
 GROUNDED_COLOR = (255, 0, 0)
 DETECTED_COLOR = (0, 0, 255)
 FRAME_WIDTH = 3
+DRAW_AT = ("model", "source")
 
 # Released boxes are sums of fractions: they may leave the image by a rounding error.
 BOX_TOLERANCE = 1e-6
@@ -143,20 +144,17 @@ class Canvas:
         resample: PIL's resampling filter.
         resize: `"squash"` scales the whole picture to `size`; `"center_crop"` keeps its proportions and loses the
             sides, as CLIP's image processor does.
-        draw_at: `"model"` draws frames at the model's resolution; `"source"` on the full-size picture, before it is
-            scaled, as the official code does.
 
     Raises:
         ValueError: if the scaled picture would have more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
     """
 
-    def __init__(self, image: Image.Image, size: Size, shortest_edge: int, resample: int, resize: str, draw_at: str):
+    def __init__(self, image: Image.Image, size: Size, shortest_edge: int, resample: int, resize: str):
         self.image = image
         self.size = size
         self.shortest_edge = shortest_edge
         self.resample = resample
         self.resize = resize
-        self.draw_at = draw_at
         self._original = None
 
     def original(self) -> Image.Image:
@@ -165,9 +163,16 @@ class Canvas:
             self._original = self._fit(self.image)
         return self._original
 
-    def framed(self, box: Box, color: tuple[int, int, int]) -> Image.Image:
-        """The whole picture with a frame around the box, at the model's resolution."""
-        if self.draw_at == "source":
+    def framed(self, box: Box, color: tuple[int, int, int], draw_at: str) -> Image.Image:
+        """Return the whole picture with a frame around the box, at the model's resolution.
+
+        Args:
+            box: the region, in fractions of the image.
+            color: red, green and blue of the frame.
+            draw_at: `"model"` draws the frame at the model's resolution; `"source"` on the full-size picture, before
+                it is scaled, as the official code does.
+        """
+        if draw_at == "source":
             image = self.image.copy()
             width, height = image.size
             # Fractions of pixels are left to PIL, as in the official code.

@@ -1,6 +1,5 @@
 """The pipeline `multimodal-relation-extraction`: posts in, relations out."""
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any
@@ -9,22 +8,19 @@ import torch
 from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import Pipeline, PreTrainedConfig
+from transformers import Pipeline
 from transformers.image_utils import httpx  # huggingface_hub's HTTP client: httpx, or httpx2 since its version 2
-from transformers.utils import ModelOutput
 
-from .entity_markers import Span
+from .entity_markers import Span, character_span
 from .focal_augmentation import load_image
 from .spacy_entities import find_entities, load_spacy
 from .suggestions import unknown
 
 TASK = "multimodal-relation-extraction"
-# What a post may hold, and what a row of a data set of posts holds beside it.
+# Fields of a post, and further fields of a row of a data set of posts, which are passed over.
 POST_FIELDS = ("text", "tokens", "image", "head", "tail", "pairs", "grounded_regions", "detected_regions", "caption")
 IGNORED_FIELDS = ("id", "relation", "length")
 ARGUMENTS = ("top_k", "spacy_model", "output_fusion", "batch_size", "num_workers", "device", "dtype")
-# Model inputs that come from the picture alone.
-PICTURE_INPUTS = ("pixel_values", "image_mask")
 DOWNLOAD_TIMEOUT = 30  # seconds
 
 
@@ -78,13 +74,12 @@ class RelationExtractionPipeline(Pipeline):
             such a list over all pairs, in which each dictionary also has `head` and `tail`: `start`, `end` and `text`.
             For a list of posts a list of these; for a stream an iterator over them.
 
-            With `output_fusion` each dictionary has `fusion`. Of FocalMRE: under `grounded_regions` and
-            `detected_regions` the `gates` of the regions that exist (how much of the picture the two entities take, a
-            mean over λ at their markers) and the `weights`. Of TGDI: `matching_gate`, the mean of m, and
-            `hierarchy_gates`, for each image that exists the weight of each vision level, a mean over the text layers.
+            Of a post given as `tokens`, spans are in characters of the words joined by single spaces, and each
+            dictionary has that `text`. With `output_fusion` each dictionary has `fusion`, a few numbers on how text and
+            picture were fused: see the model's `fusion_summary`.
 
         Raises:
-            ValueError: if a post cannot be right; it names the post.
+            ValueError: if a post cannot be right, with its number; or the model fuses nothing with `output_fusion`.
             ImportError, OSError: if spaCy or its model is needed and not installed.
         """
         if isinstance(inputs, Mapping):
@@ -109,6 +104,11 @@ class RelationExtractionPipeline(Pipeline):
     ) -> tuple[dict, dict, dict]:
         for name in others:
             raise TypeError(unknown("argument of the pipeline", name, ARGUMENTS))
+        if output_fusion and not hasattr(self.model, "fusion_summary"):
+            raise ValueError(
+                f"{type(self.model).__name__} fuses no picture with its text, so that there is nothing to show: leave "
+                "`output_fusion` out."
+            )
         if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
             raise ValueError(f"`top_k` must be a number of relations, at least 1, got {top_k!r}.")
         return (
@@ -141,7 +141,7 @@ class RelationExtractionPipeline(Pipeline):
                     results = []
 
     def preprocess(self, post: dict, index: int, spacy_model: str = "en_core_web_sm") -> list[dict]:
-        """Each pair of entities of a post with its model inputs; one without any for a post without pairs."""
+        """Return each pair of entities of a post with its model inputs; one without any for a post without pairs."""
         try:
             pairs = self._encode(post, spacy_model)
         except (ValueError, TypeError, FileNotFoundError) as error:
@@ -160,61 +160,55 @@ class RelationExtractionPipeline(Pipeline):
             for name in rows[0]
         }
 
-    def _forward(self, model_inputs: dict, output_fusion: bool = False) -> dict[str, torch.Tensor]:
+    def _forward(self, model_inputs: dict, output_fusion: bool = False) -> dict[str, Any]:
         if not output_fusion:
             return {"logits": self.model(**model_inputs).logits}
         outputs = self.model(**model_inputs, output_fusion=True)
-        return {"logits": outputs.logits, **_fusion_means(outputs, model_inputs)}
+        return {"logits": outputs.logits, "fusion": self.model.fusion_summary(outputs, model_inputs)}
 
     def postprocess(self, pair: dict, top_k: int = 1) -> list[dict]:
-        """The most probable relations of one pair of entities."""
+        """Return the most probable relations of one pair of entities."""
         scores = pair["logits"].float().softmax(dim=-1)
         best = scores.topk(min(top_k, len(scores)))
-        fusion = {"fusion": _existing(pair, self.model.config)} if "exists" in pair else {}
+        fusion = {"fusion": pair["fusion"]} if "fusion" in pair else {}
         return [
             pair["entities"] | {"label": self.model.config.id2label[label], "score": score} | fusion
             for score, label in zip(best.values.tolist(), best.indices.tolist())
         ]
 
     def _encode(self, post: dict, spacy_model: str) -> list[dict]:
-        """Each pair of entities of a post: `inputs`, the model's for this pair, and `entities`, how results name it."""
+        """Return each pair of entities of a post: the model's `inputs`, and `entities`, by which results name it."""
         _check_fields(post)
-        text = post["tokens"] if post.get("text") is None else post["text"]
         is_one_pair = post.get("head") is not None
-        if is_one_pair:
-            pairs = [(post["head"], post["tail"])]
-        elif post.get("pairs") is not None:
-            pairs = post["pairs"]
-        else:
-            text = text if isinstance(text, str) else " ".join(text)
-            pairs = list(permutations(find_entities(self._spacy(spacy_model), text), 2))
-        if not pairs:
-            return []
-        pairs = [tuple(map(_span, pair)) for pair in pairs]
+        pairs = [(post["head"], post["tail"])] if is_one_pair else post.get("pairs")
+        # Words are joined at this door: results are about the joined text, and return it.
+        words, text = post.get("tokens"), post.get("text")
+        text, named = (text, {}) if words is None else (" ".join(words), {"text": " ".join(words)})
+        if pairs is None:
+            words, pairs = None, permutations(find_entities(self._spacy(spacy_model), text), 2)
 
-        columns = {}
-        if "caption" in inspect.signature(self.processor.__call__).parameters:
-            columns["caption"] = post.get("caption")
-        image = post.get("image")
+        picture_names = self.processor.picture_input_names
+        image = post.get("image") if picture_names else None
         if isinstance(image, str) and image.startswith(("http://", "https://")):
             image = _download(image)
         regions = {name: post.get(name) for name in ("grounded_regions", "detected_regions")}
-        inputs = []
-        for number, (head, tail) in enumerate(pairs):
+        encoded, shared = [], {}
+        for number, pair in enumerate(pairs):
             # The picture is the same for all pairs: it is read and scaled for the first.
-            values = columns | {"images": image} | regions if number == 0 else columns
+            picture = {"images": image, **regions} if number == 0 else {}
             try:
-                inputs.append(self.processor(text=text, head=head, tail=tail, **values, return_tensors="pt"))
+                spans = dict(zip(("head", "tail"), map(_span, pair)))
+                if words is not None:
+                    spans = {name: character_span(words, span, name) for name, span in spans.items()}
+                row = self.processor(text=text, caption=post.get("caption"), **spans, **picture)
             except ValueError as error:
-                raise ValueError(f"pairs[{number}]: {error}" if len(pairs) > 1 else str(error)) from error
-        picture = {name: inputs[0][name] for name in PICTURE_INPUTS if name in inputs[0]}
-        return [
-            {
-                "inputs": {name: value[0] for name, value in {**row, **picture}.items()},
-                "entities": {} if is_one_pair else {"head": _name(text, head), "tail": _name(text, tail)},
-            }
-            for row, (head, tail) in zip(inputs, pairs)
-        ]
+                raise ValueError(str(error) if is_one_pair else f"pairs[{number}]: {error}") from error
+            if number == 0:
+                shared = {name: row[name] for name in picture_names}
+            entities = {} if is_one_pair else {name: _name(text, span) for name, span in spans.items()}
+            inputs = {name: value[0] for name, value in {**row, **shared}.items()}
+            encoded.append({"inputs": inputs, "entities": named | entities})
+        return encoded
 
     def _spacy(self, name: str) -> Any:
         if getattr(self, "_spacy_model", ("",))[0] != name:
@@ -223,7 +217,7 @@ class RelationExtractionPipeline(Pipeline):
 
 
 class _Pairs(IterableDataset):
-    """The pairs of entities of a stream of posts."""
+    """Gives the pairs of entities of a stream of posts."""
 
     def __init__(self, posts: Iterable[dict], preprocess: Callable, params: dict):
         self.posts, self.preprocess, self.params = posts, preprocess, params
@@ -231,39 +225,6 @@ class _Pairs(IterableDataset):
     def __iter__(self) -> Iterator[dict]:
         for index, post in enumerate(self.posts):
             yield from self.preprocess(post, index, **self.params)
-
-
-def _fusion_means(outputs: ModelOutput, model_inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What the models return with `output_fusion`, as a few numbers of each pair; `exists` (B, slots) says of which."""
-    if "region_weights" in outputs:
-        means = {"exists": model_inputs["image_mask"], "weights": outputs.region_weights}
-        if outputs.gates is not None:
-            positions = model_inputs["entity_positions"][:, None, :, None]
-            positions = positions.expand(-1, outputs.gates.shape[1], -1, outputs.gates.shape[-1])
-            means["gates"] = outputs.gates.gather(2, positions).mean(dim=(2, 3))  # (B, R)
-    else:
-        means = {"exists": model_inputs["image_mask"]}
-        if outputs.matching_gate is not None:
-            means["matching_gate"] = outputs.matching_gate.mean(dim=1)
-        if outputs.hierarchy_gates is not None:
-            means["hierarchy_gates"] = outputs.hierarchy_gates.mean(dim=2)  # (B, I, c)
-    return {name: values if name == "exists" else values.float() for name, values in means.items()}
-
-
-def _existing(pair: dict, config: PreTrainedConfig) -> dict:
-    """The numbers of one pair, of the regions or images that exist."""
-    exists = pair["exists"]
-    if "weights" not in pair:
-        gates = {"matching_gate": pair["matching_gate"].item()} if "matching_gate" in pair else {}
-        if config.use_cross_modal_interaction:
-            gates["hierarchy_gates"] = pair["hierarchy_gates"][exists].tolist() if exists.any() else []
-        return gates
-    groups = slice(config.num_grounded_regions), slice(config.num_grounded_regions, None)
-    names = ["gates"] * config.use_gate + ["weights"]
-    return {
-        column: {name: pair[name][slots][exists[slots]].tolist() if exists.any() else [] for name in names}
-        for column, slots in zip(("grounded_regions", "detected_regions"), groups)
-    }
 
 
 def _check_fields(post: Any) -> None:
@@ -295,7 +256,7 @@ def _check_fields(post: Any) -> None:
 
 
 def _download(url: str) -> Image.Image:
-    """Not by transformers, which takes the page of an error for the picture."""
+    """Fetch a picture; transformers would take the page of an error for it."""
     try:
         response = httpx.get(url, timeout=DOWNLOAD_TIMEOUT, follow_redirects=True)
         response.raise_for_status()
@@ -304,7 +265,7 @@ def _download(url: str) -> Image.Image:
     try:
         return load_image(response.content)
     except ValueError as error:
-        raise ValueError(f"What {url} answers is no image: {error}") from error
+        raise ValueError(f"The answer of {url} is no image: {error}") from error
 
 
 def _span(entity: Any) -> Any:
@@ -314,7 +275,6 @@ def _span(entity: Any) -> Any:
     )
 
 
-def _name(text: str | list[str], span: Span) -> dict:
+def _name(text: str, span: Span) -> dict:
     start, end = span
-    words = text[start:end]
-    return {"start": start, "end": end, "text": words if isinstance(text, str) else " ".join(words)}
+    return {"start": start, "end": end, "text": text[start:end]}

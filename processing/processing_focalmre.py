@@ -2,25 +2,16 @@
 
 from typing import Any
 
-import torch
 from PIL import Image
-from transformers import BatchFeature
 
-from .entity_markers import Span
-from .focal_augmentation import DETECTED_COLOR, GROUNDED_COLOR, Box, Canvas
-from .processing_relation_extraction import (
-    RelationExtractionProcessor,
-    as_posts,
-    check_choice,
-    check_count,
-    naming_the_post,
-)
+from .entity_markers import DEFAULT_MARKERS
+from .focal_augmentation import DETECTED_COLOR, DRAW_AT, GROUNDED_COLOR, Box, Canvas
+from .processing_multimodal import WHOLE_IMAGE, MultimodalProcessor, Slot, check_choice
 
 INPUT_MODES = ("augmented", "cropped", "original")
-DRAW_AT = ("model", "source")
 
 
-class FocalMREProcessor(RelationExtractionProcessor):
+class FocalMREProcessor(MultimodalProcessor):
     """Marks the entities in the text and draws the regions onto the picture.
 
     Args:
@@ -39,18 +30,20 @@ class FocalMREProcessor(RelationExtractionProcessor):
             in the official code.
         original_if_no_region (`bool`): whether a group without regions gets the picture as it is as its only region.
             In the official code it gets none.
+        inputs (`tuple[str]`, *optional*): what is read of a post, of "text", "image" and "regions"; by default all of
+            it. The slots of its pictures are `[grounded regions | detected regions]`.
 
     Raises:
         ValueError: if an argument has a value that is not listed here.
     """
 
-    model_input_names = ["input_ids", "attention_mask", "entity_positions", "pixel_values", "image_mask"]
+    possible_inputs = ("text", "image", "regions")
 
     def __init__(
         self,
         image_processor=None,
         tokenizer=None,
-        entity_markers: tuple[str, ...] | list[str] = ("[E1]", "[/E1]", "[E2]", "[/E2]"),
+        entity_markers: tuple[str, ...] | list[str] = DEFAULT_MARKERS,
         max_length: int = 128,
         num_grounded_regions: int = 4,
         num_detected_regions: int = 3,
@@ -58,87 +51,54 @@ class FocalMREProcessor(RelationExtractionProcessor):
         resize: str = "squash",
         draw_at: str = "model",
         original_if_no_region: bool = True,
+        inputs: tuple[str, ...] | list[str] | None = None,
         **kwargs,
     ):
-        self.num_grounded_regions = num_grounded_regions
-        self.num_detected_regions = num_detected_regions
         self.input_mode = input_mode
         self.draw_at = draw_at
         self.original_if_no_region = original_if_no_region
         check_choice("input_mode", input_mode, INPUT_MODES)
         check_choice("draw_at", draw_at, DRAW_AT)
-        check_count("num_grounded_regions", num_grounded_regions)
-        check_count("num_detected_regions", num_detected_regions)
-        super().__init__(image_processor, tokenizer, entity_markers, max_length, resize, **kwargs)
-
-    def __call__(
-        self,
-        text: str | list[str] | list[list[str]] | None = None,
-        images: Any = None,
-        head: Span | list[Span] | None = None,
-        tail: Span | list[Span] | None = None,
-        grounded_regions: list | None = None,
-        detected_regions: list | None = None,
-        padding: bool | str = True,
-        return_tensors: str | None = "pt",
-    ) -> BatchFeature:
-        """Turn a post, or a list of posts, into the model's inputs.
-
-        Args:
-            text: the text, or its words. For several posts, a list of these.
-            images: the picture: a PIL image, a path, the bytes of a file, a uint8 array, or `None` for a post without
-                one. For several posts, a list of these, or `None` if no post has one.
-            head: span (start, end) of the head entity, end exclusive: in characters, or in words if the text is given
-                as words. For several posts, a list of spans.
-            tail: span of the tail entity.
-            grounded_regions: boxes `[x_min, y_min, x_max, y_max]` in fractions of the image, of visual grounding.
-                For several posts, a list of lists of boxes.
-            detected_regions: boxes found by object detection.
-            padding: `True` to the longest text, `"max_length"` to `max_length`.
-            return_tensors: `"pt"`, `"np"`, or `None`, which leaves the token ids in lists.
-
-        Returns:
-            `BatchFeature` with `input_ids` and `attention_mask` (B, T), `entity_positions` (B, 2), `pixel_values`
-            (B, R, 3, H, W), zero in absent slots, and `image_mask` (B, R), all false for a post without a picture.
-
-        Raises:
-            ValueError: if a span, a box or a picture cannot be right; for several posts it names the post.
-        """
-        posts = as_posts(
-            text,
-            head,
-            tail=tail,
-            images=images,
-            grounded_regions=grounded_regions,
-            detected_regions=detected_regions,
+        super().__init__(
+            image_processor,
+            tokenizer,
+            entity_markers,
+            max_length,
+            num_grounded_regions,
+            num_detected_regions,
+            resize,
+            inputs,
+            **kwargs,
         )
-        encoded, positions = self.encode_texts(posts)
-        pixel_values, image_mask = self._encode_images(posts)
-        data = {
-            **self.pad_texts(encoded, padding),
-            "entity_positions": positions,
-            "pixel_values": pixel_values,
-            "image_mask": image_mask,
-        }
-        return BatchFeature(data, tensor_type=return_tensors)
 
-    def _encode_images(self, posts: list[dict]) -> tuple[torch.Tensor, torch.Tensor]:
-        image_mask = torch.zeros(len(posts), self.num_grounded_regions + self.num_detected_regions, dtype=torch.bool)
-        pictures = []
-        for index, post in enumerate(posts):
-            with naming_the_post(index, len(posts)):
-                grounded, detected = self.focal_images(
-                    post["images"], post["grounded_regions"], post["detected_regions"]
-                )
-            image_mask[index, : len(grounded)] = True
-            image_mask[index, self.num_grounded_regions : self.num_grounded_regions + len(detected)] = True
-            pictures += grounded + detected
-        return self.normalize(pictures, image_mask), image_mask
+    @classmethod
+    def _check_inputs(cls, inputs: Any) -> tuple[str, ...]:
+        inputs = super()._check_inputs(inputs)
+        if "regions" in inputs and "image" not in inputs:
+            raise ValueError(f"`inputs`: 'regions' are framed in the 'image', which is needed too, got {inputs!r}.")
+        return inputs
+
+    @property
+    def num_slots(self) -> int:
+        """Number of a post's pictures that exist or could."""
+        return self.num_grounded_regions + self.num_detected_regions
+
+    def _fill_slots(self, canvas: Canvas, grounded: list[Box], detected: list[Box]) -> list[Slot]:
+        slots = self._group(canvas, grounded, self.num_grounded_regions, GROUNDED_COLOR)
+        slots += [None] * (self.num_grounded_regions - len(slots))
+        return slots + self._group(canvas, detected, self.num_detected_regions, DETECTED_COLOR)
+
+    def _group(self, canvas: Canvas, boxes: list[Box], slots: int, color: tuple[int, int, int]) -> list[Slot]:
+        if self.input_mode == "original" or (not boxes and self.original_if_no_region):
+            return [(canvas.original(), WHOLE_IMAGE)][:slots]
+        if self.input_mode == "cropped":
+            return [(canvas.cropped(box), box) for box in boxes[:slots]]
+        return [(canvas.framed(box, color, self.draw_at), box) for box in boxes[:slots]]
 
     def focal_images(
         self, image: Any, grounded_regions: list[Box] | None = None, detected_regions: list[Box] | None = None
     ) -> tuple[list[Image.Image], list[Image.Image]]:
-        """The pictures that the model sees of one post, before they are normalized.
+        """Return the pictures that the model sees of one post, before they are normalized.
 
         Args:
             image: the picture, as in `__call__`, or `None`.
@@ -152,23 +112,11 @@ class FocalMREProcessor(RelationExtractionProcessor):
         Raises:
             ValueError: if a box or the picture cannot be right, or there are boxes but no picture.
         """
-        post = {"images": image, "grounded_regions": grounded_regions, "detected_regions": detected_regions}
-        canvas, grounded, detected = self.open_post(post, self.draw_at)
-        if canvas is None:
-            return [], []
-        return (
-            self._group_images(canvas, grounded, self.num_grounded_regions, GROUNDED_COLOR),
-            self._group_images(canvas, detected, self.num_detected_regions, DETECTED_COLOR),
-        )
-
-    def _group_images(
-        self, canvas: Canvas, boxes: list[Box], slots: int, color: tuple[int, int, int]
-    ) -> list[Image.Image]:
-        if self.input_mode == "original" or (not boxes and self.original_if_no_region):
-            return [canvas.original()][:slots]
-        if self.input_mode == "cropped":
-            return [canvas.cropped(box) for box in boxes[:slots]]
-        return [canvas.framed(box, color) for box in boxes[:slots]]
+        canvas, grounded, detected = self._open_picture(image, grounded_regions, detected_regions)
+        slots = [] if canvas is None else self._fill_slots(canvas, grounded, detected)
+        pictures = [slot and slot[0] for slot in slots]
+        groups = pictures[: self.num_grounded_regions], pictures[self.num_grounded_regions :]
+        return tuple([picture for picture in group if picture is not None] for group in groups)
 
 
 __all__ = ["FocalMREProcessor"]

@@ -1,120 +1,229 @@
-"""What all processors here have in common: posts in, marked text and normalized pictures out."""
+"""Base of the processors: posts with two entities become token ids in which the entities are marked."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-from PIL import Image
-from transformers import AutoImageProcessor, AutoTokenizer, ProcessorMixin
+from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
-from .entity_markers import NUM_MARKERS, add_markers, encode_marked_text, join_words, special_token_ids
-from .focal_augmentation import Canvas, check_boxes, load_image
-
-RESIZE = ("squash", "center_crop")
+from .entity_markers import (
+    DEFAULT_MARKERS,
+    NUM_MARKERS,
+    Span,
+    add_markers,
+    character_span,
+    encode_marked_text,
+    encode_plain_text,
+    special_token_ids,
+)
+from .suggestions import unknown
 
 
 class RelationExtractionProcessor(ProcessorMixin):
-    """Base of the processors: an image processor, a tokenizer with entity markers, and how pictures are scaled."""
+    """Base of the processors: marks the entities in the text and puts the caption after it.
 
-    def __init__(self, image_processor, tokenizer, entity_markers, max_length: int, resize: str, **kwargs):
+    A processor reads of a post what its `inputs` say, and passes over the rest unread. `possible_inputs` are what a
+    class can read.
+
+    Args:
+        tokenizer: a fast tokenizer; the entity markers are added to it where they are missing.
+        entity_markers (`tuple[str]`): the tokens that open and close the head entity, then the tail entity.
+        max_length (`int`): most tokens of a post, special tokens and markers included. The caption gets what the text
+            leaves; a longer text loses first the tokens far from its entities.
+        inputs (`tuple[str]`, *optional*): what is read of a post; by default all that the class can read.
+
+    Raises:
+        ValueError: if an argument has a value that is not listed here, or the tokenizer separates a text and a caption
+            in a way that changes the text.
+    """
+
+    possible_inputs = ("text", "caption")
+
+    def __init__(
+        self,
+        tokenizer=None,
+        entity_markers: tuple[str, ...] | list[str] = DEFAULT_MARKERS,
+        max_length: int = 128,
+        inputs: tuple[str, ...] | list[str] | None = None,
+        **kwargs,
+    ):
         self.entity_markers = list(entity_markers)
         self.max_length = max_length
-        self.resize = resize
-        check_choice("resize", resize, RESIZE)
+        self.inputs = self._check_inputs(self.possible_inputs if inputs is None else inputs)
         self._marker_ids = add_markers(tokenizer, self.entity_markers)
         self._text_starts, self._text_ends = special_token_ids(tokenizer)
         needed = len(self._text_starts) + len(self._text_ends) + NUM_MARKERS + 2
         if max_length < needed:
             raise ValueError(f"`max_length` must be at least {needed} to hold two marked entities, got {max_length}.")
-        super().__init__(image_processor, tokenizer, **kwargs)
+        self._separator = self._caption_separator(tokenizer) if "caption" in self.inputs else []
+        super().__init__(tokenizer=tokenizer, **kwargs)
 
     @classmethod
-    def from_encoders(cls, text: str, vision: str, **kwargs) -> "RelationExtractionProcessor":
-        """Build the processor for two pretrained encoders.
+    def _check_inputs(cls, inputs: Any) -> tuple[str, ...]:
+        """Return the inputs in the order of `possible_inputs`."""
+        if isinstance(inputs, str) or not hasattr(inputs, "__iter__"):
+            raise ValueError(f"`inputs` must be a list of names, got {inputs!r}.")
+        inputs = list(inputs)
+        for name in inputs:
+            if name not in cls.possible_inputs:
+                raise ValueError(f"`inputs` of a {cls.__name__}: {unknown('input', name, cls.possible_inputs)}")
+        if "text" not in inputs:
+            raise ValueError(f"`inputs` must hold 'text', got {inputs!r}.")
+        return tuple(name for name in cls.possible_inputs if name in inputs)
+
+    def _caption_separator(self, tokenizer) -> list[int]:
+        """Return what stands between a text's own end and a second text: nothing for BERT, `</s>` for RoBERTa."""
+        word = tokenizer("a", add_special_tokens=False)["input_ids"]
+        text, pair = tokenizer("a")["input_ids"], tokenizer("a", "a")["input_ids"]
+        separator = pair[len(text) : len(pair) - len(word) - len(self._text_ends)]
+        if [*text, *separator, *word, *self._text_ends] != pair:
+            raise ValueError(
+                f"{type(tokenizer).__name__} does not put a second text after a first one that ends as it does alone."
+            )
+        return separator
+
+    @classmethod
+    def from_encoders(cls, text: str, **arguments) -> "RelationExtractionProcessor":
+        """Build the processor for a pretrained text encoder.
 
         Args:
             text (`str`): name on the Hub or path of the text encoder.
-            vision (`str`): name or path of the vision encoder.
-            kwargs: arguments of the processor.
+            arguments: arguments of the processor.
 
         Returns:
             The processor. Its tokenizer has the entity markers: give the model `vocab_size=len(processor.tokenizer)`.
         """
-        # Pictures are scaled here; the image processor only normalizes, for which PIL's backend needs no torchvision.
-        image_processor = AutoImageProcessor.from_pretrained(vision, backend="pil")
-        return cls(image_processor, AutoTokenizer.from_pretrained(text), **kwargs)
+        return cls(tokenizer=AutoTokenizer.from_pretrained(text), **arguments)
 
-    def encode_texts(self, posts: list[dict]) -> tuple[list[list[int]], list[list[int]]]:
-        """The token ids of each post, `[CLS]` and `[SEP]` included, and where its two opening markers stand."""
-        encoded, positions = [], []
-        room = self.max_length - len(self._text_starts) - len(self._text_ends)
+    @property
+    def picture_input_names(self) -> list[str]:
+        """Names of the model's inputs that come from the picture alone, whatever the text and the entities."""
+        return []
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """Names of the model's inputs that the processor returns."""
+        return [
+            *("input_ids", "attention_mask"),
+            *(["text_mask"] if "caption" in self.inputs else []),
+            "entity_positions",
+            *(["entity_spans"] if "entity_spans" in self.inputs else []),
+            *self.picture_input_names,
+        ]
+
+    def __call__(
+        self,
+        text: str | list[str] | list[list[str]] | None = None,
+        images: Any = None,
+        head: Span | list[Span] | None = None,
+        tail: Span | list[Span] | None = None,
+        grounded_regions: list | None = None,
+        detected_regions: list | None = None,
+        caption: str | list[str | None] | None = None,
+        padding: bool | str = True,
+        return_tensors: str | None = "pt",
+    ) -> BatchFeature:
+        """Turn a post, or a list of posts, into the model's inputs.
+
+        What is not in the processor's `inputs` is passed over unread, so that every processor takes the same post.
+
+        Args:
+            text: the text, or its words. For several posts, a list of these.
+            images: the picture: a PIL image, a path, the bytes of a file, a uint8 array, or `None` for a post without
+                one. For several posts, a list of these, or `None` if no post has one.
+            head: span (start, end) of the head entity, end exclusive: in characters, or in words if the text is given
+                as words. For several posts, a list of spans.
+            tail: span of the tail entity.
+            grounded_regions: boxes `[x_min, y_min, x_max, y_max]` in fractions of the image, of visual grounding.
+                For several posts, a list of lists of boxes.
+            detected_regions: boxes found by object detection.
+            caption: a description of the picture; without one the text stands alone. For several posts, a list.
+            padding: `True` to the longest text, `"max_length"` to `max_length`.
+            return_tensors: `"pt"`, `"np"`, or `None`, which leaves the token ids in lists.
+
+        Returns:
+            `BatchFeature` with
+
+            - `input_ids` and `attention_mask` (B, T): the text with its markers, then the caption;
+            - `text_mask` (B, T), for a processor that reads captions: true on the text with its special tokens;
+            - `entity_positions` (B, 2): where the opening markers of head and tail stand;
+            - `entity_spans` (B, 2, 2), where `inputs` has them: first token and end (exclusive) of head and tail, the
+              markers included: no span is empty, and `[start + 1, end - 1)` is the entity alone;
+            - `pixel_values` (B, slots, 3, H, W), for a processor that reads pictures: zero in absent slots;
+            - `image_mask` (B, slots): true where a slot holds a picture; all false for a post without one;
+            - `boxes` (B, slots, 4), where `inputs` has them: what each slot shows, in fractions of the image; zero in
+              absent slots.
+
+        Raises:
+            ValueError: if a span, a box, a picture or a caption cannot be right; for several posts it names the post.
+        """
+        posts = as_posts(
+            text,
+            head,
+            tail=tail,
+            images=images if {"image", "regions"} & set(self.inputs) else None,
+            grounded_regions=grounded_regions if "regions" in self.inputs else None,
+            detected_regions=detected_regions if "regions" in self.inputs else None,
+            caption=caption if "caption" in self.inputs else None,
+        )
+        data = {**self._encode_texts(posts, padding), **self._encode_pictures(posts)}
+        return BatchFeature({name: data[name] for name in self.model_input_names}, tensor_type=return_tensors)
+
+    def _encode_texts(self, posts: list[dict], padding: bool | str) -> dict[str, list]:
+        """Return the inputs that come from texts, entities and captions, padded."""
+        texts, spans = [], []
         for index, post in enumerate(posts):
             with naming_the_post(index, len(posts)):
-                text, spans = post["text"], [post["head"], post["tail"]]
-                if not isinstance(text, str):
-                    spans = [join_words(text, span, name) for span, name in zip(spans, ("head", "tail"))]
-                    text = " ".join(text)
-                ids, opens = encode_marked_text(self.tokenizer, text, *spans, self._marker_ids, room)
-            encoded.append([*self._text_starts, *ids, *self._text_ends])
-            positions.append([len(self._text_starts) + position for position in opens])
-        return encoded, positions
-
-    def pad_texts(self, encoded: list[list[int]], padding: bool | str) -> dict:
-        """`input_ids` and `attention_mask` of token ids, padded on the right: the left would move the entities."""
-        inputs = self.tokenizer.pad(
+                ids, entities = self._mark(post["text"], post["head"], post["tail"])
+            texts.append(ids)
+            spans.append(entities)
+        encoded = texts
+        if "caption" in self.inputs:
+            encoded = []
+            for index, (ids, post) in enumerate(zip(texts, posts)):
+                with naming_the_post(index, len(posts)):
+                    encoded.append(self._add_caption(ids, post["caption"]))
+        # On the right: on the left the padding would move the entities.
+        padded = self.tokenizer.pad(
             {"input_ids": encoded},
             padding=padding,
             max_length=self.max_length if padding == "max_length" else None,
             padding_side="right",
         )
-        return {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        return {
+            "input_ids": padded["input_ids"],
+            "attention_mask": padded["attention_mask"],
+            "text_mask": [
+                [position < len(text) for position in range(len(ids))] for text, ids in zip(texts, padded["input_ids"])
+            ],
+            "entity_positions": [[start for start, _ in entities] for entities in spans],
+            "entity_spans": spans,
+        }
 
-    def open_post(self, post: dict, draw_at: str = "model") -> tuple[Canvas | None, list, list]:
-        """A post's picture, ready to be framed and cropped, and its checked boxes; no picture, no boxes."""
-        grounded = check_boxes(post["grounded_regions"], "grounded_regions")
-        detected = check_boxes(post["detected_regions"], "detected_regions")
-        if post["images"] is None:
-            if grounded or detected:
-                raise ValueError("There are regions, but no image that they are regions of: `images` is None.")
-            return None, [], []
-        canvas = Canvas(
-            load_image(post["images"]),
-            size=self._image_size(),
-            shortest_edge=self.image_processor.size.get("shortest_edge") or max(self._image_size()),
-            resample=self.image_processor.resample,
-            resize=self.resize,
-            draw_at=draw_at,
-        )
-        return canvas, grounded, detected
+    def _mark(self, text: str | list[str], head: Span, tail: Span) -> tuple[list[int], list[list[int]]]:
+        """Return a post's token ids, `[CLS]` and `[SEP]` included, and where its entities stand, markers included."""
+        spans = [head, tail]
+        if not isinstance(text, str):
+            spans = [character_span(text, span, name) for span, name in zip(spans, ("head", "tail"))]
+            text = " ".join(text)
+        room = self.max_length - len(self._text_starts) - len(self._text_ends)
+        ids, spans = encode_marked_text(self.tokenizer, text, *spans, self._marker_ids, room)
+        start = len(self._text_starts)
+        return [*self._text_starts, *ids, *self._text_ends], [[start + edge for edge in span] for span in spans]
 
-    def normalize(self, pictures: list[Image.Image], mask: torch.Tensor) -> torch.Tensor:
-        """Pixel values (B, slots, 3, H, W) of pictures at the model's size, in the order of the mask (B, slots)."""
-        width, height = self._image_size()
-        pixel_values = torch.zeros(*mask.shape, 3, height, width)
-        if pictures:
-            normalized = self.image_processor(pictures, do_resize=False, do_center_crop=False, return_tensors="pt")
-            pixel_values[mask] = normalized["pixel_values"]
-        return pixel_values
+    def _add_caption(self, ids: list[int], caption: str | None) -> list[int]:
+        """Put as much of the caption after the text as there is room for."""
+        if not isinstance(caption, (str, type(None))):
+            raise ValueError(f"`caption` must be a text or None, got {caption!r}.")
+        room = self.max_length - len(ids) - len(self._separator) - len(self._text_ends)
+        if not caption or room < 1:
+            return ids
+        caption_ids = encode_plain_text(self.tokenizer, caption)[0][:room]
+        return [*ids, *self._separator, *caption_ids, *self._text_ends] if caption_ids else ids
 
-    def _image_size(self) -> tuple[int, int]:
-        """Width and height that the vision encoder wants."""
-        size = self.image_processor.size
-        if getattr(self.image_processor, "do_center_crop", False):
-            size = self.image_processor.crop_size
-        if size.get("height"):
-            return size["width"], size["height"]
-        return size["shortest_edge"], size["shortest_edge"]
-
-
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}.")
-
-
-def check_count(name: str, value: int) -> None:
-    if value < 0:
-        raise ValueError(f"`{name}` must not be negative, got {value}.")
+    def _encode_pictures(self, posts: list[dict]) -> dict[str, Any]:
+        """Return the inputs named by `picture_input_names`."""
+        return {}
 
 
 @contextmanager
@@ -128,16 +237,17 @@ def naming_the_post(index: int, count: int) -> Iterator[None]:
         raise ValueError(f"Post {index} of the batch: {error}") from error
 
 
-def as_posts(text: Any, head: Any, **columns: Any) -> list[dict]:
-    """One dictionary per post, whether one post was given or a list of them.
+def as_posts(text: Any, head: Any, images: Any, **columns: Any) -> list[dict]:
+    """Return one dictionary per post, whether one post was given or a list of them.
 
     Args:
         text: the text or the words of a post, or a list of these.
         head: the span of the head entity, or a list of spans.
-        columns: what else posts have: `images`, `tail` and others; none, one value, or a list of values.
+        images: the picture, a list of pictures, or `None`.
+        columns: what else posts have: `tail` and others; `None`, one value, or a list of values.
 
     Returns:
-        For each post its text, its head and its columns.
+        For each post its `text`, `head`, `image` and columns.
 
     Raises:
         ValueError: if the text or an entity is missing, or the lists differ in length.
@@ -147,24 +257,26 @@ def as_posts(text: Any, head: Any, **columns: Any) -> list[dict]:
             "A post needs its text and both entities: processor(text='Rafael Nadal weds Mery Perello', images=image, "
             "head=(0, 12), tail=(18, 30))."
         )
-    columns = {"text": text, "head": head, **columns}
+    columns = {"text": text, "head": head, "images": images, **columns}
     if _is_one_post(text, head):
-        if isinstance(columns["images"], (list, tuple)) and len(columns["images"]) == 1:
-            columns["images"] = columns["images"][0]
+        if isinstance(images, (list, tuple)) and len(images) == 1:
+            columns["images"] = images[0]
+        columns["image"] = columns.pop("images")
         return [columns]
-    posts = len(text)
+    count = len(text)
     for name, column in columns.items():
         if column is None:
-            columns[name] = [None] * posts
+            columns[name] = [None] * count
         elif isinstance(column, (str, bytes)) or not hasattr(column, "__len__"):
-            raise ValueError(f"There are {posts} texts, so `{name}` must be a list, got {column!r}.")
-        elif len(column) != posts:
-            raise ValueError(f"There are {posts} texts, but {len(column)} values of `{name}`.")
+            raise ValueError(f"There are {count} texts, so `{name}` must be a list, got {column!r}.")
+        elif len(column) != count:
+            raise ValueError(f"There are {count} texts, but {len(column)} values of `{name}`.")
+    columns["image"] = columns.pop("images")
     return [dict(zip(columns, values)) for values in zip(*columns.values())]
 
 
 def _is_one_post(text: Any, head: Any) -> bool:
-    """A list of strings is one post, word by word, if there is one span for it; with a list of spans it is several."""
+    """Tell a post from a list of posts: a list of strings with one span is one post, given word by word."""
     if isinstance(text, str) or not hasattr(head, "__iter__"):
         return True
     has_spans = any(hasattr(span, "__iter__") and not isinstance(span, str) for span in head)

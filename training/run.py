@@ -149,8 +149,6 @@ def _prepare(
         posts = open_splits(settings.data, settings.training)
     with settings.training.main_process_first(desc="building the model"):
         processor, model = build(settings.model, settings.values, _relations(posts), posts, output_dir)
-    if not hasattr(processor, "inputs"):  # until the processors have them
-        processor.inputs = model.config.reads()
     PartialState().wait_for_everyone()
     if PartialState().is_main_process:
         shutil.rmtree(output_dir / "new_encoders", ignore_errors=True)

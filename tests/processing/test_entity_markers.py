@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, ByT5Tokenizer, RobertaTokenizer, XLMRobertaTokenizer
 
-from mmre.processing.entity_markers import add_markers, encode_marked_text, join_words, special_token_ids
+from mmre.processing.entity_markers import add_markers, character_span, encode_marked_text, special_token_ids
 
 DEFAULT_MARKERS = ["[E1]", "[/E1]", "[E2]", "[/E2]"]
 OFFICIAL_MARKERS = ["<s>", "</s>", "<o>", "</o>"]
@@ -249,7 +249,7 @@ def test_unigram_tokenizers_lose_nothing_but_spaces(unigram, post, markers):
 def test_marking_whole_words_changes_no_token(make_tokenizer, byte_level, unigram, post):
     words, head, tail = post
     text = " ".join(words)
-    spans = [join_words(words, span, "head") for span in (head, tail)]
+    spans = [character_span(words, span, "head") for span in (head, tail)]
     assert [text[slice(*span)] for span in spans] == [" ".join(words[slice(*span)]) for span in (head, tail)]
     for tokenizer in (make_tokenizer(), byte_level, unigram):
         if tokenizer is unigram and "<" in text:  # there a special token is a word, and must be cut
@@ -326,7 +326,7 @@ def test_truncation_cuts_the_far_ends_first_and_no_marker(make_tokenizer, data):
     marker_ids = add_markers(tokenizer, DEFAULT_MARKERS)
     words = DISTINCT[:length]
     text = " ".join(words)
-    characters = [join_words(words, span, "head") for span in (head, tail)]
+    characters = [character_span(words, span, "head") for span in (head, tail)]
     whole, _ = encode_marked_text(tokenizer, text, *characters, marker_ids, MANY)
     ids, positions = encode_marked_text(tokenizer, text, *characters, marker_ids, limit + 4)
 
@@ -395,7 +395,7 @@ def test_mnre_is_marked_as_by_the_official_code(shared_mnre, bert):
     assert len(posts) == 1614 - 6
     expected = official([" ".join(official_words(*post)) for post in posts])["input_ids"]
     for (words, head, tail), wanted in zip(posts, expected):
-        spans = join_words(words, head, "head"), join_words(words, tail, "tail")
+        spans = character_span(words, head, "head"), character_span(words, tail, "tail")
         ids, _ = encode_marked_text(bert, " ".join(words), *spans, marker_ids, 128)
         assert [*starts, *ids, *ends] == wanted
 
@@ -406,7 +406,7 @@ def test_all_overlapping_entities_of_mnre_are_marked(shared_mnre, bert):
     posts = [(words, head, tail) for words, head, tail in posts if overlap(head, tail)]
     assert len(posts) == 67
     for words, head, tail in posts:
-        spans = join_words(words, head, "head"), join_words(words, tail, "tail")
+        spans = character_span(words, head, "head"), character_span(words, tail, "tail")
         ids, positions = encode_marked_text(bert, " ".join(words), *spans, marker_ids, 128)
         check_markers(ids, positions, marker_ids, head, tail)
         assert without(ids, marker_ids) == plain_ids(bert, " ".join(words))
@@ -450,7 +450,7 @@ def test_a_bad_span_is_refused_by_name(make_tokenizer, name, span):
     for part in (f"`{name}`", repr(span), text):
         assert part in str(error.value)
     with pytest.raises(ValueError) as error:
-        join_words(text.split(), span, name)
+        character_span(text.split(), span, name)
     for part in (f"`{name}`", repr(span), repr(text.split())):
         assert part in str(error.value)
 
@@ -467,7 +467,7 @@ def test_white_space_is_no_entity(make_tokenizer, name):
 @pytest.mark.parametrize("words", [None, 5, ["nadal", None], [float("nan"), "weds"]])
 def test_words_must_be_strings(words):
     with pytest.raises(ValueError, match="a list of words"):
-        join_words(words, (0, 1), "head")
+        character_span(words, (0, 1), "head")
 
 
 @pytest.mark.parametrize("markers", [[], DEFAULT_MARKERS[:3], [*DEFAULT_MARKERS, "[E3]"], ["[E1]", "[/E1]"] * 2])

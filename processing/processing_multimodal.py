@@ -1,0 +1,179 @@
+"""Processor of the systems that read text with pictures: the whole image, and its regions cut out."""
+
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoTokenizer
+
+from .entity_markers import DEFAULT_MARKERS
+from .focal_augmentation import Box, Canvas, check_boxes, load_image
+from .processing_relation_extraction import RelationExtractionProcessor, naming_the_post
+
+RESIZE = ("squash", "center_crop")
+WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)
+
+# A picture at the model's size with the box of what it shows, or nothing.
+Slot = tuple[Image.Image, Box] | None
+
+
+class MultimodalProcessor(RelationExtractionProcessor):
+    """Marks the entities in the text, puts the caption after it, and cuts the regions out of the picture.
+
+    The slots of a post's pictures are `[whole image | grounded regions | detected regions]`: the whole image if
+    `inputs` has "image", `num_grounded_regions` and `num_detected_regions` slots for regions if it has "regions".
+
+    Args:
+        image_processor: gives the model's image size, resampling, mean and standard deviation.
+        tokenizer: a fast tokenizer; the entity markers are added to it where they are missing.
+        entity_markers (`tuple[str]`): the tokens that open and close the head entity, then the tail entity.
+        max_length (`int`): most tokens of a post, special tokens and markers included. The caption gets what the text
+            leaves; a longer text loses first the tokens far from its entities.
+        num_grounded_regions (`int`): slots for regions found by visual grounding; further ones are left out.
+        num_detected_regions (`int`): slots for regions found by object detection.
+        resize (`str`): `"squash"` scales the whole picture and each crop to the model's size; `"center_crop"` keeps
+            proportions and cuts the sides off.
+        inputs (`tuple[str]`, *optional*): what is read of a post, of "text", "caption", "image", "regions", "boxes"
+            (of what each slot shows) and "entity_spans"; by default all of it.
+
+    Raises:
+        ValueError: if an argument has a value that is not listed here, or the tokenizer separates a text and a caption
+            in a way that changes the text.
+    """
+
+    possible_inputs = ("text", "caption", "image", "regions", "boxes", "entity_spans")
+
+    def __init__(
+        self,
+        image_processor=None,
+        tokenizer=None,
+        entity_markers: tuple[str, ...] | list[str] = DEFAULT_MARKERS,
+        max_length: int = 128,
+        num_grounded_regions: int = 4,
+        num_detected_regions: int = 3,
+        resize: str = "squash",
+        inputs: tuple[str, ...] | list[str] | None = None,
+        **kwargs,
+    ):
+        self.num_grounded_regions = num_grounded_regions
+        self.num_detected_regions = num_detected_regions
+        self.resize = resize
+        check_count("num_grounded_regions", num_grounded_regions)
+        check_count("num_detected_regions", num_detected_regions)
+        check_choice("resize", resize, RESIZE)
+        super().__init__(tokenizer, entity_markers, max_length, inputs, image_processor=image_processor, **kwargs)
+
+    @classmethod
+    def _check_inputs(cls, inputs: Any) -> tuple[str, ...]:
+        inputs = super()._check_inputs(inputs)
+        if "boxes" in inputs and not {"image", "regions"} & set(inputs):
+            raise ValueError(f"`inputs`: 'boxes' are of pictures, so 'image' or 'regions' is needed, got {inputs!r}.")
+        return inputs
+
+    @classmethod
+    def from_encoders(cls, text: str, vision: str, **arguments) -> "MultimodalProcessor":
+        """Build the processor for two pretrained encoders.
+
+        Args:
+            text (`str`): name on the Hub or path of the text encoder.
+            vision (`str`): name or path of the vision encoder.
+            arguments: arguments of the processor.
+
+        Returns:
+            The processor. Its tokenizer has the entity markers: give the model `vocab_size=len(processor.tokenizer)`.
+        """
+        # Pictures are scaled here; the image processor only normalizes, for which PIL's backend needs no torchvision.
+        image_processor = AutoImageProcessor.from_pretrained(vision, backend="pil")
+        return cls(image_processor=image_processor, tokenizer=AutoTokenizer.from_pretrained(text), **arguments)
+
+    @property
+    def picture_input_names(self) -> list[str]:
+        """Names of the model's inputs that come from the picture alone, whatever the text and the entities."""
+        if not {"image", "regions"} & set(self.inputs):
+            return []
+        return ["pixel_values", "image_mask", *(["boxes"] if "boxes" in self.inputs else [])]
+
+    @property
+    def num_slots(self) -> int:
+        """Number of a post's pictures that exist or could."""
+        num_regions = self.num_grounded_regions + self.num_detected_regions if "regions" in self.inputs else 0
+        return int("image" in self.inputs) + num_regions
+
+    def _fill_slots(self, canvas: Canvas, grounded: list[Box], detected: list[Box]) -> list[Slot]:
+        """Return what the slots of one post hold; absent ones at the end are left out."""
+        slots = [(canvas.original(), WHOLE_IMAGE)] if "image" in self.inputs else []
+        slots += [(canvas.cropped(box), box) for box in grounded[: self.num_grounded_regions]]
+        if detected:
+            slots += [None] * (self.num_slots - self.num_detected_regions - len(slots))
+        return slots + [(canvas.cropped(box), box) for box in detected[: self.num_detected_regions]]
+
+    def _encode_pictures(self, posts: list[dict]) -> dict[str, torch.Tensor]:
+        if not self.picture_input_names:
+            return {}
+        image_mask = torch.zeros(len(posts), self.num_slots, dtype=torch.bool)
+        boxes = torch.zeros(len(posts), self.num_slots, 4)
+        pictures = []
+        for index, post in enumerate(posts):
+            with naming_the_post(index, len(posts)):
+                canvas, grounded, detected = self._open_picture(
+                    post["image"], post["grounded_regions"], post["detected_regions"]
+                )
+                slots = [] if canvas is None else self._fill_slots(canvas, grounded, detected)
+            for slot, content in enumerate(slots):
+                if content is not None:
+                    image_mask[index, slot] = True
+                    boxes[index, slot] = torch.tensor(content[1])
+                    pictures.append(content[0])
+        return {"pixel_values": self._normalize(pictures, image_mask), "image_mask": image_mask, "boxes": boxes}
+
+    def _open_picture(
+        self, image: Any, grounded_regions: list[Box] | None, detected_regions: list[Box] | None
+    ) -> tuple[Canvas | None, list[Box], list[Box]]:
+        """Return a post's picture, ready to be framed and cropped, and its checked boxes; no picture, no boxes."""
+        grounded = check_boxes(grounded_regions, "grounded_regions")
+        detected = check_boxes(detected_regions, "detected_regions")
+        if image is None:
+            if grounded or detected:
+                raise ValueError("There are regions, but no image that they are regions of: `images` is None.")
+            return None, [], []
+        canvas = Canvas(
+            load_image(image),
+            size=self._image_size(),
+            shortest_edge=self.image_processor.size.get("shortest_edge") or max(self._image_size()),
+            resample=self.image_processor.resample,
+            resize=self.resize,
+        )
+        return canvas, grounded, detected
+
+    def _normalize(self, pictures: list[Image.Image], mask: torch.Tensor) -> torch.Tensor:
+        """Return pixel values (B, slots, 3, H, W) of pictures at the model's size, in the order of the mask."""
+        width, height = self._image_size()
+        pixel_values = torch.zeros(*mask.shape, 3, height, width)
+        if pictures:
+            normalized = self.image_processor(pictures, do_resize=False, do_center_crop=False, return_tensors="pt")
+            pixel_values[mask] = normalized["pixel_values"]
+        return pixel_values
+
+    def _image_size(self) -> tuple[int, int]:
+        """Return the width and height that the vision encoder wants."""
+        size = self.image_processor.size
+        if getattr(self.image_processor, "do_center_crop", False):
+            size = self.image_processor.crop_size
+        if size.get("height"):
+            return size["width"], size["height"]
+        return size["shortest_edge"], size["shortest_edge"]
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise a `ValueError` that names the argument unless its value is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}.")
+
+
+def check_count(name: str, value: int) -> None:
+    """Raise a `ValueError` that names the argument if its value is negative."""
+    if value < 0:
+        raise ValueError(f"`{name}` must not be negative, got {value}.")
+
+
+__all__ = ["MultimodalProcessor"]
