@@ -117,9 +117,9 @@ def cross(first: tuple[int, int], second: tuple[int, int]) -> bool:
     return a < c < b < d
 
 
-def check_markers(ids, positions, marker_ids, head, tail):
+def check_markers(ids, marked, marker_ids, head, tail):
     assert all(ids.count(marker) == 1 for marker in marker_ids)
-    assert [ids[position] for position in positions] == [marker_ids[0], marker_ids[2]]
+    assert [(ids[start], ids[end - 1]) for start, end in marked] == [tuple(marker_ids[:2]), tuple(marker_ids[2:])]
     for opens, closes in (marker_ids[:2], marker_ids[2:]):
         assert ids.index(opens) < ids.index(closes)
     if not cross(head, tail):
@@ -200,9 +200,9 @@ def test_exactly_the_tokens_of_an_entity_stand_between_its_markers(make_tokenize
     text, head, tail = post
     tokenizer = make_tokenizer()
     marker_ids = add_markers(tokenizer, markers)
-    ids, positions = encode_marked_text(tokenizer, text, head, tail, marker_ids, MANY)
+    ids, marked = encode_marked_text(tokenizer, text, head, tail, marker_ids, MANY)
     head, tail = stripped(text, head), stripped(text, tail)
-    check_markers(ids, positions, marker_ids, head, tail)
+    check_markers(ids, marked, marker_ids, head, tail)
     for entity, (span, other) in enumerate([(head, tail), (tail, head)]):
         expected = [token for piece in pieces(text, span, other) for token in plain_ids(tokenizer, piece)]
         assert between(ids, marker_ids, entity) == expected
@@ -218,8 +218,8 @@ def test_byte_level_tokenizers_lose_nothing(byte_level, post, markers):
     text, head, tail = post
     tokenizer = byte_level
     marker_ids = add_markers(tokenizer, markers)
-    ids, positions = encode_marked_text(tokenizer, text, head, tail, marker_ids, MANY)
-    check_markers(ids, positions, marker_ids, stripped(text, head), stripped(text, tail))
+    ids, marked = encode_marked_text(tokenizer, text, head, tail, marker_ids, MANY)
+    check_markers(ids, marked, marker_ids, stripped(text, head), stripped(text, tail))
     assert tokenizer.decode(without(ids, marker_ids)) == text
     for entity, span in enumerate((head, tail)):
         assert tokenizer.decode(between(ids, marker_ids, entity)).strip() == text[slice(*span)].strip()
@@ -233,8 +233,8 @@ def test_byte_level_tokenizers_lose_nothing(byte_level, post, markers):
 def test_unigram_tokenizers_lose_nothing_but_spaces(unigram, post, markers):
     text, head, tail = post
     marker_ids = add_markers(unigram, markers)
-    ids, positions = encode_marked_text(unigram, text, head, tail, marker_ids, MANY)
-    check_markers(ids, positions, marker_ids, stripped(text, head), stripped(text, tail))
+    ids, marked = encode_marked_text(unigram, text, head, tail, marker_ids, MANY)
+    check_markers(ids, marked, marker_ids, stripped(text, head), stripped(text, tail))
 
     def decode(ids):
         return unigram.decode(ids).replace(" ", "")
@@ -266,10 +266,10 @@ def test_a_post_that_contains_a_marker_cannot_forge_one(make_tokenizer, byte_lev
         text = glue.join([forged, "nadal", forged, "weds", forged, "mery", forged])
         head, tail = (text.index(name) for name in ("nadal", "mery"))
         marker_ids = add_markers(tokenizer, markers)
-        ids, positions = encode_marked_text(tokenizer, text, (head, head + 5), (tail, tail + 4), marker_ids, MANY)
+        ids, marked = encode_marked_text(tokenizer, text, (head, head + 5), (tail, tail + 4), marker_ids, MANY)
         special = without(tokenizer.all_special_ids, [tokenizer.unk_token_id])
         assert [token for token in ids if token in special] == marker_ids
-        assert [ids[position] for position in positions] == marker_ids[::2]
+        assert [(ids[start], ids[end - 1]) for start, end in marked] == [tuple(marker_ids[:2]), tuple(marker_ids[2:])]
         for entity, name in enumerate(("nadal", "mery")):
             assert tokenizer.decode(between(ids, marker_ids, entity)).replace(" ", "") == name
 
@@ -328,13 +328,13 @@ def test_truncation_cuts_the_far_ends_first_and_no_marker(make_tokenizer, data):
     text = " ".join(words)
     characters = [character_span(words, span, "head") for span in (head, tail)]
     whole, _ = encode_marked_text(tokenizer, text, *characters, marker_ids, MANY)
-    ids, positions = encode_marked_text(tokenizer, text, *characters, marker_ids, limit + 4)
+    ids, marked = encode_marked_text(tokenizer, text, *characters, marker_ids, limit + 4)
 
     if len(whole) <= limit + 4:
         assert ids == whole
     else:
         assert len(ids) == limit + 4
-    check_markers(ids, positions, marker_ids, head, tail)
+    check_markers(ids, marked, marker_ids, head, tail)
     kept = keep_slowly(length, head, tail, limit)
     assert tokenizer.convert_ids_to_tokens(without(ids, marker_ids)) == [words[index] for index in kept]
     for entity, span in enumerate((head, tail)):
@@ -350,10 +350,10 @@ def test_a_truncated_post_is_a_part_of_the_whole_one(make_tokenizer, post, max_t
     tokenizer = make_tokenizer()
     marker_ids = add_markers(tokenizer, DEFAULT_MARKERS)
     whole, _ = encode_marked_text(tokenizer, *post, marker_ids, MANY)
-    ids, positions = encode_marked_text(tokenizer, *post, marker_ids, max_tokens)
+    ids, marked = encode_marked_text(tokenizer, *post, marker_ids, max_tokens)
     assert len(ids) == min(len(whole), max_tokens)
     # Two spans that cross may end up as nested ones: no claim on these.
-    assert [ids[position] for position in positions] == marker_ids[::2]
+    assert [(ids[start], ids[end - 1]) for start, end in marked] == [tuple(marker_ids[:2]), tuple(marker_ids[2:])]
     assert sorted(token for token in ids if token in marker_ids) == sorted(marker_ids)
     remaining = iter(without(whole, marker_ids))
     assert all(token in remaining for token in without(ids, marker_ids))
@@ -407,8 +407,8 @@ def test_all_overlapping_entities_of_mnre_are_marked(shared_mnre, bert):
     assert len(posts) == 67
     for words, head, tail in posts:
         spans = character_span(words, head, "head"), character_span(words, tail, "tail")
-        ids, positions = encode_marked_text(bert, " ".join(words), *spans, marker_ids, 128)
-        check_markers(ids, positions, marker_ids, head, tail)
+        ids, marked = encode_marked_text(bert, " ".join(words), *spans, marker_ids, 128)
+        check_markers(ids, marked, marker_ids, head, tail)
         assert without(ids, marker_ids) == plain_ids(bert, " ".join(words))
         for entity, span in enumerate((head, tail)):
             assert between(ids, marker_ids, entity) == plain_ids(bert, " ".join(words[slice(*span)]))
@@ -498,8 +498,8 @@ def test_tokens_of_the_vocabulary_can_be_markers(bert):
     size = len(tokenizer)
     assert add_markers(tokenizer, unused) == [1, 2, 3, 4]
     assert len(tokenizer) == size
-    ids, positions = encode_marked_text(tokenizer, "[unused0] nadal weds mery", (10, 15), (21, 25), [1, 2, 3, 4], MANY)
-    assert (ids.count(1), ids[positions[0]]) == (1, 1)
+    ids, marked = encode_marked_text(tokenizer, "[unused0] nadal weds mery", (10, 15), (21, 25), [1, 2, 3, 4], MANY)
+    assert (ids.count(1), ids[marked[0][0]]) == (1, 1)
 
 
 def test_special_tokens_before_and_after_a_text(make_tokenizer, byte_level, unigram):

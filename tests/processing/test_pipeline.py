@@ -133,8 +133,8 @@ def test_neither_batches_nor_streams_nor_workers_change_a_result(extract):
     assert same(extract(list(rows), top_k=3, batch_size=8))
     assert same(extract(rows, top_k=3, batch_size=8))
     assert same(extract((row for row in rows), top_k=3, batch_size=4, num_workers=1))
-    columns = rows.map(lambda row: {"post": {name: row[name] for name in ("tokens", "head", "tail")}})
-    texts = [extract({name: row[name] for name in ("tokens", "head", "tail")}) for row in rows]
+    columns = rows.map(lambda row: {"post": {name: row[name] for name in ("text", "head", "tail")}})
+    texts = [extract({name: row[name] for name in ("text", "head", "tail")}) for row in rows]
     for result, single in zip(extract(KeyDataset(columns, "post"), batch_size=8), texts, strict=True):
         assert scores(result) == pytest.approx(scores(single), abs=1e-5)
 
@@ -176,7 +176,7 @@ def test_a_post_without_pairs_has_an_empty_result_in_its_place(extract, post):
 
 
 def test_the_picture_is_read_once_for_all_pairs(extract, post, monkeypatch):
-    from mmre.processing import processing_relation_extraction as module
+    from mmre.processing import processing_multimodal as module
 
     calls, load = [], module.load_image
     monkeypatch.setattr(module, "load_image", lambda image: calls.append(image) or load(image))
