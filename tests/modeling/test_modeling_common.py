@@ -19,6 +19,7 @@ import torch
 import yaml
 from model_helpers import (
     CASES,
+    IMAGE_SIZE,
     LABELS,
     PICTURES,
     SYSTEMS,
@@ -35,10 +36,11 @@ from model_helpers import (
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoModel, Trainer, TrainingArguments
+from transformers import AutoModel, CLIPImageProcessor, Trainer, TrainingArguments
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from mmre.modeling import MODELS
+from mmre.processing import PROCESSORS
 
 pytestmark = [
     pytest.mark.filterwarnings(
@@ -88,6 +90,29 @@ def test_auto_classes_know_the_model(model_type):
     model = AutoModel.from_config(tiny_model(SYSTEMS[model_type]).config)
     assert type(model) is MODELS[model_type]
     assert MODELS[model_type].accepts_loss_kwargs
+
+
+@torch.no_grad()
+def test_the_processor_of_the_configuration_makes_what_the_model_takes(case, make_tokenizer, picture):
+    model = tiny_model(case)
+    processor_class = PROCESSORS[model.config.processor_class]
+    names = signature(processor_class.__init__).parameters
+    values = {name: getattr(model.config, name) for name in own_fields(type(model.config)) if name in names}
+    if "image_processor" in names:
+        size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+        values["image_processor"] = CLIPImageProcessor(size={"shortest_edge": IMAGE_SIZE}, crop_size=size)
+    processor = processor_class(tokenizer=make_tokenizer(), inputs=model.config.reads(), **values)
+    model.resize_token_embeddings(len(processor.tokenizer))
+    post = {"text": "rafael nadal weds mery perello", "images": picture, "head": (0, 12), "tail": (18, 30)}
+    boxes = {"grounded_regions": [(0.1, 0.2, 0.5, 0.9)], "detected_regions": [(0.3, 0.1, 0.8, 0.7)]}
+    inputs = processor(**post, **boxes, caption="mery of wales")
+    batch = tiny_batch(case, model.config)
+    assert set(inputs) == set(processor.model_input_names) == set(batch)
+    for name, values in inputs.items():
+        assert values.dtype == batch[name].dtype, name
+        assert values.dim() == batch[name].dim(), name
+    logits = model(**inputs).logits
+    assert logits.shape == (1, len(LABELS)) and logits.isfinite().all()
 
 
 # Saving and loading
