@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .collator import PostCollator
-    from .files import load_posts
+    from .files import load_files
     from .hub import load_saved_posts
     from .mnre import load_mnre
     from .schema import NEGATIVE_RELATION, post_features
@@ -17,7 +17,7 @@ _FILES = {
     "NEGATIVE_RELATION": "schema",
     "PostCollator": "collator",
     "load_mnre": "mnre",
-    "load_posts": "files",
+    "load_files": "files",
     "load_saved_posts": "hub",
     "make_synthetic_posts": "synthetic",
     "open_posts": "sources",
@@ -28,7 +28,7 @@ __all__ = [
     "NEGATIVE_RELATION",
     "PostCollator",
     "load_mnre",
-    "load_posts",
+    "load_files",
     "load_saved_posts",
     "make_synthetic_posts",
     "open_posts",

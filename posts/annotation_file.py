@@ -19,6 +19,8 @@ from transformers.utils import logging
 from mmre.processing.focal_augmentation import clip_box
 
 from .checks import Problems, read_json, show, some
+from .column_changes import replace_columns
+from .image_checks import missing_images
 from .schema import REGION_COLUMNS
 from .whole_file import whole_file
 
@@ -183,7 +185,7 @@ def check_annotation(row: dict, file: str, where: str, problems: Problems) -> No
 def with_annotation(
     posts: datasets.DatasetDict, regions: str | os.PathLike | None = None, captions: str | os.PathLike | None = None
 ) -> datasets.DatasetDict:
-    """Replace regions or captions of posts by those of annotation files, as `mmre-annotate` writes them.
+    """Replace regions or captions of posts by those of annotation files, as `mmre annotate` writes them.
 
     Args:
         posts: a data set of posts, with the columns of [`post_features`].
@@ -211,15 +213,11 @@ def with_annotation(
     problems.raise_if_any()
     result = datasets.DatasetDict()
     for split, of_split in posts.items():
-        for row, is_missing in zip(rows[split], of_split.data.column("image").is_null().to_pylist(), strict=True):
+        for row, is_missing in zip(rows[split], missing_images(of_split), strict=True):
             if is_missing:
                 row |= {column: [] for column in REGION_COLUMNS if column in changed}
-        features = datasets.Features({column: of_split.features[column] for column in changed})
-        new = datasets.Dataset.from_dict(
-            {column: [row[column] for row in rows[split]] for column in changed}, features=features
-        )
-        result[split] = datasets.concatenate_datasets([of_split.remove_columns(changed), new], axis=1)
-        result[split] = result[split].select_columns(of_split.column_names)
+        new = {column: [row[column] for row in rows[split]] for column in changed}
+        result[split] = replace_columns(of_split, new)
     return result
 
 

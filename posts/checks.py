@@ -1,17 +1,12 @@
-"""How bad data is found and shown, whatever files it comes from."""
+"""One collector of problems in data, and how found values are shown."""
 
-import io
 import json
 import os
+import re
 import reprlib
-import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from typing import Any
-
-from PIL import Image
-from transformers.utils import logging
 
 NAMES_IN_REPORT = 10
 LINES_PER_FIELD = 5
@@ -21,22 +16,25 @@ short.maxstring = short.maxother = 100
 
 
 def show(value: Any) -> str:
+    """Return a short `repr` of a value, "nothing" for None."""
     return "nothing" if value is None else short.repr(value)
 
 
 def some(items: Iterable[str]) -> str:
+    """Join the first ten items, and count the others."""
     items = list(items)
     more = len(items) - NAMES_IN_REPORT
     return ", ".join(items[:NAMES_IN_REPORT]) + (f" and {more} more" if more > 0 else "")
 
 
 class Problems:
-    """Problems in data: the first places of each file and field, and the number of the others."""
+    """Collect problems in data: the first places of each file and field, and the number of the others."""
 
     def __init__(self):
         self.lines = defaultdict(list)  # (file, field) -> lines of the report
 
     def __len__(self) -> int:
+        """Return the number of problems."""
         return sum(map(len, self.lines.values()))
 
     def add(self, file: str | os.PathLike, where: str | os.PathLike, field: str, found: str, expected: str) -> None:
@@ -76,33 +74,21 @@ class Problems:
 
 
 def is_numbers(value: Any, length: int) -> bool:
+    """Tell whether a value is a list of so many numbers."""
     return isinstance(value, (list, tuple)) and len(value) == length and all(type(v) in (int, float) for v in value)
 
 
+def is_text(value: Any) -> bool:
+    """Tell whether a value is a string that can be stored: JSON can hold half of a pair of surrogates."""
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
+
+
 def read_json(raw: bytes) -> Any:
+    """Parse JSON in UTF-8; None for what is malformed."""
     try:
         return json.loads(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return None
 
 
-def check_images(images: Sequence[str | dict]) -> list[str | None]:
-    """Why each image cannot be decoded, None if it can; an image is a path, or its bytes or path in a dictionary."""
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        # By index: a column of a data set reads its images one by one, and they do not fit into memory together.
-        reasons = pool.map(lambda index: why_unreadable(images[index]), range(len(images)))
-        return list(logging.tqdm(reasons, total=len(images), desc="Checking images", unit="image"))
-
-
-def why_unreadable(image: str | dict) -> str | None:
-    if isinstance(image, dict):
-        image = io.BytesIO(image["bytes"]) if image["bytes"] is not None else image["path"]
-    try:
-        with Image.open(image) as opened:
-            opened.draft("RGB", (1, 1))  # a JPEG is read to its end all the same, but decoded at an eighth of its size
-            opened.load()
-            opened.getexif()  # datasets turns images as it says
-    except Exception as error:  # the decoders raise nearly everything on a broken file
-        return f"{type(error).__name__}: {error}"
-    return None
+__all__ = ["NAMES_IN_REPORT", "Problems", "is_numbers", "is_text", "read_json", "short", "show", "some"]

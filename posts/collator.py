@@ -3,30 +3,44 @@
 from dataclasses import dataclass
 from typing import Any
 
-from .schema import PICTURE_COLUMNS
+from .schema import REGION_COLUMNS
+
+# The columns behind each of a processor's `inputs`, beside text, head and tail. Regions are of an image.
+INPUT_COLUMNS = {
+    "image": ("image",),
+    "regions": ("image", *REGION_COLUMNS),
+    "boxes": ("image",),
+    "caption": ("caption",),
+}
 
 
 @dataclass
 class PostCollator:
-    """Turn rows of a data set of posts into model inputs, padded to the batch's longest text.
+    """Turns rows of a data set of posts into model inputs, padded to the batch's longest text.
 
     Args:
-        processor: a processor of this package; it reads of a row what its `inputs` say.
+        processor: a processor of this package; what its `inputs` leave out need not be in the rows.
     """
 
     processor: Any
 
     def __call__(self, rows: list[dict]) -> dict:
+        """Collate rows.
+
+        Args:
+            rows: posts, with the columns of [`post_features`] that the processor reads, and `relation`.
+
+        Returns:
+            The model's inputs, and `labels` (batch,).
+        """
+        columns = {column for name in self.processor.inputs for column in INPUT_COLUMNS.get(name, ())}
+        given = {column: [row[column] for row in rows] for column in columns}
+        if "image" in given:
+            given["images"] = given.pop("image")
         spans = {name: [(row[name]["start"], row[name]["end"]) for row in rows] for name in ("head", "tail")}
-        batch = self.processor(
-            text=[row["text"] for row in rows],
-            images=[row["image"] for row in rows],
-            **spans,
-            **{name: [row[name] for row in rows] for name in PICTURE_COLUMNS},
-            return_tensors="pt",
-        )
+        batch = self.processor(text=[row["text"] for row in rows], **spans, **given, return_tensors="pt")
         batch["labels"] = batch["input_ids"].new_tensor([row["relation"] for row in rows])
         return batch
 
 
-__all__ = ["PostCollator"]
+__all__ = ["INPUT_COLUMNS", "PostCollator"]

@@ -1,20 +1,35 @@
 """Data sets in our schema, on the Hub or in a folder."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
-from datasets.data_files import EmptyDatasetError
+from transformers.utils import logging
 
-from .checks import Problems, check_images, show
-from .files import check_ids, check_post, check_regions_have_image
-from .schema import NEGATIVE_RELATION, SPLITS, post_features
+from mmre.processing.suggestions import unknown
+
+from .checks import Problems, show
+from .column_changes import replace_columns
+from .image_checks import TEXT_ONLY_HINT, check_images, check_on_missing_image, missing_images
+from .row_checks import check_ids, check_post, check_regions_have_image
+from .schema import NEGATIVE_RELATION, REGION_COLUMNS, SPLITS, post_features
+
+logger = logging.get_logger(__name__)
 
 # Files that `save_to_disk` leaves in a folder.
 SAVED_FILES = ("dataset_dict.json", "state.json")
-WORDS = {"tokens": datasets.List(datasets.Value("string"))}
+# Columns that are always read, and checked.
+CHECKED_COLUMNS = ("id", "text", "head", "tail")
+HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+WORDS = datasets.List(datasets.Value("string"))  # type of the `tokens` that a data set of an earlier version has
+
+
+def is_saved(folder: str | os.PathLike) -> bool:
+    """Tell whether `save_to_disk` wrote a folder."""
+    return any((Path(folder) / name).is_file() for name in SAVED_FILES)
 
 
 def load_saved_posts(
@@ -26,8 +41,9 @@ def load_saved_posts(
 
     Args:
         name: name of a data set on the Hub, or path of a folder.
-        columns: the columns to load, of those of [`post_features`]; all if not given. The others are never read.
-        on_missing_image: `"keep"` does not look at images; otherwise one that cannot be read is an error.
+        columns: the columns to return, of those of [`post_features`]; all if not given. The others may be missing.
+        on_missing_image: what happens if images are unreadable. `"error"` raises; `"text_only"` logs the same report
+            as a warning and leaves their posts without image and regions; `"keep"` does not look at images.
 
     Returns:
         `datasets.DatasetDict` with those of `train`, `validation` and `test` that are there, and the columns.
@@ -36,60 +52,83 @@ def load_saved_posts(
         OSError: there is no such data set or folder.
         ValueError: its splits or its columns are others, or the data is bad; then one report names all bad places.
     """
-    columns = list(post_features([NEGATIVE_RELATION])) if columns is None else list(columns)
+    check_on_missing_image(on_missing_image)
+    wanted = list(post_features([NEGATIVE_RELATION])) if columns is None else list(columns)
+    columns = list(dict.fromkeys([*CHECKED_COLUMNS, *wanted]))
     loaded = _load(str(name))
-    strange = [split for split in loaded if split not in SPLITS]
-    if strange:
-        raise ValueError(f"{name}: splits: {', '.join(map(repr, strange))}; expected only {', '.join(SPLITS)}")
+    for split in loaded:
+        if split not in SPLITS:
+            raise ValueError(f"{name}: {unknown('split', split, SPLITS)}")
     for split, rows in loaded.items():
         check_schema(rows.features, f"{name}, {split}", columns)
     if "relation" in columns:
         check_same_relations(loaded, str(name))
-    has_words = "text" not in next(iter(loaded.values())).features  # a data set of an earlier version
-    stored = [column for column in columns if column != "text"] + (["tokens"] if has_words else ["text"])
+    has_words = "text" not in next(iter(loaded.values())).features
+    stored = ["tokens" if has_words and column == "text" else column for column in columns]
     loaded = {split: rows.select_columns(stored) for split, rows in loaded.items()}
 
-    problems, splits = Problems(), {}
+    problems, missing, checked = Problems(), Problems(), {}
     for split, rows in loaded.items():
         where = f"{name}, {split}"
-        splits[split] = check_rows(rows, where, problems)
-        if on_missing_image != "keep":
-            check_stored_images(rows, splits[split], where, problems)
-    check_ids(splits, problems)
-    if not any(splits.values()):
+        checked[split] = check_rows(rows, where, problems)
+        if "image" in columns and on_missing_image != "keep":
+            unreadable = check_stored_images(rows, checked[split], where, problems, missing)
+            if unreadable and on_missing_image == "text_only":
+                loaded[split] = _without_images(rows, unreadable)
+    check_ids(checked, problems)
+    if not any(checked.values()):
         problems.add(str(name), str(name), "content", "no posts", "at least one")
-    problems.raise_if_any()
+    if on_missing_image == "error":
+        problems.extend(missing)
+    problems.raise_if_any(TEXT_ONLY_HINT if missing and on_missing_image == "error" else "")
+    if missing:
+        logger.warning(missing.report())
     if has_words:
-        loaded = {split: _with_text(rows, splits[split]) for split, rows in loaded.items()}
-    return datasets.DatasetDict({split: rows.select_columns(columns) for split, rows in loaded.items()})
+        loaded = {split: _with_text(rows, checked[split]) for split, rows in loaded.items()}
+    return datasets.DatasetDict({split: rows.select_columns(wanted) for split, rows in loaded.items()})
 
 
 def _load(name: str) -> dict[str, datasets.Dataset]:
     """Load all splits; a single data set of `save_to_disk` counts as `train`."""
-    if any((Path(name) / file).is_file() for file in SAVED_FILES):
+    if os.path.isfile(name):
+        raise ValueError(f"{name} is a file; expected a folder, or the name of a data set on the Hub")
+    if is_saved(name):
         loaded = datasets.load_from_disk(name)
         return loaded if isinstance(loaded, dict) else {"train": loaded}
+    if not os.path.isdir(name) and not HUB_NAME.fullmatch(name):
+        raise FileNotFoundError(f"{name}: there is no such folder{_folder_hint(name)}")
     try:
         return datasets.load_dataset(name)
     except datasets.exceptions.DatasetNotFoundError as error:
-        raise ValueError(
-            f"{name}: there is no such folder, nor such a data set on the Hub. If it is private: `hf auth login`, or "
-            f"set HF_TOKEN. {error}"
+        raise FileNotFoundError(
+            f"{name}: there is no such folder{_folder_hint(name)}, nor such a data set on the Hub. If it is private: "
+            f"`hf auth login`, or set HF_TOKEN. {error}"
         ) from error
-    except EmptyDatasetError as error:
-        raise ValueError(
-            f"{name} holds no posts; expected MNRE's text files, what `DatasetDict.save_to_disk` writes, or parquet "
-            "files"
+    except ConnectionError as error:
+        raise ConnectionError(
+            f"{name}: there is no such folder{_folder_hint(name)}, and the Hub does not answer: {error}"
+        ) from error
+    except FileNotFoundError as error:  # of a folder with nothing in it
+        raise FileNotFoundError(
+            f"{name}: no text file of MNRE, no data set of `save_to_disk` and no parquet file in it. {error}"
         ) from error
     except datasets.exceptions.DatasetsError as error:
         raise ValueError(f"{name}: {error}: {error.__cause__}") from error
+
+
+def _folder_hint(name: str) -> str:
+    """Return, in brackets, the folder beside a path at which nothing is that has nearly its name."""
+    path = Path(name)
+    folders = sorted(entry.name for entry in path.parent.iterdir() if entry.is_dir()) if path.parent.is_dir() else []
+    clause = unknown("folder", path.name, folders)
+    return f" ({clause})" if clause.endswith("?") else ""
 
 
 def check_rows(rows: datasets.Dataset, where: str, problems: Problems) -> list[dict]:
     """Check each row of a split, and return the posts with the place where each stands."""
     names = getattr(rows.features.get("relation"), "names", None)
     posts = []
-    for index, row in enumerate(rows.remove_columns("image")):
+    for index, row in enumerate(rows.remove_columns([name for name in ["image"] if name in rows.column_names])):
         place = f"{where}[{index}]"
         post = check_post(row | {"image": "below"}, where, place, problems)
         label = post["relation"]
@@ -103,17 +142,32 @@ def check_rows(rows: datasets.Dataset, where: str, problems: Problems) -> list[d
 
 def _with_text(rows: datasets.Dataset, posts: list[dict]) -> datasets.Dataset:
     """Replace words and spans of words by the text and the spans of characters that checked posts have."""
-    columns = ["text", "head", "tail"]
-    all_features = post_features([NEGATIVE_RELATION])
-    features = datasets.Features({column: all_features[column] for column in columns})
+    columns, schema = ["text", "head", "tail"], post_features([NEGATIVE_RELATION])
+    features = datasets.Features({column: schema[column] for column in columns})
     text = datasets.Dataset.from_dict(
         {column: [post[column] for post in posts] for column in columns}, features=features
     )
     return datasets.concatenate_datasets([rows.remove_columns(["tokens", "head", "tail"]), text], axis=1)
 
 
+def _without_images(rows: datasets.Dataset, unreadable: list[int]) -> datasets.Dataset:
+    """Remove the images of some rows, and the regions of these rows."""
+    images = rows.select_columns(["image"])
+    nothing = datasets.Dataset.from_dict({"image": [None]}, features=images.features)
+    sources = list(range(len(rows)))
+    for index in unreadable:
+        sources[index] = len(rows)
+    images = datasets.concatenate_datasets([images, nothing]).select(sources)
+    result = datasets.concatenate_datasets([rows.remove_columns("image"), images], axis=1)
+    regions = {column: rows[column][:] for column in REGION_COLUMNS if column in rows.column_names}
+    for of_posts in regions.values():
+        for index in unreadable:
+            of_posts[index] = []
+    return replace_columns(result, regions).select_columns(rows.column_names)
+
+
 def check_same_relations(loaded: dict[str, datasets.Dataset], name: str) -> None:
-    """Refuse splits whose relations differ, or stand in another order."""
+    """Raise `ValueError` for splits whose relations differ, or stand in another order."""
     names = next(iter(loaded.values())).features["relation"].names
     for split, rows in loaded.items():
         if rows.features["relation"].names != names:
@@ -124,13 +178,13 @@ def check_same_relations(loaded: dict[str, datasets.Dataset], name: str) -> None
 
 
 def check_schema(features: datasets.Features, where: str, columns: Sequence[str]) -> None:
-    """Refuse columns that are missing or of other types than the collator and the metric rely on."""
+    """Raise `ValueError` for columns that are missing, or of other types than those of [`post_features`]."""
     label = features.get("relation")
     schema = post_features(label.names if isinstance(label, datasets.ClassLabel) else [NEGATIVE_RELATION])
     expected: dict[str, Any] = {column: schema[column] for column in columns}
     if "text" not in features and "tokens" in features:
         del expected["text"]
-        expected |= WORDS
+        expected["tokens"] = WORDS
     report = []
     for column, kind in expected.items():
         if column not in features:
@@ -153,16 +207,35 @@ def check_schema(features: datasets.Features, where: str, columns: Sequence[str]
         )
 
 
-def check_stored_images(rows: datasets.Dataset, posts: list[dict], where: str, problems: Problems) -> None:
-    """Report each image that does not decode, and regions of posts without one."""
+def check_stored_images(
+    rows: datasets.Dataset, posts: list[dict], where: str, problems: Problems, missing: Problems
+) -> list[int]:
+    """Check that images decode, and that posts without one have no regions.
+
+    Args:
+        rows: of a split.
+        posts: these rows, checked.
+        where: name of the split.
+        problems: gets the regions of posts without an image.
+        missing: gets the images that do not decode.
+
+    Returns:
+        The indices of the rows whose images do not decode.
+    """
     stored = rows.select_columns(["image"]).cast_column("image", datasets.Image(decode=False))
-    missing = rows.data.column("image").is_null().to_pylist()
-    for post in (post for post, is_missing in zip(posts, missing) if is_missing):
-        check_regions_have_image(post, where, post["where"], problems)
-    there = [index for index, is_missing in enumerate(missing) if not is_missing]
+    is_missing = missing_images(rows)
+    there, unreadable = [], []
+    for index, post in enumerate(posts):
+        if is_missing[index]:
+            check_regions_have_image(post, where, post["where"], problems)
+        else:
+            there.append(index)
     for index, reason in zip(there, check_images(stored.select(there)["image"])):
         if reason:
-            problems.add(where, posts[index]["where"], "image", reason, "an image, embedded as `push_to_hub` does it")
+            expected = "an image, embedded as `push_to_hub` does it"
+            missing.add(where, posts[index]["where"], "image", reason, expected)
+            unreadable.append(index)
+    return unreadable
 
 
-__all__ = ["load_saved_posts"]
+__all__ = ["is_saved", "load_saved_posts"]

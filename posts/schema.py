@@ -6,13 +6,13 @@ NEGATIVE_RELATION = "None"
 
 SPLITS = ("train", "validation", "test")
 
-# What says something of the picture beside the picture.
+# Columns that say something of the picture, beside the picture.
 REGION_COLUMNS = ("grounded_regions", "detected_regions")
 PICTURE_COLUMNS = (*REGION_COLUMNS, "caption")
 
 
 def post_features(relations: list[str]) -> datasets.Features:
-    """The columns of a data set of posts.
+    """Return the columns of a data set of posts.
 
     Args:
         relations: names of the relations in the order of their ids; the negative one first.
@@ -20,8 +20,8 @@ def post_features(relations: list[str]) -> datasets.Features:
     Returns:
         `datasets.Features` with `id` (unique over all splits), `text`, `head` and `tail` (`start` and `end` in
         characters of the text, Unicode code points, end exclusive), `image` (may be null), `relation`,
-        `grounded_regions` and `detected_regions` (lists of boxes `[x_min, y_min, x_max, y_max]`, fractions of it)
-        and `caption` (may be null).
+        `grounded_regions` and `detected_regions` (lists of boxes `[x_min, y_min, x_max, y_max]`, fractions of the
+        image) and `caption` (may be null).
     """
     span = {"start": datasets.Value("int32"), "end": datasets.Value("int32")}
     boxes = datasets.List(datasets.List(datasets.Value("float64"), length=4))

@@ -1,42 +1,55 @@
 """The one door to data: posts of MNRE, synthetic ones, files, and data sets on the Hub or in a folder."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import datasets
 
+from mmre.processing.suggestions import unknown
+
 from .annotation_file import with_annotation
-from .files import load_posts
-from .hub import load_saved_posts
-from .mnre import is_mnre_folder, load_mnre
-from .protocols import without_regions
-from .schema import REGION_COLUMNS, SPLITS
+from .column_changes import drop_regions
+from .files import load_files
+from .hub import is_saved, load_saved_posts
+from .image_checks import check_on_missing_image
+from .mnre import MNRE_REGIONS, load_mnre
+from .mnre_files import is_mnre_folder
+from .row_readers import FILE_ENDINGS
+from .schema import NEGATIVE_RELATION, REGION_COLUMNS, SPLITS, post_features
 from .synthetic import make_synthetic_posts
 
-# What `regions` may be beside the path of an annotation file; the first is the default.
-REGION_SOURCES = {"mnre": ("released", "none"), "synthetic": ("drawn",)}
-OTHER_REGION_SOURCES = ("as given", "none")
-FILE_ENDINGS = (".csv", ".jsonl", ".json")
+NAMED_DATA = ("mnre", "synthetic", "files")
+# What `regions` of each kind may be beside the path of an annotation file; the first is the default.
+REGION_SOURCES = {
+    "mnre": MNRE_REGIONS,
+    "synthetic": ("drawn", "none"),
+    "files": ("as given", "none"),
+    "saved": ("as given", "none"),
+}
 
 
 def kind_of_data(data: str | os.PathLike) -> str:
-    """Tell the kind of data: `"mnre"`, `"synthetic"`, `"files"`, or `"saved"`, a folder or a name on the Hub."""
+    """Tell the kind of data.
+
+    Args:
+        data: as [`open_posts`] takes it.
+
+    Returns:
+        `"mnre"`, by that name or for a folder of its text files; `"synthetic"`; `"files"`; or `"saved"`, for a data set
+        in a folder or on the Hub.
+    """
     data = str(data)
-    if data in ("mnre", "synthetic", "files"):
+    if data in NAMED_DATA:
         return data
-    return "mnre" if os.path.isdir(data) and not _is_saved(data) and is_mnre_folder(data) else "saved"
-
-
-def _is_saved(folder: str) -> bool:
-    return any((Path(folder) / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    return "mnre" if os.path.isdir(data) and not is_saved(data) and is_mnre_folder(data) else "saved"
 
 
 def open_posts(
     data: str | os.PathLike,
     *,
     data_dir: str | os.PathLike | None = None,
-    files: dict[str, str | os.PathLike | None] | None = None,
+    files: Mapping[str, str | os.PathLike | None] | None = None,
     image_dir: str | os.PathLike | None = None,
     regions: str | os.PathLike | None = None,
     captions: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
@@ -45,71 +58,112 @@ def open_posts(
     columns: Sequence[str] | None = None,
     num_synthetic_posts: int = 2000,
 ) -> datasets.DatasetDict:
-    """Load posts, wherever they are.
+    """Open posts, wherever they are.
 
     Args:
-        data: a folder of MNRE's files, or `"mnre"` with `data_dir`; `"synthetic"`; `"files"`, of a user's own; or a
-            data set in our schema, a folder or a name on the Hub.
+        data: `"mnre"`, with `data_dir`, or the folder of its files; `"synthetic"`; `"files"`, of a user's own; or a
+            data set in our schema: a folder of `save_to_disk` or of parquet files, or a name on the Hub.
         data_dir: with `"mnre"`, the folder of its files.
-        files: with `"files"`, the file of each split that has one, as [`load_posts`] reads them.
-        image_dir: where the images of MNRE or of files are; below the folder, or beside the files, if not given.
+        files: with `"files"`, the file of each split that has one, as [`load_files`] reads them.
+        image_dir: the folder of the images of MNRE (below the folder of its files if not given), or the one that
+            relative paths in files start from (the folder of the file if not given).
         regions: the path of an annotation file, or of MNRE `"released"` (the default; **they give the label away**) or
-            `"none"`, of synthetic posts `"drawn"`, of others `"as given"` (the default) or `"none"`.
-        captions: an annotation file, or MNRE's caption files.
-        on_missing_image: what happens if images are missing or unreadable: `"error"`, `"text_only"` (their posts lose
-            image and regions), or `"keep"` (no image is looked at).
+            `"none"`, of synthetic posts `"drawn"` (the default) or `"none"`, of others `"as given"` (the default) or
+            `"none"`.
+        captions: the path of an annotation file; of MNRE also one or several files of MNRE captions.
+        on_missing_image: what happens if images are missing or unreadable: `"error"`; `"text_only"` (a warning, and
+            their posts lose image and regions); or `"keep"` (no image is looked at, and one that is missing is a path
+            at which nothing is).
         use_images: `False` looks for no image of MNRE at all: the column is null, and regions stay.
-        columns: the columns to load of a data set in our schema; all if not given.
+        columns: the columns to return, of those of [`post_features`]; all if not given. A data set in our schema may
+            lack the others.
         num_synthetic_posts: number of training posts, with `"synthetic"`.
 
     Returns:
-        `datasets.DatasetDict` with those of `train`, `validation` and `test` that are there, and the columns of
-        [`post_features`].
+        `datasets.DatasetDict` with those of `train`, `validation` and `test` that are there, and the columns.
 
     Raises:
         OSError: a file, a folder, a data set or an image is not there.
         ValueError: an argument does not fit the data, or the data is bad; one report names all bad places.
     """
-    kind = kind_of_data(data)
-    if kind != "files" and any((files or {}).values()):
-        raise ValueError(f"files of splits belong to the data 'files', not to {str(data)!r}")
-    if str(data).lower().endswith(FILE_ENDINGS) and kind == "saved":
-        raise ValueError(f"{data}: of files say which split they are: files --train_file {data} --test_file ...")
+    data, kind = str(data), kind_of_data(data)
+    captions = [captions] if isinstance(captions, (str, os.PathLike)) else list(captions or ())
+    files = {split: path for split, path in (files or {}).items() if path is not None}
+    check_on_missing_image(on_missing_image)
+    _check_arguments(data, kind, data_dir, files, image_dir)
+    _check_sources(kind, regions, captions)
+    for column in columns or ():
+        if column not in post_features([NEGATIVE_RELATION]):
+            raise ValueError(unknown("column", column, post_features([NEGATIVE_RELATION])))
+
     if kind == "mnre":
-        folder = data_dir if str(data) == "mnre" else data
-        if folder is None:
-            raise ValueError("the data 'mnre' needs `data_dir`, the folder of the MNRE files")
-        return load_mnre(
-            folder,
-            regions="released" if regions is None else regions,
+        posts = load_mnre(
+            data_dir if data == "mnre" else data,
+            regions=REGION_SOURCES[kind][0] if regions is None else regions,
             captions=captions,
             on_missing_image=on_missing_image,
             image_dir=image_dir,
             use_images=use_images,
         )
-    if kind == "synthetic":
-        if regions not in (None, "drawn") or captions:
-            raise ValueError("synthetic posts have their own regions and captions: leave `regions` and `captions` out")
-        return make_synthetic_posts(num_train=num_synthetic_posts)
-    if regions in ("released", "drawn"):
-        raise ValueError(
-            f"`regions` of {str(data)!r} is 'as given', 'none' or the path of an annotation file, not {regions!r}"
-        )
-    if captions is not None and not isinstance(captions, (str, os.PathLike)):
-        if len(captions) > 1:
-            raise ValueError(f"`captions` of {str(data)!r} is one annotation file, not {captions!r}")
-        captions = captions[0] if captions else None
-    if kind == "files":
-        posts = load_posts(
-            *((files or {}).get(split) for split in SPLITS), image_dir=image_dir, on_missing_image=on_missing_image
-        )
     else:
-        posts = load_saved_posts(data, columns, on_missing_image)
-    annotation = None if regions in (None, "as given", "none") else regions
-    posts = with_annotation(posts, annotation, captions)
-    if regions == "none" and set(REGION_COLUMNS) <= set(next(iter(posts.values())).column_names):
-        posts = datasets.DatasetDict({split: without_regions(rows) for split, rows in posts.items()})
-    return posts
+        if kind == "synthetic":
+            posts = make_synthetic_posts(num_train=num_synthetic_posts)
+        elif kind == "files":
+            posts = load_files(**files, image_dir=image_dir, on_missing_image=on_missing_image)
+        else:
+            of_annotation = [*(REGION_COLUMNS if _is_path(kind, regions) else ()), *(["caption"] if captions else [])]
+            needed = None if columns is None else list(dict.fromkeys([*columns, "image", *of_annotation]))
+            posts = load_saved_posts(data, needed if of_annotation else columns, on_missing_image)
+        annotation = regions if _is_path(kind, regions) else None
+        posts = with_annotation(posts, annotation, captions[0] if captions else None)
+        if regions == "none":
+            posts = datasets.DatasetDict({split: drop_regions(rows) for split, rows in posts.items()})
+    return posts if columns is None else posts.select_columns(list(columns))
 
 
-__all__ = ["kind_of_data", "open_posts"]
+def _is_path(kind: str, regions: str | os.PathLike | None) -> bool:
+    return regions is not None and regions not in REGION_SOURCES[kind]
+
+
+def _check_arguments(
+    data: str,
+    kind: str,
+    data_dir: str | os.PathLike | None,
+    files: Mapping[str, str | os.PathLike],
+    image_dir: str | os.PathLike | None,
+) -> None:
+    """Raise `ValueError` for arguments that another kind of data takes, or that this kind lacks."""
+    if data == "mnre" and data_dir is None:
+        raise ValueError("the data 'mnre' needs `data_dir`, the folder of its files")
+    if data != "mnre" and data_dir is not None:
+        raise ValueError(f"`data_dir` belongs to the data 'mnre', not to {data!r}")
+    if kind == "files" and not files:
+        raise ValueError("the data 'files' needs `files`, a file of at least the split 'train'")
+    if kind != "files" and files:
+        raise ValueError(f"`files` belongs to the data 'files', not to {data!r}")
+    for split in files:
+        if split not in SPLITS:
+            raise ValueError(unknown("split", split, SPLITS))
+    if kind in ("synthetic", "saved") and image_dir is not None:
+        raise ValueError(f"`image_dir` belongs to MNRE and to 'files', not to {data!r}, which has its images in it")
+    if kind == "saved" and Path(data).suffix.lower() in FILE_ENDINGS:
+        raise ValueError(f"{data} is a file of posts: give the data 'files', and this file as that of its split")
+    if kind == "saved" and not os.path.exists(data) and "/" not in data:
+        clause = unknown("data", data, NAMED_DATA)
+        if clause.endswith("?"):
+            raise ValueError(clause)
+
+
+def _check_sources(kind: str, regions: str | os.PathLike | None, captions: Sequence[str | os.PathLike]) -> None:
+    """Raise an error for regions and captions that this kind of data cannot have, or that are not there."""
+    if _is_path(kind, regions) and not os.path.isfile(regions):
+        clause = unknown("regions", str(regions), REGION_SOURCES[kind])
+        raise ValueError(f"{clause} (or the path of an annotation file)")
+    for path in captions:
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"captions: {path}: there is no such file")
+    if kind != "mnre" and len(captions) > 1:
+        raise ValueError(f"captions: {len(captions)} files; expected one annotation file")
+
+
+__all__ = ["NAMED_DATA", "REGION_SOURCES", "kind_of_data", "open_posts"]

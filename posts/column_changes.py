@@ -1,0 +1,66 @@
+"""Columns of a data set of posts, replaced: posts without pictures, without regions, or with a caption that counts."""
+
+import datasets
+
+from .schema import REGION_COLUMNS
+
+
+def replace_columns(dataset: datasets.Dataset, columns: dict[str, list]) -> datasets.Dataset:
+    """Replace values of some columns; the other columns are not read.
+
+    Args:
+        dataset: a data set of posts.
+        columns: a value per post, for each column to replace.
+
+    Returns:
+        The data set, with its columns in their order and of their types.
+    """
+    if not columns:
+        return dataset
+    features = datasets.Features({name: dataset.features[name] for name in columns})
+    replaced = datasets.Dataset.from_dict(columns, features=features)
+    kept = dataset.remove_columns(list(columns))
+    return datasets.concatenate_datasets([kept, replaced], axis=1).select_columns(dataset.column_names)
+
+
+def drop_pictures(dataset: datasets.Dataset) -> datasets.Dataset:
+    """Remove pictures and regions: text alone is left, or text and caption.
+
+    Args:
+        dataset: a data set of posts.
+
+    Returns:
+        The data set with null pictures and no regions; captions stay.
+    """
+    nothing = {"image": [None] * len(dataset)}
+    nothing |= {column: [[] for _ in range(len(dataset))] for column in REGION_COLUMNS}
+    return replace_columns(dataset, nothing)
+
+
+def drop_regions(dataset: datasets.Dataset) -> datasets.Dataset:
+    """Remove all regions, and keep the pictures.
+
+    Args:
+        dataset: a data set of posts.
+
+    Returns:
+        The data set without a box.
+    """
+    columns = [column for column in REGION_COLUMNS if column in dataset.column_names]
+    return replace_columns(dataset, {column: [[]] * len(dataset) for column in columns})
+
+
+def region_count_as_caption(dataset: datasets.Dataset) -> datasets.Dataset:
+    """Write the number of grounded regions as the caption, in place of picture and regions: this shows a leak.
+
+    Args:
+        dataset: a data set of posts.
+
+    Returns:
+        The data set without pictures and regions, whose captions are the numbers of grounded regions, in digits.
+    """
+    counts = [str(len(regions)) for regions in dataset["grounded_regions"]]
+    return replace_columns(drop_pictures(dataset), {"caption": counts})
+
+
+__all__ = ["drop_pictures", "drop_regions", "region_count_as_caption", "replace_columns"]
