@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import datasets
 
-from mmre.posts.mnre import LEAK
+from mmre.posts.mnre_regions import LEAK
 from mmre.posts.schema import REGION_COLUMNS
 from mmre.posts.sources import kind_of_data
 

@@ -33,22 +33,10 @@ from mmre.annotation.unfinished import append_line, only_run, read_batches
 from mmre.modeling import MODELS
 from mmre.posts.annotation_file import check_annotation_file, read_annotation_rows
 from mmre.posts.checks import NAMES_IN_REPORT, Problems, show
-from mmre.posts.files import (
-    JSON_FIELDS,
-    SPAN_COLUMNS,
-    Check,
-    Span,
-    check_columns,
-    check_entity,
-    check_kind,
-    check_regions_have_image,
-    check_text,
-    checker,
-    read_csv,
-    read_json_lines,
-)
+from mmre.posts.row_checks import Check, check_columns, check_entity, check_regions_have_image, check_text, checker
+from mmre.posts.row_readers import JSON_FIELDS, SPAN_COLUMNS, check_file, read_csv, read_json_lines
 from mmre.posts.schema import NEGATIVE_RELATION, REGION_COLUMNS
-from mmre.posts.words import join_words
+from mmre.posts.words import Span, join_words
 from mmre.processing import find_entities, load_spacy
 from mmre.processing.pipeline_relation_extraction import TASK
 
@@ -274,7 +262,7 @@ def survey_posts(posts: str, args: PredictionArguments) -> Survey:
         ValueError: the posts are bad; one report names the bad places.
     """
     if not os.path.isdir(posts):
-        check_kind(posts)
+        check_file(posts)
     if args.image_dir is not None and not os.path.isdir(args.image_dir):
         raise FileNotFoundError(f"{args.image_dir} is not a folder")
     for path in {args.regions, args.captions} - {None}:

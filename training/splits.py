@@ -2,14 +2,9 @@
 
 import datasets
 
-from mmre.posts.protocols import (
-    align_noise,
-    aug_noise,
-    drop_pictures,
-    region_count_as_caption,
-    sample_per_relation,
-    sample_share,
-)
+from mmre.posts.column_changes import drop_pictures, region_count_as_caption
+from mmre.posts.noise import align_noise, aug_noise
+from mmre.posts.sampling import sample_per_relation, sample_share
 from mmre.posts.sources import open_posts
 
 from .arguments import DataArguments, RelationTrainingArguments

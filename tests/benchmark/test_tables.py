@@ -14,7 +14,7 @@ from mmre.benchmark.post_counts import count_posts
 from mmre.benchmark.suites import SUITES, Cell, Suite
 from mmre.cli.main import main
 from mmre.evaluation.plots import plot_results
-from mmre.posts.mnre import LEAK
+from mmre.posts.mnre_regions import LEAK
 
 
 def test_the_numbers_of_a_table_are_those_of_its_runs(tiny, known, tmp_path, capsys):

@@ -11,8 +11,8 @@ from mmre.evaluation.protocol import (
     region_protocol,
 )
 from mmre.evaluation.run_record import results_tables
-from mmre.posts.mnre import LEAK
-from mmre.posts.protocols import drop_pictures, region_count_as_caption, without_regions
+from mmre.posts.column_changes import drop_pictures, drop_regions, region_count_as_caption
+from mmre.posts.mnre_regions import LEAK
 from mmre.posts.synthetic import make_synthetic_posts
 
 
@@ -89,7 +89,7 @@ def test_the_facts_of_other_posts_are_what_they_have(posts):
     facts = describe(posts)
     assert (facts["regions"], facts["captions"]) == ("as given", "as given")
     for regions in (None, "as given", "none"):
-        assert describe(without(without_regions, posts), regions=regions)["regions"] == "none"
+        assert describe(without(drop_regions, posts), regions=regions)["regions"] == "none"
     assert describe(posts, regions="found.jsonl", captions=["found.jsonl"]) | {"captions": 0} == facts | {
         "regions": "found.jsonl",
         "captions": 0,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmre.posts import load_posts, load_saved_posts, post_features
-from mmre.posts.files import CSV_COLUMNS, split_words
+from mmre.posts.files import split_words
+from mmre.posts.row_readers import CSV_COLUMNS
 
 TEXT = "RT @ann : Ann Lee's wedding with Bo"
 HEAD, TAIL = (10, 17), (33, 35)  # "Ann Lee", "Bo"

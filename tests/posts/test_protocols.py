@@ -9,16 +9,11 @@ import pytest
 from PIL import Image
 from run_helpers import settings_of, train
 
-from mmre.posts.protocols import (
-    align_noise,
-    aug_noise,
-    drop_pictures,
-    make_synthetic_posts,
-    post_features,
-    region_count_as_caption,
-    sample_per_relation,
-    sample_share,
-)
+from mmre.posts.column_changes import drop_pictures, region_count_as_caption
+from mmre.posts.noise import align_noise, aug_noise
+from mmre.posts.sampling import sample_per_relation, sample_share
+from mmre.posts.schema import post_features
+from mmre.posts.synthetic import make_synthetic_posts
 from mmre.processing import TGDIProcessor
 from mmre.training.splits import open_splits
 
