@@ -1,6 +1,9 @@
 """What tests of runs share: runs started by the words of a command line, and what they leave."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,16 @@ from mmre.cli.parser import Parser
 from mmre.training.run import Report, run_experiment
 from mmre.training.settings import Settings, read_config, resolve
 
+ROOT = Path(__file__).resolve().parents[1]
+CPU = ROOT / "configs" / "accelerate" / "cpu.yaml"
 TINY = yaml.safe_load(Path(__file__).with_name("tiny_training.yaml").read_text("utf-8"))
+
+
+def launch(*arguments) -> subprocess.CompletedProcess:
+    """Run `accelerate launch` with these arguments, in the root of the repository."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "accelerate.commands.launch", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
 
 
 def settings_of(words: list[str]) -> Settings:

@@ -18,7 +18,7 @@ SHARED = {
     "posts/collator.py",
     "posts/sources.py",
     "posts/synthetic.py",
-    "posts/protocols.py",
+    "posts/noise.py",
     "evaluation/relation_f1.py",
     "training/__main__.py",
     "training/run.py",
@@ -70,7 +70,7 @@ def test_the_files_of_other_systems_change_no_address(folders):
 
 
 def test_the_files_of_every_run_change_all_addresses(folders):
-    for file in ("modeling/modeling_relation_extraction.py", "posts/protocols.py", "training/trainer.py"):
+    for file in ("modeling/modeling_relation_extraction.py", "posts/noise.py", "training/trainer.py"):
         assert changed(folders, file) == {*MODELS}
 
 

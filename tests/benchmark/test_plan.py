@@ -122,5 +122,5 @@ def test_mistakes_are_found_before_anything_is_run(tiny, mnre, tmp_path, capsys)
     assert message in capsys.readouterr().err
     (tmp_path / "out").mkdir()
     assert tiny(FAKE, data=str(tmp_path / "out")) == 1
-    assert "No text file of MNRE" in capsys.readouterr().err
+    assert "no text file of MNRE" in capsys.readouterr().err
     assert not (tmp_path / "started").exists()

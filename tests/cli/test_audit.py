@@ -72,7 +72,7 @@ def test_a_folder_of_parquet_files_is_audited_as_training_reads_it(leaking, tmp_
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["synthetic", "--regions", "none"], 1, "synthetic posts have their own regions"),
+        (["synthetic", "--regions", "released"], 1, "unknown regions 'released'; expected 'drawn' or 'none'"),
         (["synthetic", "--image_dir", "."], 2, "--image_dir: only for a folder of MNRE's files"),
         (["synthetic", "--threshold", "2"], 2, r"--threshold 2; expected a number in (0, 1]"),
         (["synthetic", "--json", "no/such/a.json"], 2, "there is no folder no/such"),
@@ -88,7 +88,9 @@ def test_what_cannot_be_audited_is_one_line(words, status, message, capsys):
 def test_a_folder_without_posts_is_refused(tmp_path, capsys):
     assert main(["audit", str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"mmre audit: error: {tmp_path} holds no posts; expected MNRE's text files")
+    assert error.startswith(
+        f"mmre audit: error: {tmp_path}: no text file of MNRE, no data set of `save_to_disk` and no "
+    )
 
 
 def test_the_options_are_those_of_the_audit():

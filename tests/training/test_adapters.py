@@ -10,9 +10,8 @@ from hub_clients import POST, PUBLISH, last_line
 from huggingface_hub import ModelCard
 from peft import AutoPeftModel, PeftModel
 from PIL import Image
-from run_helpers import settings_of, train
+from run_helpers import CPU, launch, settings_of, train
 from safetensors.torch import load_file
-from test_processes import CPU, launch
 from transformers import AutoModel, AutoProcessor
 
 from mmre.inference.loading import load_model

@@ -1,7 +1,6 @@
 """Several processes: they train as one would on the same global batch, and each sample is evaluated once."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from run_helpers import predictions, train
+from run_helpers import CPU, launch, predictions, train
 from safetensors.torch import load_file
 from transformers import AutoProcessor
 
@@ -18,7 +17,6 @@ from mmre.posts.synthetic import make_synthetic_posts
 from mmre.training import processes
 
 ROOT = Path(__file__).resolve().parents[2]
-CPU = ROOT / "configs" / "accelerate" / "cpu.yaml"
 
 # torch's own sharding: accelerate does none on a CPU. The gradients are those of the whole model.
 FSDP = """
@@ -53,12 +51,6 @@ for name, parameter in model.named_parameters():
 print(f"rank {rank}: {sharded} parameters are shared out")
 distributed.destroy_process_group()
 """
-
-
-def launch(*arguments) -> subprocess.CompletedProcess:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "accelerate.commands.launch", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
 
 
 def probabilities(folder: Path) -> dict[str, list[float]]:

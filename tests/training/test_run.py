@@ -127,7 +127,9 @@ def test_a_model_that_reads_captions_says_once_that_there_are_none(tmp_path, mon
 
 def test_captions_that_the_model_does_not_read_are_refused(config_file, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "load_mnre", lambda *_, **__: make_synthetic_posts(num_train=8))
-    path = config_file(dataset="mnre", data_dir="somewhere", regions="none", captions=["captions.txt"])
+    (tmp_path / "captions.txt").touch()
+    captions = [str(tmp_path / "captions.txt")]
+    path = config_file(dataset="mnre", data_dir="somewhere", regions="none", captions=captions)
     with pytest.raises(
         (OSError, ValueError), match="FocalMREForRelationClassification as configured reads no captions"
     ):
