@@ -19,7 +19,7 @@ class RegionProtocol(NamedTuple):
     """Origin of the regions behind a result, in words for reports.
 
     Args:
-        name: `"released"`, `"label_free"`, `"none"`, `"drawn"` or `"given"`.
+        name: `"released"`, `"label_free"`, `"annotated"`, `"none"`, `"drawn"` or `"given"`.
         title: for a heading, a line or a plot.
         note: one or more sentences for a reader of the result.
     """
@@ -42,6 +42,11 @@ REGION_PROTOCOLS = {
             "label_free",
             "regions found without a look at the label",
             "The regions were found without a look at the label.",
+        ),
+        RegionProtocol(
+            "annotated",
+            "regions of an annotation file",
+            "The regions are of an annotation file; `mmre annotate` finds them without a look at the label.",
         ),
         RegionProtocol("none", "no regions", "No regions were used."),
         RegionProtocol(
@@ -68,9 +73,8 @@ def region_protocol(regions: str | os.PathLike) -> RegionProtocol:
     name = "given" if regions == "as given" else regions
     if name in REGION_PROTOCOLS:
         return REGION_PROTOCOLS[name]
-    label_free = REGION_PROTOCOLS["label_free"]
-    title = label_free.title.replace("regions", f"regions of {file_names(regions)},", 1)
-    return label_free._replace(title=title)
+    # A file of another program may have been made with a look at the label: only its name is known.
+    return REGION_PROTOCOLS["annotated"]._replace(title=f"regions of {file_names(regions)}")
 
 
 def describe_posts(
@@ -108,7 +112,7 @@ def describe_posts(
     kind = kind_of_data(dataset)
     regions = {"mnre": "released", "synthetic": "drawn"}.get(kind, "as given") if regions is None else regions
     if kind == "synthetic":
-        regions = captions = "drawn"
+        regions, captions = "none" if regions == "none" else "drawn", "drawn"
     elif kind != "mnre":
         if regions in ("as given", "none"):
             regions = "as given" if _has(posts, *REGION_COLUMNS) else "none"

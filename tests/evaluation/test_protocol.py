@@ -36,7 +36,7 @@ def without(column_function, posts):
         ("none", "none", "no regions", False),
         ("drawn", "drawn", "regions drawn with the posts", False),
         ("as given", "given", "regions of unknown origin", False),
-        ("/home/me/found.jsonl", "label_free", "regions of found.jsonl, found without a look at the label", False),
+        ("/home/me/found.jsonl", "annotated", "regions of found.jsonl", False),
     ],
 )
 def test_regions_have_a_protocol(regions, name, title, leaks):
@@ -125,7 +125,7 @@ def test_records_of_earlier_versions_have_a_title():
 def test_the_report_of_a_run_names_its_protocol_and_no_folder(posts):
     facts = describe(posts, "mnre", regions="/home/me/found.jsonl", captions=["/home/me/captions.txt"])
     assert results_tables({"posts": facts}) == (
-        "Data set mnre (regions of found.jsonl, found without a look at the label), captions: captions.txt.\n"
-        "The regions were found without a look at the label.\n"
+        "Data set mnre (regions of found.jsonl), captions: captions.txt.\n"
+        "The regions are of an annotation file; `mmre annotate` finds them without a look at the label.\n"
     )
     assert LEAK in results_tables({"posts": describe(posts, "mnre")})

@@ -227,8 +227,8 @@ def test_a_run_without_a_test_split_says_so(tgdi_run):
         (
             mnre("annotated"),
             False,
-            "MNRE (regions of found.jsonl, found without a look at the label)",
-            "regions-label_free",
+            "MNRE (regions of found.jsonl)",
+            "regions-annotated",
         ),
         (
             mnre("released", "--align_noise=0.5"),
