@@ -25,7 +25,7 @@ from .arguments import (
     encoders_of,
 )
 from .docstrings import documented_arguments
-from .system_values import config_names, documented_values, processor_class, processor_names, try_values
+from .system_values import config_names, documented_values, processor_names, try_values
 
 SECTIONS = {"model": ModelArguments, "data": DataArguments, "training": RelationTrainingArguments}
 
@@ -207,8 +207,6 @@ def list_arguments() -> list[Argument]:
         arguments.append(Argument(name, text, sections[name], action.default, action.nargs))
     systems, texts, defaults = {}, {}, {}
     for model_type, model_class in MODELS.items():
-        if processor_class(model_type) is None:  # until there are processors for text
-            continue
         for name, text in documented_values(model_type).items():
             systems.setdefault(name, []).append(model_type)
             texts.setdefault(name, text)
@@ -244,11 +242,7 @@ def _read_words(name: str, value: Any, model_type: str) -> Any:
 
 
 def _unknown_argument(name: str, model_type: str, known: Iterable[str]) -> str:
-    systems = [
-        system
-        for system in MODELS
-        if processor_class(system) and name in config_names(system) | processor_names(system)
-    ]
+    systems = [system for system in MODELS if name in config_names(system) | processor_names(system)]
     if systems:
         return f"{model_type} has no argument {name!r}, which is one of {', '.join(systems)}: leave it out."
     return unknown("argument", name, sorted(known))

@@ -39,8 +39,7 @@ def processor_names(model_type: str) -> set[str]:
 
 def processor_class(model_type: str) -> type:
     """Return the class of a system's processor."""
-    name = MODELS[model_type].config_class.processor_class
-    return PROCESSORS[name] if name in PROCESSORS else PROCESSORS.get(model_type)
+    return PROCESSORS[MODELS[model_type].config_class.processor_class]
 
 
 def only(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -57,8 +56,7 @@ def processor_values(config: PreTrainedConfig, values: dict[str, Any]) -> dict[s
     """
     names = processor_names(config.model_type)
     shared = {name: getattr(config, name) for name in sorted(names & config_names(config.model_type))}
-    inputs = {"inputs": config.reads()} if "inputs" in documented_arguments(processor_class(config.model_type)) else {}
-    return only(values, names) | shared | inputs
+    return only(values, names) | shared | {"inputs": config.reads()}
 
 
 def try_values(model_type: str, values: dict[str, Any]) -> None:
