@@ -10,7 +10,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 @dataclass(kw_only=True)
 class PictureArguments:
-    """What to find in pictures, and with which models."""
+    """Arguments of a look at pictures: what to find, with which models."""
 
     tasks: list[Literal["grounding", "detection", "captions"]] = field(
         default_factory=lambda: list(TASK_COLUMNS), metadata={"help": "What to find in the pictures."}
@@ -65,7 +65,7 @@ class PictureArguments:
 
 @dataclass(kw_only=True)
 class AnnotationArguments(PictureArguments):
-    """What to find in the pictures of a data set, with which models, and the file to write."""
+    """Arguments of an annotation: those of the look at pictures, and the file to write."""
 
     out: str = field(metadata={"help": "The file to write: parquet if it ends in .parquet, else JSON lines."})
     image_dir: str | None = field(

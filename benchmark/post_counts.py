@@ -14,7 +14,7 @@ from .arguments import SYNTHETIC
 
 
 class Content(NamedTuple):
-    """What the posts of a run are, wherever they lie.
+    """Facts of the posts of a run, wherever they lie.
 
     Args:
         fingerprint: hash of the content of all splits; empty for synthetic posts, which the code makes.

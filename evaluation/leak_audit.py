@@ -30,7 +30,7 @@ RELATED = "related"
 
 
 class Question(NamedTuple):
-    """A question to all features, and its true answers.
+    """Holds a question to all features, and its true answers.
 
     Args:
         name: `"relation"`, which relation, or `"related"`, whether there is one at all.

@@ -68,7 +68,7 @@ def _read_header(key: str, picture: dict) -> PictureFacts:
 
 
 class Columns:
-    """The columns of a split that features are made of, read once."""
+    """Holds the columns of a split that features are made of, read once."""
 
     def __init__(self, posts: datasets.Dataset):
         self.texts = posts["text"][:]

@@ -113,7 +113,7 @@ def encode_marked_text(
 
 
 def special_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """The ids that the tokenizer puts before and after a text, for example [CLS] and [SEP]."""
+    """Return the ids that the tokenizer puts before and after a text, for example [CLS] and [SEP]."""
     content = tokenizer("a", add_special_tokens=False)["input_ids"]
     whole = tokenizer("a")["input_ids"]
     for start in range(len(whole) - len(content) + 1):
@@ -123,7 +123,7 @@ def special_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], li
 
 
 def _entity_span(text: str, span: Span, name: str) -> Span:
-    """The span without the white space at its ends, which many tokenizers take for a part of the next word."""
+    """Return the span without white space at its ends, which many tokenizers take for a part of the next word."""
     start, end = check_span(span, len(text), name, "characters", text)
     entity = text[start:end].strip()
     if not entity:
@@ -135,7 +135,7 @@ def _entity_span(text: str, span: Span, name: str) -> Span:
 def encode_plain_text(
     tokenizer: PreTrainedTokenizerBase, text: str, cuts: set[int] = frozenset()
 ) -> tuple[list[int], list[Span]]:
-    """Token ids and their character offsets; no token reaches over a cut, and none is a special one."""
+    """Return token ids and their character offsets; no token reaches over a cut, and none is a special one."""
     inside_words = [
         cut for cut in sorted(cuts) if 0 < cut < len(text) and not (_is_space(text[cut - 1]) or _is_space(text[cut]))
     ]
@@ -160,12 +160,12 @@ def encode_plain_text(
 
 
 def _is_space(character: str) -> bool:
-    """Whether words end here for every tokenizer; some drop control characters and join what they separate."""
+    """Tell if every tokenizer ends a word here; some drop control characters and join the words around them."""
     return character in "\t\n\r" or (character.isspace() and unicodedata.category(character) != "Cc")
 
 
 def _token_span(offsets: list[Span], span: Span) -> Span:
-    """The tokens that share a character with the span. Empty, but in place, if the tokenizer dropped all of them."""
+    """Return the tokens that share a character with the span: an empty span in its place if all were dropped."""
     start, end = span
     first = next((index for index, (_, last) in enumerate(offsets) if last > start), len(offsets))
     after = next((index for index, (begin, _) in enumerate(offsets) if begin >= end), len(offsets))
@@ -173,7 +173,7 @@ def _token_span(offsets: list[Span], span: Span) -> Span:
 
 
 def _tokens_to_keep(num_tokens: int, spans: list[Span], limit: int) -> list[int]:
-    """The indices of at most `limit` tokens, in order: entities first, then what stands between, then the rest."""
+    """Return the indices of at most `limit` tokens: entities go first, then tokens between them, then the rest."""
     if num_tokens <= limit:
         return list(range(num_tokens))
     first, last = min(start for start, _ in spans), max(end for _, end in spans)

@@ -68,7 +68,7 @@ def _array_to_image(array: np.ndarray) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """A copy of an image in RGB, upright."""
+    """Return a copy of an image in RGB, upright."""
     if 0 in image.size:
         raise ValueError("it has no pixels")
     limit = Image.MAX_IMAGE_PIXELS
@@ -122,7 +122,7 @@ def check_boxes(boxes: list[Box] | None, name: str) -> list[Box]:
 
 
 def clip_box(box: Any) -> Box | None:
-    """The box without what rounding put outside the image; None if it is not a box."""
+    """Clip a box to the image where rounding put it outside; return `None` for what is no box."""
     try:
         values = [float(value + 0.0) for value in box]  # there is no sum with a string
     except (TypeError, ValueError, RuntimeError, OverflowError):
@@ -158,7 +158,7 @@ class Canvas:
         self._original = None
 
     def original(self) -> Image.Image:
-        """The picture without a frame, at the model's resolution."""
+        """Return the picture without a frame, at the model's resolution."""
         if self._original is None:
             self._original = self._fit(self.image)
         return self._original
@@ -192,13 +192,13 @@ class Canvas:
         return image
 
     def cropped(self, box: Box) -> Image.Image:
-        """What is inside the box alone, at the model's resolution."""
+        """Return the part of the picture inside the box, at the model's resolution."""
         x_min, x_max = _pixel_range(box[0], box[2], self.image.width)
         y_min, y_max = _pixel_range(box[1], box[3], self.image.height)
         return self._fit(self.image.crop((x_min, y_min, x_max + 1, y_max + 1)))
 
     def _scaled_size(self, size: Size) -> tuple[Size, Size]:
-        """The size to scale to, and the left and top edge of what is kept of that."""
+        """Return the size to scale to, and the left and top edge of the part that is kept."""
         if self.resize == "squash":
             return self.size, (0, 0)
         shorter = min(size)
@@ -220,7 +220,7 @@ class Canvas:
 
 
 def _pixel_range(start: float, end: float, length: int) -> tuple[int, int]:
-    """First and last pixel of a range given in fractions of `length` pixels; at least one pixel."""
+    """Return the first and last pixel of a range in fractions of `length` pixels; at least one pixel."""
     first, last = round(start * length), round(end * length) - 1
     if first > last:
         first = last = min(int((start + end) / 2 * length), length - 1)

@@ -19,7 +19,7 @@ def encoders_of(config_class: type[PreTrainedConfig]) -> list[str]:
 
 @dataclass
 class ModelArguments:
-    """Which model to train: a checkpoint, or new layers on encoders, each pretrained or new."""
+    """Arguments of the model: a checkpoint, or new layers on encoders, each pretrained or new."""
 
     model_type: str = field(default="focalmre", metadata={"help": f"System: {', '.join(sorted(MODELS))}."})
     model_name_or_path: str | None = field(
@@ -83,7 +83,7 @@ def encoder_arguments(modality: str) -> tuple[str, str, str]:
 
 @dataclass
 class DataArguments:
-    """Which posts to train and evaluate on."""
+    """Arguments of the posts to train and evaluate on."""
 
     dataset: str = field(
         default="mnre",

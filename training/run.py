@@ -42,7 +42,7 @@ logger = logging.get_logger("mmre.train")
 
 
 class Report(NamedTuple):
-    """What there is to say of a finished run.
+    """Report of a finished run.
 
     Args:
         output_dir: where all of it is.
