@@ -160,9 +160,12 @@ def test_real_rows_against_the_files(real, real_texts, shared_mnre):
         for line in (0, 1, 777, 1613):
             expected, row = real_texts[split][line], rows[line]
             assert row["id"] == f"{split}-{line}"
-            assert row["tokens"] == expected["token"]
-            assert [row["head"]["start"], row["head"]["end"]] == expected["h"]["pos"]
-            assert [row["tail"]["start"], row["tail"]["end"]] == expected["t"]["pos"]
+            assert row["text"] == " ".join(expected["token"])
+            for entity, field in (("head", "h"), ("tail", "t")):
+                start, end = expected[field]["pos"]
+                before = "".join(f"{word} " for word in expected["token"][:start])
+                name = " ".join(expected["token"][start:end])
+                assert row[entity] == {"start": len(before), "end": len(before) + len(name)}
             assert MNRE_RELATIONS[row["relation"]] == expected["relation"]
             assert row["caption"] == captions[expected["img_id"]].strip()
             assert row["image"].size == (8, 6) and row["image"].filename.endswith(f"{old}/{expected['img_id']}")
@@ -187,9 +190,19 @@ def test_real_captions(real):
 def test_real_ids_survive_filter_and_shuffle(real, real_texts):
     couple = MNRE_RELATIONS.index("/per/per/couple")
     rows = real["train"].filter(lambda relation: relation == couple, input_columns="relation").shuffle(seed=0)
-    found = {int(row["id"].removeprefix("train-")): row["tokens"] for row in rows.select_columns(["id", "tokens"])}
+    found = {int(row["id"].removeprefix("train-")): row["text"] for row in rows.select_columns(["id", "text"])}
     texts = enumerate(real_texts["train"])
-    assert found == {line: row["token"] for line, row in texts if row["relation"] == "/per/per/couple"}
+    assert found == {line: " ".join(row["token"]) for line, row in texts if row["relation"] == "/per/per/couple"}
+
+
+def test_joining_the_words_loses_nothing(real, real_texts):
+    for split, rows in real.items():
+        texts = rows["text"][:]
+        assert len(texts) == len(real_texts[split])
+        assert [text.split(" ") for text in texts] == [row["token"] for row in real_texts[split]]
+        for entity, field in (("head", "h"), ("tail", "t")):
+            names = [text[span["start"] : span["end"]] for text, span in zip(texts, rows[entity][:])]
+            assert names == [" ".join(row["token"][slice(*row[field]["pos"])]) for row in real_texts[split]]
 
 
 def test_real_images_where_there_are_some(shared_mnre, real_texts, tmp_path, caplog):
@@ -223,18 +236,16 @@ def test_layout_of_the_repository(repository):
     assert row.pop("image").size == (8, 6)
     assert row == {
         "id": "train-1",
-        "tokens": ["Rafael", "in", "South", "Wales"],
-        "head": {"start": 0, "end": 1},
-        "tail": {"start": 2, "end": 4},
+        "text": "Rafael in South Wales",
+        "head": {"start": 0, "end": 6},
+        "tail": {"start": 10, "end": 21},
         "relation": 11,
         "grounded_regions": [],
         "detected_regions": [],
         "caption": None,
     }
-    assert dataset["test"][0]["head"] == {"start": 2, "end": 4} and dataset["test"][0]["tail"] == {
-        "start": 3,
-        "end": 4,
-    }
+    assert dataset["test"][0]["head"] == {"start": 10, "end": 21}
+    assert dataset["test"][0]["tail"] == {"start": 16, "end": 21}
 
 
 def test_images_stay_files(repository, monkeypatch):
@@ -274,7 +285,7 @@ def test_line_separators_within_a_post(repository):
     row = post("a.jpg", token=["Rafael\u2028", "in\x0b", "\u2026", "Wales\x85"])
     del row["h"]["name"], row["t"]["name"]
     write(repository / "mnre_txt" / "mnre_train.txt", [str(row).replace("\\u2028", "\u2028").replace("\\x85", "\x85")])
-    assert load_mnre(repository)["train"][0]["tokens"] == row["token"]
+    assert load_mnre(repository)["train"][0]["text"] == " ".join(row["token"])
 
 
 def test_windows_line_ends_and_byte_order_mark(repository):
@@ -340,7 +351,7 @@ def test_the_leak_is_warned_of_once(archive, caplog):
 @pytest.mark.parametrize("options", [{"regions": "relesed"}, {"regions": None}, {"on_missing_image": "skip"}])
 def test_unknown_arguments(repository, options):
     text = message(ValueError, repository, **options)
-    assert "expected 'none', 'released' or" in text or "expected 'error' or 'text_only'" in text
+    assert "; did you mean " in text or "; expected 'error', 'text_only' or 'keep'" in text
     assert repr(str([*options.values()][0])) in text
 
 
@@ -420,7 +431,7 @@ BAD_ROWS = {
     "unknown relation": (
         post(relation="/per/per/friend"),
         "relation",
-        "'/per/per/friend'; expected one of None, /per",
+        "unknown relation '/per/per/friend'; did you mean '/per/per/",
     ),
     "relation type": (post(relation=["None"]), "relation", "['None']"),
 }
@@ -433,7 +444,7 @@ def test_bad_row(repository, case):
     summary, problem = message(ValueError, repository).split("\n")
     assert summary.startswith("1 problem") and found in problem
     assert problem.strip().startswith(f"{repository / 'mnre_txt' / 'mnre_train.txt'}:3: {field}: ")
-    assert "; expected " in problem
+    assert "; expected " in problem or "; did you mean " in problem
 
 
 def test_bad_bytes(repository):

@@ -65,7 +65,7 @@ def test_same_seed_gives_the_same_bytes_whatever_the_sizes_of_the_splits(rows):
 def test_another_seed_gives_other_posts(rows):
     other = _encoded(make_synthetic_posts(num_train=40, num_validation=0, num_test=0, seed=1)["train"])
     for mine, theirs in zip(rows["train"], other):
-        assert mine["tokens"] != theirs["tokens"]
+        assert mine["text"] != theirs["text"]
         assert mine["image"]["bytes"] != theirs["image"]["bytes"]
 
 
@@ -73,7 +73,7 @@ def test_splits_share_nothing(rows):
     every_row = _all(rows)
     for content in (
         [row["id"] for row in every_row],
-        [" ".join(row["tokens"]) for row in every_row],
+        [row["text"] for row in every_row],
         [row["image"]["bytes"] for row in every_row],
     ):
         assert len(set(content)) == len(every_row)
@@ -92,16 +92,22 @@ def test_spans_are_inside_the_text_and_apart(rows):
     for row in _all(rows):
         head, tail = row["head"], row["tail"]
         for span in (head, tail):
-            assert 0 <= span["start"] < span["end"] <= len(row["tokens"])
+            assert 0 <= span["start"] < span["end"] <= len(row["text"])
+            # Whole words, without the space around them.
+            assert f" {row['text']} "[span["start"]] == f" {row['text']} "[span["end"] + 1] == " "
         assert head["end"] <= tail["start"] or tail["end"] <= head["start"]
         tail_first += tail["start"] < head["start"]
     assert 0.4 < tail_first / len(_all(rows)) < 0.6
 
 
+def _name(row, entity) -> str:
+    return row["text"][row[entity]["start"] : row[entity]["end"]]
+
+
 def test_texts_look_like_posts(rows):
-    words = Counter(word for row in _all(rows) for word in set(row["tokens"]))
+    words = Counter(word for row in _all(rows) for word in set(row["text"].split(" ")))
     assert words["RT"] and words["&amp;"] and words["🔥"] and words["#TBT"]
-    lengths = {row["head"]["end"] - row["head"]["start"] for row in _all(rows)}
+    lengths = {len(_name(row, "head").split(" ")) for row in _all(rows)}
     assert lengths == {1, 2, 3}
 
 
@@ -157,16 +163,16 @@ def _held_out_recall(words_of, rows) -> float:
 
 
 def _entities(row):
-    return [(name, row["tokens"][i]) for name in ("head", "tail") for i in range(row[name]["start"], row[name]["end"])]
+    return [(entity, word) for entity in ("head", "tail") for word in _name(row, entity).split(" ")]
 
 
 @pytest.mark.parametrize(
     "words_of",
     [
-        pytest.param(lambda row: row["tokens"], id="text"),
+        pytest.param(lambda row: row["text"].split(" "), id="text"),
         pytest.param(_entities, id="entities"),
         pytest.param(lambda row: row["caption"].split(), id="caption"),
-        pytest.param(lambda row: [row["caption"], *row["tokens"], *_entities(row)], id="together"),
+        pytest.param(lambda row: [row["caption"], *row["text"].split(" "), *_entities(row)], id="together"),
     ],
 )
 def test_words_do_not_tell_the_relation(rows, words_of):
@@ -189,6 +195,10 @@ def _mean(values):
     return sum(values) / max(1, len(values))
 
 
+def _words_before(row, entity) -> int:
+    return row["text"][: row[entity]["start"]].count(" ")
+
+
 NOT_CONTENT = {
     "number of grounded regions": lambda row: len(row["grounded_regions"]),
     "number of detected regions": lambda row: len(row["detected_regions"]),
@@ -205,12 +215,12 @@ NOT_CONTENT = {
     "mean left of the grounded regions": lambda row: _mean([box[0] for box in row["grounded_regions"]]),
     "mean top of the grounded regions": lambda row: _mean([box[1] for box in row["grounded_regions"]]),
     "grounded regions from left to right": lambda row: row["grounded_regions"] == sorted(row["grounded_regions"]),
-    "words in the text": lambda row: len(row["tokens"]),
-    "letters in the text": lambda row: len(" ".join(row["tokens"])),
+    "words in the text": lambda row: len(row["text"].split(" ")),
+    "letters in the text": lambda row: len(row["text"]),
     "letters in the caption": lambda row: len(row["caption"]),
-    "words in the head": lambda row: row["head"]["end"] - row["head"]["start"],
-    "words in the tail": lambda row: row["tail"]["end"] - row["tail"]["start"],
-    "words between head and tail": lambda row: row["tail"]["start"] - row["head"]["start"],
+    "words in the head": lambda row: len(_name(row, "head").split(" ")),
+    "words in the tail": lambda row: len(_name(row, "tail").split(" ")),
+    "words between head and tail": lambda row: _words_before(row, "tail") - _words_before(row, "head"),
     "bytes of the picture": lambda row: len(row["image"]["bytes"]),
 }
 
