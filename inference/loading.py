@@ -10,27 +10,31 @@ from transformers.utils import find_adapter_config_file
 import mmre.modeling  # noqa: F401, registers the models
 
 
-def load_model(folder: str | os.PathLike, is_trainable: bool = False) -> PreTrainedModel | PeftModel:
+def load_model(
+    folder: str | os.PathLike, is_trainable: bool = False, revision: str | None = None, dtype: str = "auto"
+) -> PreTrainedModel | PeftModel:
     """Load a model, or a LoRA adapter on the model that the adapter was trained on.
 
     Args:
         folder: a folder of a model or of an adapter, or its name on the Hub.
         is_trainable: keep an adapter's weights trainable, to train them further.
+        revision: revision of a model or an adapter on the Hub.
+        dtype: type of the weights; that of the checkpoint by default.
 
     Returns:
-        The model in evaluation mode, with its weights in the checkpoint's dtype.
+        The model in evaluation mode.
 
     Raises:
         OSError: there is no model, or the model under the adapter is gone.
     """
-    config = adapter_config(folder)
+    config = adapter_config(folder, revision)
     if config is None:
-        return AutoModel.from_pretrained(folder).eval()
-    base = AutoModel.from_pretrained(config.base_model_name_or_path, revision=config.revision)
-    return PeftModel.from_pretrained(base, folder, config=config, is_trainable=is_trainable).eval()
+        return AutoModel.from_pretrained(folder, revision=revision, dtype=dtype).eval()
+    base = AutoModel.from_pretrained(config.base_model_name_or_path, revision=config.revision, dtype=dtype)
+    return PeftModel.from_pretrained(base, folder, config=config, is_trainable=is_trainable, revision=revision).eval()
 
 
-def adapter_config(folder: str | os.PathLike) -> PeftConfig | None:
+def adapter_config(folder: str | os.PathLike, revision: str | None = None) -> PeftConfig | None:
     """Read the configuration of a LoRA adapter.
 
     The output folder of an adapter may have been moved: the model under the adapter is then found inside the folder,
@@ -38,13 +42,14 @@ def adapter_config(folder: str | os.PathLike) -> PeftConfig | None:
 
     Args:
         folder: a folder of a model or of an adapter, or its name on the Hub.
+        revision: revision on the Hub.
 
     Returns:
         The configuration; None of a whole model.
     """
-    if find_adapter_config_file(str(folder)) is None:
+    if find_adapter_config_file(str(folder), revision=revision) is None:
         return None
-    config = PeftConfig.from_pretrained(folder)
+    config = PeftConfig.from_pretrained(folder, revision=revision)
     inside = Path(folder) / "base_model"
     if inside.is_dir() and not os.path.isdir(config.base_model_name_or_path):
         config.base_model_name_or_path = str(inside.absolute())

@@ -47,11 +47,11 @@ class Problems:
             found: what is there.
             expected: what is accepted.
         """
-        self.note(file, where, field, f"{found}; expected {expected}")
+        self.note(file, where, field, f"{field}: {found}; expected {expected}")
 
     def note(self, file: str | os.PathLike, where: str | os.PathLike, field: str, clause: str) -> None:
-        """Note a problem that a clause says whole, as `unknown` writes it."""
-        self.lines[str(file), field].append(f"{where}: {field}: {clause}")
+        """Note a problem that a clause says whole, as `unknown` writes it; problems of a field are counted together."""
+        self.lines[str(file), field].append(f"{where}: {clause}")
 
     def extend(self, others: "Problems") -> None:
         """Note the problems of another collector too."""

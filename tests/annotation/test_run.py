@@ -19,7 +19,7 @@ from mmre.annotation.annotator import Annotator
 from mmre.annotation.plan import open_unlabelled_posts
 from mmre.annotation.run import annotate
 from mmre.annotation.unfinished import only_run, part_paths
-from mmre.posts import load_mnre, load_posts
+from mmre.posts import load_files, load_mnre
 from mmre.posts.annotation_file import with_annotation
 
 
@@ -132,7 +132,7 @@ def test_files_of_posts_are_annotated_and_joined_to_what_was_found(arguments, tm
     assert "cannot identify image file" in rows["train-1"]["error"]
     assert rows["train-2"] == {"id": "train-2", "grounded_regions": [], "detected_regions": [], "caption": None}
 
-    posts = load_posts(*files, on_missing_image="text_only")
+    posts = load_files(*files, on_missing_image="text_only")
     joined = with_annotation(posts, regions=args.out, captions=args.out)
     assert {split: of_split.features for split, of_split in joined.items()} == {
         split: of_split.features for split, of_split in posts.items()

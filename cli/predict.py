@@ -1,0 +1,29 @@
+"""Extract the relations of raw posts, as triples: JSON lines, CSV or N-Triples.
+
+MODEL is a folder, or a name on the Hub; POSTS are JSON lines, CSV, or a folder with a.txt beside a.jpg. All posts are
+checked before a model is loaded. A killed run goes on where it was.
+"""
+
+from mmre.inference.arguments import PredictionArguments
+
+from .parser import add_dataclass, read_dataclass
+
+HELP = "extract relations from raw posts, as triples"
+STOPPED = "the same command goes on where it was"
+
+
+def add_arguments(parser) -> None:
+    """Add the model, the posts and the fields of [`PredictionArguments`]."""
+    parser.add_argument("model", metavar="MODEL", help="folder of a model, or its name on the Hub")
+    parser.add_argument("posts", metavar="POSTS", help="posts: .jsonl, .csv, or a folder with a.txt beside a.jpg")
+    add_dataclass(parser, PredictionArguments)
+
+
+def run(args) -> int:
+    """Write a file of triples, or go on writing it."""
+    arguments = read_dataclass(PredictionArguments, args)
+
+    from mmre.inference.run import predict
+
+    print(predict(args.model, args.posts, arguments))
+    return 0

@@ -1,0 +1,63 @@
+"""Arguments of a prediction: what to read, what to look for, what to write. Free of torch, so that help is quick."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from mmre.annotation.arguments import PictureArguments
+
+FORMATS = ("jsonl", "csv", "nt")
+IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>\"{}|^`\\]*")
+
+
+@dataclass(kw_only=True)
+class PredictionArguments(PictureArguments):
+    """Arguments of a prediction: those of the look at pictures, and what is read and written."""
+
+    out: str = field(metadata={"help": "The file to write."})
+    format: Literal["jsonl", "csv", "nt"] | None = field(
+        default=None,
+        metadata={"help": "JSON lines, CSV or N-Triples; by default what the name of the file ends in."},
+    )
+    min_score: float = field(default=0.0, metadata={"help": "Relations with a lower score are left out."})
+    base_iri: str = field(
+        default="http://example.org/",
+        metadata={"help": "N-Triples: what the names of entities and relations begin with."},
+    )
+    output_fusion: bool = field(
+        default=False, metadata={"help": "JSON lines: also write how text and picture were fused."}
+    )
+    revision: str | None = field(default=None, metadata={"help": "Revision of MODEL on the Hub."})
+    image_dir: str | None = field(
+        default=None, metadata={"help": "Folder that the paths of images start from, if not that of POSTS."}
+    )
+    regions: str | None = field(
+        default=None, metadata={"help": "Annotation file with the regions, in the order of the posts."}
+    )
+    captions: str | None = field(
+        default=None, metadata={"help": "Annotation file with the captions, in the order of the posts."}
+    )
+    tasks: list[Literal["grounding", "detection", "captions"]] = field(
+        default_factory=list, metadata={"help": "What to find in the pictures where the posts do not have it."}
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.format is None:
+            self.format = Path(self.out).suffix.removeprefix(".").lower()
+            if self.format not in FORMATS:
+                raise ValueError(
+                    f"--out {self.out} does not end in one of {', '.join(FORMATS)}; say which with --format"
+                )
+        if self.format not in FORMATS:
+            raise ValueError(f"--format {self.format}; expected one of {', '.join(FORMATS)}")
+        if not 0 <= self.min_score <= 1:
+            raise ValueError(f"--min_score {self.min_score}; expected a number from 0 to 1")
+        if not IRI.fullmatch(self.base_iri):
+            raise ValueError(f"--base_iri {self.base_iri}; expected an IRI, as http://example.org/")
+        if self.output_fusion and self.format != "jsonl":
+            raise ValueError(f"--output_fusion; the format {self.format} has no room for it, expected jsonl")
+
+
+__all__ = ["PredictionArguments"]

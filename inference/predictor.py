@@ -1,0 +1,125 @@
+"""The predictor: a model and the picture models before it, over one batch of raw posts at a time."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import permutations
+from typing import Any
+
+from PIL import Image
+from transformers.utils import logging
+
+from mmre.annotation.annotator import Annotator, read_image
+from mmre.annotation.keywords import find_keywords
+from mmre.processing import find_entities
+
+from .arguments import PredictionArguments
+
+logger = logging.get_logger(__name__)
+
+SCORE_DECIMALS = 6
+FUSION_DECIMALS = 4
+
+
+class Predictor:
+    """Finds the relations of posts, batch by batch.
+
+    Args:
+        extract: the pipeline.
+        args: what to look for in pictures, and the size of a batch.
+        settings: settings of the picture models, from [`~mmre.annotation.annotator.picture_settings`].
+        nlp: a spaCy model, if posts come without entities or regions are grounded.
+        folder: the folder that paths of images start from.
+    """
+
+    def __init__(self, extract: Callable, args: PredictionArguments, settings: dict, nlp: Any, folder: str):
+        self.extract, self.args, self.nlp, self.folder = extract, args, nlp, folder
+        self.annotator = Annotator(args, settings, nlp, extract.device)
+        self.reads_pictures = bool(extract.processor.picture_input_names or args.tasks)
+
+    def __call__(self, posts: list[dict], pool: ThreadPoolExecutor) -> list[dict]:
+        """Predict the relations of a batch of posts.
+
+        Args:
+            posts: posts from [`read_raw_posts`].
+            pool: where images are decoded.
+
+        Returns:
+            For each post its `id`, its `text` if that was given as words, and its `relations` (a list of `head`,
+            `tail`, `label` and `score`, one for each pair of entities) or the `error` for which there are none.
+        """
+        try:
+            return self._predict(posts, pool)
+        except ValueError as error:  # spaCy refuses huge texts, Grounding DINO pictures of hardly any height, ...
+            if len(posts) > 1:
+                return [row for post in posts for row in self([post], pool)]
+            logger.warning(f"No relations of {posts[0]['id']!r}: {error}")
+            return [{"id": posts[0]["id"], "error": f"the models do not take the post or its picture: {error}"}]
+
+    def _predict(self, posts: list[dict], pool: ThreadPoolExecutor) -> list[dict]:
+        errors, posts = {}, [dict(post) for post in posts]
+        rows = [{"id": post["id"]} | ({"text": post["text"]} if post.pop("is_joined") else {}) for post in posts]
+        for post in posts:
+            if post["pairs"] is None:
+                entities = [(entity["start"], entity["end"]) for entity in find_entities(self.nlp, post["text"])]
+                post["pairs"] = list(permutations(entities, 2))
+            if not self.reads_pictures:
+                post["image"] = None
+        # A post without a pair asks for nothing: what its picture shows does not matter.
+        asked = [index for index, post in enumerate(posts) if post["pairs"]]
+        paths = dict.fromkeys(posts[index]["image"] for index in asked if posts[index]["image"] is not None)
+        files = [{"bytes": None, "path": os.path.join(self.folder, path)} for path in paths]
+        images = dict(zip(paths, pool.map(read_image, files)))
+        for index in asked:
+            image, reason = images.get(posts[index]["image"], (None, None))
+            if reason is not None:
+                errors[index] = f"image {posts[index]['image']}: {reason}"
+        asked = [index for index in asked if index not in errors]
+        self._look_at_pictures([posts[index] for index in asked], {path: image for path, (image, _) in images.items()})
+        for index in asked:
+            posts[index]["image"] = images.get(posts[index]["image"], (None, None))[0]
+        self.extract.call_count = 0  # it warns of being called post by post; this calls it batch by batch
+        found = self.extract([posts[index] for index in asked], batch_size=self.args.batch_size)
+        results = dict(zip(asked, tidy(found)))
+        for index, row in enumerate(rows):
+            result = errors.get(index, results.get(index, []))
+            row["error" if isinstance(result, str) else "relations"] = result
+        return rows
+
+    def _look_at_pictures(self, posts: list[dict], images: dict[str, Image.Image]) -> None:
+        """Add the regions and captions that posts do not have; a picture of several posts is looked at once."""
+
+        def without(column: str) -> list[dict]:
+            return [post for post in posts if post["image"] is not None and post[column] is None]
+
+        models = {"detected_regions": self.annotator.detector, "caption": self.annotator.captioner}
+        for column, model in models.items():
+            wanted = without(column) if model else []
+            paths = list(dict.fromkeys(post["image"] for post in wanted))
+            found = dict(zip(paths, model([images[path] for path in paths]) if paths else ()))
+            for post in wanted:
+                post[column] = found[post["image"]]
+        if self.annotator.grounder:
+            wanted = without("grounded_regions")
+            keywords = [find_keywords(self.nlp, post["text"], _names(post)) for post in wanted]
+            pictures = [images[post["image"]] for post in wanted]
+            for post, boxes in zip(wanted, self.annotator.grounder(pictures, keywords, self.args.batch_size)):
+                post["grounded_regions"] = boxes
+
+
+def _names(post: dict) -> list[str]:
+    """Return the names of the entities of a post."""
+    spans = dict.fromkeys(span for pair in post["pairs"] for span in pair)
+    return [post["text"][start:end] for start, end in spans]
+
+
+def tidy(value: Any, decimals: int = FUSION_DECIMALS) -> Any:
+    """Round the numbers of a result to what they are worth."""
+    if isinstance(value, dict):
+        return {name: tidy(inner, SCORE_DECIMALS if name == "score" else decimals) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [tidy(inner, decimals) for inner in value]
+    return round(value, decimals) if isinstance(value, float) else value
+
+
+__all__ = ["Predictor"]

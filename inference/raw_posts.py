@@ -1,0 +1,221 @@
+"""Raw posts, from a file or a folder: read one by one, and checked."""
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+
+from PIL import Image
+
+from mmre.posts.annotation_file import check_annotation_file, read_annotation_rows
+from mmre.posts.checks import Problems, show
+from mmre.posts.row_checks import Check, check_columns, check_entity, check_regions_have_image, check_text, checker
+from mmre.posts.row_readers import JSON_FIELDS, SPAN_COLUMNS, check_file, is_csv, read_csv, read_json_lines
+from mmre.posts.schema import REGION_COLUMNS
+from mmre.posts.words import Span, join_words
+
+from .arguments import PredictionArguments
+
+RAW_FIELDS = (*JSON_FIELDS, "pairs", "entities")
+
+Pair = tuple[Span | None, Span | None]
+
+
+def read_raw_posts(posts: str, args: PredictionArguments, problems: Problems) -> Iterator[dict]:
+    """Read posts one by one, and check them.
+
+    Args:
+        posts: a file of JSON lines or CSV, or a folder of texts and images.
+        args: where annotation files are.
+        problems: gets what is wrong with the posts.
+
+    Yields:
+        The good posts: `id`, `text`, `is_joined` (whether the text was given as words), `pairs` (of spans in
+        characters; None if the entities have to be found), `image` (a path), `grounded_regions`, `detected_regions` and
+        `caption` (None if not given).
+    """
+    if os.path.isdir(posts):
+        rows = read_folder(posts, problems)
+    elif is_csv(posts):
+        rows = read_csv(posts, problems, needed=("text",))
+    else:
+        rows = read_json_lines(posts, problems, fields=RAW_FIELDS)
+    annotations = []
+    if args.regions is not None:
+        annotations.append(AnnotationRows(args.regions, REGION_COLUMNS))
+    if args.captions is not None:
+        annotations.append(AnnotationRows(args.captions, ("caption",)))
+    for number, (where, row) in enumerate(rows):
+        if row is None:
+            continue
+        key = row.get("id") or f"{Path(posts).stem}-{number}"
+        for annotation in annotations:
+            row |= annotation.find(key, posts, where, problems)
+        post = check_raw_post(row, posts, where, problems)
+        if post is not None:
+            yield {"id": key} | post
+
+
+def read_folder(folder: str, problems: Problems) -> Iterator[tuple[str, dict | None]]:
+    """Read a folder that has `a.txt` beside `a.jpg` for each post.
+
+    Args:
+        folder: the folder.
+        problems: gets what is wrong with the folder.
+
+    Yields:
+        The place of each text, and the post of that text and the image of the same name.
+    """
+    opened = {ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN}
+    images = defaultdict(list)
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_file() and not entry.name.startswith("."))
+    texts = {Path(name).stem for name in names if Path(name).suffix.lower() == ".txt"}
+    for name in names:
+        if Path(name).suffix.lower() in opened:
+            images[Path(name).stem].append(name)
+            if Path(name).stem not in texts:
+                expected = f"{Path(name).stem}.txt beside it"
+                problems.add(folder, os.path.join(folder, name), "text", "nothing", expected)
+    if not texts:
+        problems.add(folder, folder, "content", "no texts", "a.txt beside a.jpg for each post")
+    for name in (name for name in names if Path(name).suffix.lower() == ".txt"):
+        where, stem = os.path.join(folder, name), Path(name).stem
+        if len(images[stem]) > 1:
+            problems.add(folder, where, "image", ", ".join(images[stem]), "one image of this name")
+        try:
+            text = Path(where).read_bytes().decode("utf-8-sig").strip()
+        except UnicodeDecodeError as error:
+            problems.add(folder, where, "text", str(error), "text in UTF-8")
+            continue
+        yield where, {"id": stem, "text": text, "image": next(iter(images[stem]), None)}
+
+
+class AnnotationRows:
+    """Rows of an annotation file, asked for in their order, so that none has to be kept.
+
+    Args:
+        path: path of the file.
+        columns: the columns to take from the file.
+    """
+
+    def __init__(self, path: str, columns: Iterable[str]):
+        self.path, self.columns = path, columns
+        self.rows, self.row, self.is_lost = read_annotation_rows(path), {}, False
+
+    def find(self, key: str, file: str, where: str, problems: Problems) -> dict:
+        """Return the columns of the post with an id; none of them if the file has no row for the post."""
+        while not self.is_lost and self.row.get("id") != key:
+            _, row = next(self.rows, (None, None))
+            self.is_lost = row is None
+            self.row = row if isinstance(row, dict) else {}
+            if self.is_lost:
+                expected = f"a row for it in {self.path}, after those of the posts before it"
+                problems.add(file, where, "id", show(key), expected)
+        return {column: self.row[column] for column in self.columns if column in self.row}
+
+
+def check_raw_post(row: dict, file: str, where: str, problems: Problems) -> dict | None:
+    """Check a row, and return the post as [`read_raw_posts`] yields it, without its id; None if the row is bad."""
+    faults = Problems()
+    check = checker(file, where, faults)
+    text, unit = check_text(row, check)
+    pairs = check_pairs(row, text, unit, check, is_csv(file))
+    columns = check_columns(row, check)
+    if row.get("image") is None:
+        check_regions_have_image(columns, file, where, faults)
+    if faults:
+        problems.extend(faults)
+        return None
+    if unit == "words":
+        text, spans = join_words(text, [span for pair in pairs or () for span in pair])
+        pairs = pairs and list(zip(spans[::2], spans[1::2]))
+    post = {"text": text, "is_joined": unit == "words", "pairs": pairs, "image": columns["image"]}
+    # Regions that were not given may be looked for; an empty list says that there are none.
+    regions = {column: None if row.get(column) is None else columns[column] for column in REGION_COLUMNS}
+    return post | {"caption": columns["caption"]} | regions
+
+
+def check_pairs(
+    row: dict, text: str | list[str] | None, unit: str, check: Check, has_span_columns: bool
+) -> list[Pair] | None:
+    """Check the entities of a row, and return the pairs to ask for; None if the row names no entity.
+
+    Args:
+        row: the row.
+        text: the text or the words of the row, from `check_text`; None if they are bad.
+        unit: the unit of spans, from `check_text`.
+        check: reports a bad field.
+        has_span_columns: whether the row is of a CSV file, where a span is two columns.
+    """
+    spans = {name: None if has_span_columns and row[name] == [None, None] else row.get(name) for name in SPAN_COLUMNS}
+    pairs, entities = row.get("pairs"), row.get("entities")
+    given = [name for name in ("pairs", "entities") if row.get(name) is not None]
+    given += ["head, tail"] if any(span is not None for span in spans.values()) else []
+    if len(given) > 1:
+        check(False, "; ".join(given), [row.get(name) for name in given], "one of them")
+    elif pairs is not None:
+        good = isinstance(pairs, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
+        check(good, "pairs", pairs, "a list of pairs [head, tail]")
+        return [
+            tuple(check_entity(span, name, f"pairs[{number}]", text, unit, check) for name, span in zip(spans, pair))
+            for number, pair in enumerate(pairs if good else ())
+        ]
+    elif entities is not None:
+        good = check(isinstance(entities, list), "entities", entities, "a list of spans")
+        checked = [
+            check_entity(span, "entity", f"entities[{number}]", text, unit, check)
+            for number, span in enumerate(entities if good else ())
+        ]
+        return list(permutations(checked, 2))
+    elif given:
+        fields = SPAN_COLUMNS if has_span_columns else {name: (name,) for name in spans}
+        return [
+            tuple(check_entity(span, name, ", ".join(fields[name]), text, unit, check) for name, span in spans.items())
+        ]
+    return None
+
+
+@dataclass
+class Survey:
+    """Number of posts, whether all come with their entities, and the SHA-256 of all that they hold."""
+
+    count: int = 0
+    has_all_entities: bool = True
+    fingerprint: str = ""
+
+
+def survey_raw_posts(posts: str, args: PredictionArguments) -> Survey:
+    """Check all posts, and count them.
+
+    Args:
+        posts: a file of JSON lines or CSV, or a folder of texts and images.
+        args: where images and annotation files are.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+        ValueError: the posts are bad; one report names the bad places.
+    """
+    if not os.path.isdir(posts):
+        check_file(posts)
+    if args.image_dir is not None and not os.path.isdir(args.image_dir):
+        raise FileNotFoundError(f"--image_dir {args.image_dir} is no folder")
+    for path in {args.regions, args.captions} - {None}:
+        check_annotation_file(path)
+    problems, survey, fingerprint = Problems(), Survey(), hashlib.sha256()
+    for post in read_raw_posts(posts, args, problems):
+        survey.count += 1
+        survey.has_all_entities &= post["pairs"] is not None
+        fingerprint.update(json.dumps(post).encode())
+    if not survey.count and not problems:
+        problems.add(posts, posts, "content", "no posts", "at least one")
+    problems.raise_if_any()
+    survey.fingerprint = fingerprint.hexdigest()
+    return survey
+
+
+__all__ = ["Survey", "read_raw_posts", "survey_raw_posts"]

@@ -1,0 +1,156 @@
+"""One run of a prediction: raw posts, batch by batch, to triples.
+
+All posts are checked before a model is loaded. Then they are read a second time, a batch at once, and what is found is
+appended to `OUT.part`, so that a killed run goes on where it was, with the same batches and therefore the same numbers.
+At the end that becomes OUT: JSON lines, CSV or N-Triples.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import AutoProcessor, Pipeline, pipeline
+from transformers.utils import logging
+
+from mmre.annotation.annotator import naming, picture_settings
+from mmre.annotation.unfinished import append_line, only_run, read_batches
+from mmre.modeling import MODELS
+from mmre.posts.checks import Problems
+from mmre.processing import load_spacy
+from mmre.processing.pipeline_relation_extraction import TASK
+
+from .arguments import PredictionArguments
+from .loading import adapter_config, load_model
+from .predictor import Predictor
+from .raw_posts import Survey, read_raw_posts, survey_raw_posts
+from .triples import write_triples
+
+PREDICTION_VERSION = 1
+# Each task, and each annotation file: which input of a model it gives, and that input's plural.
+TASK_INPUTS = {"grounding": "regions", "detection": "regions", "captions": "caption"}
+FILE_INPUTS = {"regions": "regions", "captions": "caption"}
+PLURALS = {"regions": "regions", "caption": "captions"}
+
+
+def predict(model: str, posts: str, args: PredictionArguments) -> str:
+    """Write the triples of posts, or go on writing them.
+
+    Args:
+        model: folder of a model or of a LoRA adapter, or its name on the Hub.
+        posts: a file of JSON lines or CSV, or a folder of texts and images.
+        args: what to look for and what to write.
+
+    Returns:
+        A few lines on what was written, and how fast.
+
+    Raises:
+        OutputFileError: an unfinished file is there and was made with other settings or of other posts, or another run
+            is writing it.
+        ImportError: spaCy is needed and not installed.
+        OSError: a model or a file is not there, or the output is there already.
+        ValueError: the posts are bad; one report names the bad places. Or the model is none for relations, or does not
+            read what is to be found.
+    """
+    with only_run(args.out):
+        return _predict(model, posts, args)
+
+
+def _predict(model: str, posts: str, args: PredictionArguments) -> str:
+    out, part = Path(args.out), Path(f"{args.out}.part")
+    if out.exists() and not part.exists():
+        raise FileExistsError(f"{out} is there already; give another --out, or delete it")
+    survey = survey_raw_posts(posts, args)
+    needs_spacy = "grounding" in args.tasks or not survey.has_all_entities
+    nlp = load_spacy(args.spacy_model) if needs_spacy else None
+    extract = open_pipeline(model, args)
+    settings = picture_settings(args, nlp)
+    header = make_header(model, extract, survey, settings, nlp, args)
+    done = end = 0
+    if part.exists():
+        for number, _, end in read_batches(part, header):  # noqa: B007, the last one counts
+            done = 0 if number is None else number + 1
+    folder = args.image_dir or (posts if os.path.isdir(posts) else os.path.dirname(posts))
+    predictor = Predictor(extract, args, settings, nlp, folder)
+    start, initial = time.perf_counter(), min(done * args.batch_size, survey.count)
+    bar = logging.tqdm(total=survey.count, initial=initial, desc="Predicting", unit="post")
+    with open(part, "ab") as file, ThreadPoolExecutor() as pool, bar:
+        file.truncate(end)
+        if not end:
+            append_line(file, header)
+        for number, batch in enumerate(batches(posts, args)):
+            if number >= done:
+                append_line(file, {"batch": number, "rows": predictor(batch, pool)})
+                bar.update(len(batch))
+    seconds, count = time.perf_counter() - start, survey.count - initial
+    report = write_triples(part, header, args)
+    part.unlink()
+    return f"{report}\n{count} posts in {seconds:.1f} s, {count / seconds:.1f} a second" if count else report
+
+
+def open_pipeline(model: str, args: PredictionArguments) -> Pipeline:
+    """Load a model into a pipeline, and refuse what does not go with the model.
+
+    Raises:
+        OSError: the model is not there.
+        ValueError: the model is none for relations, or does not read or show what the arguments ask for.
+    """
+    options = {"dtype": args.dtype, "output_fusion": args.output_fusion}
+    with naming(f"MODEL {model}"):
+        if adapter_config(model, revision=args.revision) is None:
+            extract = pipeline(TASK, model=model, revision=args.revision, **options)
+        else:
+            # transformers looks for the model under an adapter where it was when the adapter was trained.
+            whole = load_model(model, revision=args.revision, dtype=args.dtype).merge_and_unload()
+            processor = AutoProcessor.from_pretrained(model, revision=args.revision)
+            extract = pipeline(TASK, model=whole, processor=processor, **options)
+    name, kind = type(extract.model).__name__, extract.model.config.model_type
+    if kind not in MODELS:
+        raise ValueError(f"MODEL {model} is a {kind!r}, which extracts no relations; expected {' or '.join(MODELS)}")
+    wanted = {f"--tasks {task}": TASK_INPUTS[task] for task in args.tasks}
+    wanted |= {f"--{option}": what for option, what in FILE_INPUTS.items() if getattr(args, option) is not None}
+    reads = {*extract.processor.inputs} & {*extract.model.config.reads()}
+    for option, what in wanted.items():
+        if what not in reads:
+            raise ValueError(f"{option}: {model} ({name}) reads no {PLURALS[what]}; leave it out")
+    return extract
+
+
+def make_header(
+    model: str, extract: Pipeline, survey: Survey, settings: dict, nlp: Any, args: PredictionArguments
+) -> dict:
+    """Describe what a prediction is made with: everything that decides what is in it."""
+    return {
+        "mmre_predictions": PREDICTION_VERSION,
+        "posts": survey.count,
+        "posts_sha256": survey.fingerprint,
+        "model": model,
+        "revision": getattr(extract.model.config, "_commit_hash", None) or args.revision,
+        "transformers": transformers.__version__,
+        "batch_size": args.batch_size,
+        "dtype": args.dtype,
+        "output_fusion": args.output_fusion,
+        "spacy": {"model": args.spacy_model, "version": nlp.meta["version"]} if nlp else None,
+        **settings,
+    }
+
+
+def batches(posts: str, args: PredictionArguments) -> Iterator[list[dict]]:
+    """Read checked posts batch by batch.
+
+    Raises:
+        ValueError: the posts are bad, so that they were changed since they were checked.
+    """
+    problems = Problems()
+    stream = read_raw_posts(posts, args, problems)
+    while batch := list(islice(stream, args.batch_size)):
+        yield batch
+    if problems:
+        raise ValueError(f"{posts} was changed while it was read. {problems.report()}")
+
+
+__all__ = ["predict"]

@@ -1,0 +1,122 @@
+"""Triples of a knowledge graph, written as JSON lines, CSV or N-Triples."""
+
+import csv
+import html
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TextIO
+from urllib.parse import quote
+
+from mmre.annotation.unfinished import read_batches
+from mmre.posts.checks import NAMES_IN_REPORT
+from mmre.posts.schema import NEGATIVE_RELATION
+from mmre.posts.whole_file import whole_file
+
+from .arguments import PredictionArguments
+
+RDFS_LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
+
+
+def write_triples(part: Path, header: dict, args: PredictionArguments) -> str:
+    """Turn an unfinished file into the output, and the posts that failed into a file beside it.
+
+    Args:
+        part: the unfinished file, with all batches in it.
+        header: its header.
+        args: name and format of the output, and the lowest score.
+
+    Returns:
+        What there was, in a few lines.
+    """
+    out, failed = Path(args.out), Path(f"{args.out}.errors.jsonl")
+    counts, reasons = Counter(), []
+    with whole_file(failed) as errors, whole_file(out) as file:
+
+        def triples() -> Iterator[dict]:
+            for _, rows, _ in read_batches(part, header):
+                for row in rows:
+                    if "error" in row:
+                        counts["failed"] += 1
+                        if len(reasons) < NAMES_IN_REPORT:
+                            reasons.append(f"{row['id']} ({row['error']})")
+                        errors.write(json.dumps(row, ensure_ascii=False) + "\n")
+                        continue
+                    counts["without"] += not row["relations"]
+                    for found in row["relations"]:
+                        if found["label"] == NEGATIVE_RELATION:
+                            counts["none"] += 1
+                        elif found["score"] < args.min_score:
+                            counts["low"] += 1
+                        else:
+                            counts["triples"] += 1
+                            yield row | found
+
+        if args.format == "nt":
+            file.writelines(line for triple in triples() for line in ntriples(triple, args.base_iri))
+        else:
+            {"jsonl": write_jsonl, "csv": write_csv}[args.format](triples(), file)
+    report = [
+        f"{out}: {counts['triples']} triples of {header['posts']} posts",
+        f"left out: {counts['none']} pairs of entities without a relation, {counts['low']} relations with a score "
+        f"below {args.min_score:g}; {counts['without']} posts have no pair of entities",
+    ]
+    if reasons:
+        if counts["failed"] > len(reasons):
+            reasons.append(f"and {counts['failed'] - len(reasons)} more")
+        report.append(f"failed: {counts['failed']} posts, all of them in {failed}: {', '.join(reasons)}")
+    else:
+        failed.unlink()
+    return "\n".join(report)
+
+
+def write_jsonl(triples: Iterable[dict], file: TextIO) -> None:
+    """Write a line of JSON for each triple; the `text` of the spans is on it where the post was given as words."""
+    for triple in triples:
+        line = {name: triple[name] for name in ("id", "text", "head") if name in triple}
+        line |= {"relation": triple["label"]}
+        line |= {name: triple[name] for name in ("tail", "score", "fusion") if name in triple}
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def write_csv(triples: Iterable[dict], file: TextIO) -> None:
+    """Write a row of CSV for each triple, below a header."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["id", "head", "relation", "tail", "score"])
+    for triple in triples:
+        head, tail = graph_name(triple["head"]), graph_name(triple["tail"])
+        writer.writerow([triple["id"], head, triple["label"], tail, triple["score"]])
+
+
+def graph_name(entity: dict) -> str:
+    """Return the name of an entity in a knowledge graph: without line breaks and HTML's `&amp;`."""
+    return " ".join(html.unescape(entity["text"]).split())
+
+
+def ntriples(triple: dict, base_iri: str) -> list[str]:
+    """Say a triple in N-Triples.
+
+    Args:
+        triple: `head` and `tail` with their `text`, and the `label` of the relation.
+        base_iri: what the names begin with.
+
+    Returns:
+        Three lines: the relation between `{base_iri}entity/...` and another such name, by `{base_iri}relation/...`; and
+        the `rdfs:label` of both entities.
+    """
+    names = [graph_name(triple[entity]) for entity in ("head", "tail")]
+    head, tail = (f"<{base_iri}entity/{quote(name, safe='')}>" for name in names)
+    relation = f"<{base_iri}relation/{quote(triple['label'].removeprefix('/'), safe='/')}>"
+    labels = [f"{node} <{RDFS_LABEL}> {literal(name)} .\n" for node, name in zip((head, tail), names)]
+    return [f"{head} {relation} {tail} .\n", *labels]
+
+
+def literal(text: str) -> str:
+    """Write a string as a literal of N-Triples (W3C, section 2.4)."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+    return '"' + re.sub("[\x00-\x1f\x7f]", lambda match: f"\\u{ord(match[0]):04X}", escaped) + '"'
+
+
+__all__ = ["write_triples"]

@@ -1,0 +1,157 @@
+"""Raw posts: every way to give them, and what is wrong with them."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+from prediction_helpers import (
+    NADAL,
+    PERELLO,
+    TEXT,
+    approximately,
+    expected_relations,
+    read,
+    shown,
+    write,
+)
+
+from mmre.inference.run import predict
+
+
+def test_entities_are_given_as_head_and_tail_as_pairs_or_as_a_list(focalmre, folder, arguments):
+    spans = [list(NADAL), list(PERELLO), [45, 56]]
+    words = TEXT.split()
+    posts = [
+        {"text": TEXT, "head": spans[0], "tail": {"start": 29, "end": 41}, "relation": "/per/per/couple"},
+        {"text": TEXT, "pairs": [[spans[0], spans[1]], [spans[2], spans[0]]]},
+        {"text": TEXT, "entities": spans},
+        {"tokens": words, "head": [3, 5], "tail": [6, 8]},
+        {"tokens": words},
+        {"text": TEXT, "pairs": []},
+    ]
+    args = arguments(format="jsonl")
+    predict(focalmre, write(folder / "raw.jsonl", posts), args)
+    pairs = {
+        0: [(NADAL, PERELLO)],
+        1: [(NADAL, PERELLO), ((45, 56), NADAL)],
+        2: list(itertools.permutations([NADAL, PERELLO, (45, 56)], 2)),
+        3: [(NADAL, PERELLO)],
+        4: list(itertools.permutations([NADAL, PERELLO, (45, 56)], 2)),
+    }
+    rows = read(args)
+    assert rows and {row["id"] for row in rows} <= {f"raw-{number}" for number in pairs}
+    for number in pairs:
+        found = [row for row in rows if row["id"] == f"raw-{number}"]
+        assert shown(found) == approximately(expected_relations(focalmre, TEXT, pairs[number], None))
+    # Of words, too, spans are in characters, of the text that is on the same line.
+    of_words = [row for row in rows if row["id"] in ("raw-3", "raw-4")]
+    assert {row["id"] for row in of_words} == {"raw-3", "raw-4"} and {row["text"] for row in of_words} == {TEXT}
+    assert [row["head"] for row in of_words if row["id"] == "raw-3"] == [
+        {"start": 11, "end": 23, "text": "Rafael Nadal"}
+    ]
+    assert all("text" not in row for row in rows if row not in of_words)
+
+
+def test_csv_and_json_lines_of_the_same_posts_give_the_same_triples(focalmre, folder, arguments):
+    boxes = [[0.1, 0.2, 0.5, 0.9]]
+    posts = [
+        {"id": "x", "text": TEXT, "head": NADAL, "tail": PERELLO, "image": "a.png", "grounded_regions": boxes},
+        {"id": "y", "text": TEXT, "image": "b.png"},
+    ]
+    header = ["id", "text", "head_start", "head_end", "tail_start", "tail_end", "image", "grounded_regions"]
+    cells = [
+        ["x", TEXT, *NADAL, *PERELLO, "a.png", json.dumps(boxes)],
+        ["y", TEXT, "", "", "", "", "b.png", ""],
+    ]
+    first, second = arguments("json.jsonl"), arguments("csv.jsonl")
+    predict(focalmre, write(folder / "raw.jsonl", posts), first)
+    predict(focalmre, write(folder / "raw.csv", [header, *cells]), second)
+    assert {row["id"] for row in read(first)} == {"x", "y"}
+    assert Path(first.out).read_bytes() == Path(second.out).read_bytes()
+    # A text is all that a post needs.
+    third = arguments("text.jsonl")
+    predict(focalmre, write(folder / "bare.csv", [["text"], [TEXT]]), third)
+    assert [row["head"]["text"] for row in read(third)]
+
+
+def test_a_folder_of_images_and_texts_is_a_list_of_posts(focalmre, folder, arguments):
+    (folder / "broken.png").unlink()
+    for name in "abc":
+        (folder / f"{name}.txt").write_text(f"{TEXT} {name}\n", "utf-8")
+    (folder / "d.txt").write_text(TEXT, "utf-8")
+    args, other = arguments("folder.jsonl"), arguments("file.jsonl")
+    predict(focalmre, str(folder), args)
+    posts = [{"id": name, "text": f"{TEXT} {name}", "image": f"{name}.png"} for name in "abc"]
+    predict(
+        focalmre,
+        write(folder.parent / "x.jsonl", [*posts, {"id": "d", "text": TEXT}]),
+        arguments("file.jsonl", image_dir=str(folder)),
+    )
+    assert {row["id"] for row in read(args)} == set("abcd")
+    assert read(args) == read(other)
+
+
+def test_a_folder_whose_files_do_not_belong_together_is_refused(focalmre, folder, arguments):
+    (folder / "a.txt").write_text(TEXT, "utf-8")
+    (folder / "a.jpg").write_bytes((folder / "a.png").read_bytes())
+    (folder / "e.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(ValueError) as error:
+        predict(focalmre, str(folder), arguments())
+    assert f"{folder / 'b.png'}: text: nothing; expected b.txt beside it" in str(error.value)
+    assert f"{folder / 'a.txt'}: image: a.jpg, a.png; expected one image of this name" in str(error.value)
+    assert f"{folder / 'e.txt'}: text: 'utf-8' codec can't decode" in str(error.value)
+
+
+def test_regions_and_captions_come_from_an_annotation_file_in_the_order_of_the_posts(tgdi, folder, arguments):
+    pair = {"text": TEXT, "head": NADAL, "tail": PERELLO, "image": "a.png"}
+    found = {"grounded_regions": [[0.1, 0.2, 0.5, 0.9]], "detected_regions": [[0, 0, 0.5, 0.5]], "caption": "a city"}
+    given = write(folder / "given.jsonl", [{"id": "x", **pair, **found}, {"id": "y", **pair}])
+    bare = write(folder / "bare.jsonl", [{"id": "x", **pair}, {"id": "y", **pair}])
+    empty = {"grounded_regions": [], "detected_regions": [], "caption": None}
+    rows = [{"id": "other", **empty}, {"id": "x", **found}, {"id": "y", **empty}]
+    file = write(folder / "found.jsonl", [{"mmre_annotation": 1}, *rows])
+    first, second = arguments("first.jsonl"), arguments("second.jsonl", regions=file, captions=file)
+    predict(tgdi, given, first)
+    predict(tgdi, bare, second)
+    assert read(first) and read(first) == read(second)
+    write(folder / "found.jsonl", [{"mmre_annotation": 1}, *reversed(rows)])
+    with pytest.raises(ValueError, match=r"bare.jsonl:2: id: 'y'; expected a row for it in .*found.jsonl, after"):
+        predict(tgdi, bare, arguments("third.jsonl", regions=file))
+    assert not list(folder.parent.glob("third.*"))
+
+
+def test_all_bad_rows_are_named_before_a_model_is_loaded(folder, arguments):
+    rows = [
+        {"text": TEXT, "head": [11, 23]},
+        {"text": TEXT, "head": [11, 99], "tail": [29, 41]},
+        {"text": TEXT, "pairs": [[[11, 23], [5, 5]]]},
+        {"text": TEXT, "pairs": [[[11, 23]]]},
+        {"text": TEXT, "entities": [[11, 23], "Bo"]},
+        {"text": TEXT, "entities": [], "pairs": []},
+        {"text": TEXT, "captoin": "x"},
+        {"text": TEXT, "grounded_regions": [[0, 0, 1, 1]]},
+        {"text": " "},
+        {"text": TEXT},
+    ]
+    write(folder / "raw.jsonl", rows)
+    with open(folder / "raw.jsonl", "a") as file:
+        file.write('{"text": \n')
+    args = arguments()
+    with pytest.raises(ValueError) as error:
+        predict("no/such/model", str(folder / "raw.jsonl"), args)
+    report = str(error.value)
+    for line, found in (
+        (1, "tail: nothing; expected start and end of the tail in characters"),
+        (2, "head: [11, 99]; expected start and end of the head in characters"),
+        (3, "pairs[0]: [5, 5]; expected start and end of the tail"),
+        (4, "pairs: [[[11, 23]]]; expected a list of pairs [head, tail]"),
+        (5, "entities[1]: 'Bo'; expected start and end of the entity"),
+        (6, "pairs; entities: [[], []]; expected one of them"),
+        (7, "unknown field 'captoin'; did you mean 'caption'?"),
+        (8, "grounded_regions: [[0.0, 0.0, 1.0, 1.0]]; expected none, for the post has no image"),
+        (9, "text: ' '; expected a text that is not blank"),
+        (11, "line: '{\"text\": '; expected a JSON object"),
+    ):
+        assert f"raw.jsonl:{line}: {found}" in report
+    assert report.startswith("10 problem(s)") and not list(folder.parent.glob("triples*"))

@@ -1,0 +1,268 @@
+"""Runs of a prediction: random models loaded by the real Auto classes, real spaCy, real files."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from picture_helpers import SPACY_MODEL, cached_load_spacy
+from PIL import Image
+from prediction_helpers import (
+    NADAL,
+    PERELLO,
+    TEXT,
+    approximately,
+    expected_relations,
+    long_posts,
+    read,
+    shown,
+    write,
+)
+from transformers import AutoModel, AutoProcessor
+
+from mmre.annotation.keywords import find_keywords
+from mmre.annotation.picture_models import Captioner, Detector, Grounder
+from mmre.annotation.unfinished import only_run
+from mmre.inference.run import predict
+from mmre.processing import RelationExtractionPipeline, find_entities
+
+
+@pytest.mark.parametrize("name", ["focalmre", "tgdi"])
+def test_a_raw_post_becomes_triples_with_all_that_is_found_on_the_fly(name, request, folder, arguments):
+    model = request.getfixturevalue(name)
+    tasks = ["grounding", "detection"] + (["captions"] if name == "tgdi" else [])
+    args = arguments(tasks=tasks)
+    report = predict(model, write(folder / "raw.jsonl", [{"id": "x", "text": TEXT, "image": "a.png"}]), args)
+
+    nlp, image = cached_load_spacy(SPACY_MODEL), Image.open(folder / "a.png").convert("RGB")
+    entities = find_entities(nlp, TEXT)
+    assert [entity["text"] for entity in entities] == ["Rafael Nadal", "Mery Perello", "South Wales"]
+    keywords = find_keywords(nlp, TEXT, [entity["text"] for entity in entities])
+    columns = {
+        "grounded_regions": Grounder(args.grounding_model, threshold=0.0)([image], [keywords])[0],
+        "detected_regions": Detector(args.detection_model, threshold=0.0)([image])[0],
+    }
+    assert len(columns["grounded_regions"]) > 0 and len(columns["detected_regions"]) == 3
+    if name == "tgdi":
+        columns["caption"] = Captioner(args.caption_model, max_new_tokens=4)([image])[0]
+        assert columns["caption"]
+    pairs = list(itertools.permutations([(entity["start"], entity["end"]) for entity in entities], 2))
+    expected = expected_relations(model, TEXT, pairs, folder / "a.png", **columns)
+    bare = expected_relations(model, TEXT, pairs, folder / "a.png")
+    assert expected and approximately(expected) != bare
+    assert shown(read(args)) == approximately(expected)
+    assert {row["id"] for row in read(args)} == {"x"}
+    assert all(TEXT[row["head"]["start"] : row["head"]["end"]] == row["head"]["text"] for row in read(args))
+    assert f"{len(expected)} triples of 1 posts" in report
+    assert f"left out: {6 - len(expected)} pairs of entities" in report
+    assert not list(Path(args.out).parent.glob("triples.jsonl.*"))
+
+
+def test_what_the_posts_hold_is_not_looked_for(focalmre, folder, arguments, monkeypatch):
+    calls = []
+    ground, detect = Grounder.__call__, Detector.__call__
+    monkeypatch.setattr(Grounder, "__call__", lambda *all: calls.append(("ground", len(all[1]))) or ground(*all))
+    monkeypatch.setattr(Detector, "__call__", lambda *all: calls.append(("detect", len(all[1]))) or detect(*all))
+    pair = {"text": TEXT, "head": NADAL, "tail": PERELLO, "image": "a.png"}
+    posts = [
+        {**pair, "grounded_regions": [], "detected_regions": [[0, 0, 1, 1]]},
+        {**pair, "grounded_regions": [[0, 0, 0.5, 1]]},
+        pair,
+        {"text": "nobody is here", "image": "b.png"},
+    ]
+    path = write(folder / "raw.jsonl", posts)
+    predict(focalmre, path, arguments(tasks=["grounding", "detection"], batch_size=4))
+    # The picture of two posts is looked at once, that of a post without entities never.
+    assert calls == [("detect", 1), ("ground", 1)]
+
+
+def test_the_gates_are_those_of_the_model(focalmre, tgdi, folder, arguments):
+    posts = [
+        {"text": TEXT, "head": NADAL, "tail": PERELLO, "image": "a.png", "grounded_regions": [[0, 0, 0.5, 1]] * 2},
+        {"text": TEXT, "head": PERELLO, "tail": NADAL},
+    ]
+    path = write(folder / "raw.jsonl", posts)
+    for name, model_folder in (("focalmre", focalmre), ("tgdi", tgdi)):
+        args = arguments(f"{name}.jsonl", output_fusion=True)
+        predict(model_folder, path, args)
+        rows = {row["id"]: row["fusion"] for row in read(args)}
+        assert rows.keys() == {"raw-0", "raw-1"}
+        processor, model = AutoProcessor.from_pretrained(model_folder), AutoModel.from_pretrained(model_folder)
+        inputs = processor(
+            text=TEXT, head=NADAL, tail=PERELLO, images=str(folder / "a.png"), grounded_regions=[[0, 0, 0.5, 1]] * 2
+        )
+        with torch.no_grad():
+            outputs = model(**inputs, output_fusion=True)
+        if name == "focalmre":
+            gates, (head, tail) = outputs.gates[0], inputs["entity_positions"][0].tolist()
+            mean = [(gates[slot, head].mean() + gates[slot, tail].mean()).item() / 2 for slot in range(7)]
+            weights = outputs.region_weights[0].tolist()
+            assert rows["raw-0"] == {
+                "grounded_regions": {
+                    "gates": pytest.approx(mean[:2], abs=1e-3),
+                    "weights": pytest.approx(weights[:2], abs=1e-3),
+                },
+                # Without a detected region the picture as it is stands in.
+                "detected_regions": {
+                    "gates": pytest.approx(mean[4:5], abs=1e-3),
+                    "weights": pytest.approx(weights[4:5], abs=1e-3),
+                },
+            }
+            nothing = {"gates": [], "weights": []}
+            assert rows["raw-1"] == {"grounded_regions": nothing, "detected_regions": nothing}
+        else:
+            assert rows["raw-0"]["matching_gate"] == pytest.approx(outputs.matching_gate.mean().item(), abs=1e-3)
+            levels = outputs.hierarchy_gates[0, :3].mean(dim=1).tolist()  # the picture and two crops
+            assert rows["raw-0"]["hierarchy_gates"] == [pytest.approx(level, abs=1e-3) for level in levels]
+            assert rows["raw-1"] == {"matching_gate": 1.0, "hierarchy_gates": []}
+
+
+def test_posts_that_cannot_be_predicted_are_recorded_and_the_run_goes_on(focalmre, folder, arguments):
+    Image.new("RGB", (3000, 1)).save(folder / "line.png")  # no picture for the tiny Grounding DINO
+    pair = {"text": TEXT, "head": NADAL, "tail": PERELLO}
+    images = ["a.png", "broken.png", "line.png", "missing.png", "b.png", None]
+    path = write(folder / "raw.jsonl", [{**pair, "image": image} for image in images])
+    args = arguments(tasks=["grounding"], batch_size=4, grounding_threshold=0.0)
+    report = predict(focalmre, path, args)
+    lines = (folder.parent / "triples.jsonl.errors.jsonl").read_text("utf-8").splitlines()
+    failed = {row["id"]: row["error"] for row in map(json.loads, lines)}
+    assert failed.keys() == {"raw-1", "raw-2", "raw-3"}
+    assert "image broken.png: " in failed["raw-1"] and "cannot identify" in failed["raw-1"]
+    assert failed["raw-3"] == "image missing.png: not found"
+    assert "the models do not take the post or its picture: " in failed["raw-2"]
+    assert {row["id"] for row in read(args)} == {"raw-0", "raw-4", "raw-5"}
+    assert "failed: 3 posts, all of them in " in report and "raw-3 (image missing.png: not found)" in report
+    # Without the bad posts, what is left of this run must not be taken for the next one's.
+    Path(args.out).unlink()
+    predict(focalmre, write(folder / "raw.jsonl", [{**pair, "image": "a.png"}]), args)
+    assert not Path(f"{args.out}.errors.jsonl").exists()
+
+
+def test_a_model_that_reads_text_alone_opens_no_picture(mtb, folder, arguments):
+    pair = {"text": TEXT, "head": NADAL, "tail": PERELLO}
+    args = arguments()
+    predict(mtb, write(folder / "raw.jsonl", [{**pair, "image": "broken.png"}, {**pair, "image": "missing.png"}]), args)
+    assert shown(read(args)) == 2 * approximately(expected_relations(mtb, TEXT, [(NADAL, PERELLO)], None))
+    assert not Path(f"{args.out}.errors.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "changes, error",
+    [
+        (
+            {"tasks": ["detection"]},
+            r"--tasks detection: .*mtb \(MTBForRelationClassification\) reads no regions; leave",
+        ),
+        ({"tasks": ["captions"]}, r"--tasks captions: .*reads no captions"),
+        ({"regions": "found.jsonl"}, r"--regions: .*reads no regions"),
+        ({"captions": "found.jsonl"}, r"--captions: .*reads no captions"),
+        ({"output_fusion": True}, r"MODEL .*MTBForRelationClassification fuses no picture with its text.*leave"),
+    ],
+)
+def test_what_a_model_does_not_read_or_show_is_refused_before_the_first_post(mtb, folder, arguments, changes, error):
+    post = {"id": "x", "text": TEXT, "head": NADAL, "tail": PERELLO, "image": "a.png"}
+    found = {"id": "x", "grounded_regions": [], "detected_regions": [], "caption": None}
+    files = {
+        name: write(folder / file, [{"mmre_annotation": 1}, found])
+        for name, file in changes.items()
+        if file == "found.jsonl"
+    }
+    args = arguments(**{**changes, **files})
+    with pytest.raises(ValueError, match=error):
+        predict(mtb, write(folder / "raw.jsonl", [post]), args)
+    assert not list(folder.parent.glob("triples*"))
+
+
+def test_a_folder_of_an_adapter_predicts_as_the_model_with_the_adapter(focalmre, folder, arguments, tmp_path):
+    torch.manual_seed(0)
+    base = AutoModel.from_pretrained(focalmre)
+    adapted = get_peft_model(base, LoraConfig(target_modules=["query", "value"], init_lora_weights=False)).eval()
+    adapted.save_pretrained(tmp_path / "lora")
+    AutoProcessor.from_pretrained(focalmre).save_pretrained(tmp_path / "lora")
+    args, of_base = arguments(), arguments("base.jsonl")
+    path = write(folder / "raw.jsonl", [{"text": TEXT, "entities": [NADAL, PERELLO, [45, 56]], "image": "a.png"}])
+    predict(str(tmp_path / "lora"), path, args)
+    predict(focalmre, path, of_base)
+    adapted.merge_and_unload().save_pretrained(tmp_path / "merged")
+    AutoProcessor.from_pretrained(focalmre).save_pretrained(tmp_path / "merged")
+    pairs = list(itertools.permutations([NADAL, PERELLO, (45, 56)], 2))
+    expected = approximately(expected_relations(str(tmp_path / "merged"), TEXT, pairs, folder / "a.png"))
+    assert shown(read(args)) == expected != shown(read(of_base))
+
+
+def test_two_runs_do_not_write_one_file(focalmre, folder, arguments):
+    path = write(folder / "raw.jsonl", [{"text": TEXT, "head": NADAL, "tail": PERELLO}])
+    args = arguments()
+    with only_run(args.out), pytest.raises(ValueError, match="another run is writing .*triples.jsonl: wait for it"):
+        predict(focalmre, path, args)
+    assert not Path(args.out).exists()
+    predict(focalmre, path, args)
+    assert len(read(args)) == 1
+
+
+KILLED = """
+import json, os, signal, sys
+from mmre.cli.main import main
+from mmre.inference import run
+
+lines, append = [], run.append_line
+
+def append_and_die(file, line):
+    append(file, line)
+    lines.append(line)
+    if len(lines) == 3:  # the header and two batches
+        file.write(b'{"batch": 2, "rows": [{"id": "to')
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+run.append_line = append_and_die
+main()
+"""
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_file(focalmre, folder, arguments, tmp_path, monkeypatch):
+    posts = [{"text": f"{TEXT} {number}", "image": f"{'abc'[number % 3]}.png"} for number in range(7)]
+    posts[1]["image"] = "broken.png"
+    path = write(folder / "raw.jsonl", [{**post, "head": NADAL, "tail": PERELLO} for post in posts])
+    whole, killed = arguments("whole.jsonl"), arguments("killed.jsonl")
+    predict(focalmre, path, whole)
+    command = [sys.executable, "-c", KILLED, "predict", focalmre, path, "--out", killed.out, "--batch_size", "2"]
+    done = subprocess.run([*command, "--spacy_model", SPACY_MODEL], capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert not os.path.exists(killed.out) and os.path.exists(f"{killed.out}.part")
+
+    with pytest.raises(ValueError, match="made with other settings or of other posts(.|\n)*batch_size: 2 there, 4 now"):
+        predict(focalmre, path, arguments("killed.jsonl", batch_size=4))
+    predicted = []
+    encode = RelationExtractionPipeline.preprocess
+    monkeypatch.setattr(
+        RelationExtractionPipeline,
+        "preprocess",
+        lambda self, post, *rest, **named: predicted.append(post["id"]) or encode(self, post, *rest, **named),
+    )
+    predict(focalmre, path, killed)
+    assert predicted == ["raw-4", "raw-5", "raw-6"]
+    assert Path(killed.out).read_bytes() == Path(whole.out).read_bytes() != b""
+    errors = [tmp_path / f"{name}.jsonl.errors.jsonl" for name in ("killed", "whole")]
+    assert errors[0].read_bytes() == errors[1].read_bytes() and b"broken.png" in errors[0].read_bytes()
+    assert not os.path.exists(f"{killed.out}.part")
+
+
+def test_memory_does_not_grow_with_the_number_of_posts(focalmre, folder, arguments):
+    peaks = {}
+    for number in (1, 10, 200):  # the first one fills caches
+        path, args = long_posts(folder / "raw.jsonl", number), arguments(f"{number}.jsonl", batch_size=10)
+        tracemalloc.start()
+        predict(focalmre, path, args)
+        peaks[number] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(read(args)) == number
+    # 190 more posts are 3.8 MB.
+    assert peaks[200] - peaks[10] < 1_000_000, peaks
