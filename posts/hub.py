@@ -58,7 +58,7 @@ def load_saved_posts(
     loaded = _load(str(name))
     for split in loaded:
         if split not in SPLITS:
-            raise ValueError(f"{name}: {unknown('split', split, SPLITS)}")
+            raise ValueError(f"{name}: split {split!r}; expected {', '.join(SPLITS)}: rename or remove it")
     for split, rows in loaded.items():
         check_schema(rows.features, f"{name}, {split}", columns)
     if "relation" in columns:

@@ -233,7 +233,9 @@ def read_line(row: dict, file: str, where: str, problems: Problems) -> dict:
     has_words = isinstance(tokens, list) and tokens and all(isinstance(word, str) and word.strip() for word in tokens)
     check(has_words, "token", tokens, "a list of words, at least one, none of them blank")
     check(isinstance(img_id, str) and img_id, "img_id", img_id, "the name of an image")
-    if relation not in MNRE_RELATIONS:
+    if not isinstance(relation, str):
+        check(False, "relation", relation, "the name of a relation")
+    elif relation not in MNRE_RELATIONS:
         problems.note(file, where, "relation", unknown("relation", relation, MNRE_RELATIONS))
     post = {"text": None, "img_id": img_id if isinstance(img_id, str) else None, "relation": relation}
     spans = {}

@@ -21,7 +21,7 @@ def test_the_report_counts_all_and_shows_the_first_of_each_file_and_field():
         "a.csv: head: and 3 more",
     ]
     assert lines[7:] == [
-        "a.csv:9: column: unknown column 'x'; did you mean 'y'?",
+        "a.csv:9: unknown column 'x'; did you mean 'y'?",
         "b.csv:1: head: 3; expected a span",
     ]
 

@@ -83,7 +83,7 @@ def test_a_bad_file_of_a_user_stops_the_run_with_its_row_and_field(config_file, 
     (tmp_path / "validation.csv").write_text("\n".join([lines[0], lines[1].replace(",None,", ",nobody,")]), "utf-8")
     with pytest.raises(
         (OSError, ValueError),
-        match=r"(?s)1 problem.*validation.csv:2: relation: unknown relation 'nobody'; expected 'None', ",
+        match=r"(?s)1 problem.*validation.csv:2: unknown relation 'nobody'; expected 'None', ",
     ):
         train([config_file(), *own_files])
     assert not (tmp_path / "run").exists()

@@ -6,12 +6,9 @@ import json
 
 import datasets
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
 from PIL import Image
 
-from mmre.posts import load_posts, load_saved_posts, post_features
-from mmre.posts.files import split_words
+from mmre.posts import load_files, load_saved_posts, post_features
 from mmre.posts.row_readers import CSV_COLUMNS
 
 TEXT = "RT @ann : Ann Lee's wedding with Bo"
@@ -55,7 +52,7 @@ def folder(tmp_path):
 def report(folder, content, name="train.jsonl", **arguments) -> str:
     """The message of the error that a training file gives rise to, without the folder."""
     with pytest.raises(ValueError) as error:
-        load_posts(write(folder / name, content), **arguments)
+        load_files(write(folder / name, content), **arguments)
     return str(error.value).replace(f"{folder}/", "")
 
 
@@ -67,8 +64,8 @@ def test_csv_and_json_lines_of_the_same_posts_are_the_same_data_set(folder):
     as_json = {name: json.dumps(value) if isinstance(value, list) else value for name, value in full.items()}
     lines = [post(**full), post(head={"start": 10, "end": 17}, image=None), post(relation="None", id=None)]
     rows = [cells(**as_json), cells(image=""), cells(relation="None")]
-    from_json = load_posts(write(folder / "train.jsonl", lines))
-    from_csv = load_posts(write(folder / "train.csv", rows))
+    from_json = load_files(write(folder / "train.jsonl", lines))
+    from_csv = load_files(write(folder / "train.csv", rows))
     assert list(from_json) == list(from_csv) == ["train"]
     features = post_features(["None", "couple"])
     assert from_json["train"].features == from_csv["train"].features == features
@@ -77,9 +74,9 @@ def test_csv_and_json_lines_of_the_same_posts_are_the_same_data_set(folder):
     assert first.pop("image").tobytes() == Image.new("RGB", (8, 6), "red").tobytes()
     assert first == {
         "id": "x",
-        "tokens": ["RT", "@ann", ":", "Ann", "Lee", "'s", "wedding", "with", "Bo"],
-        "head": {"start": 3, "end": 5},
-        "tail": {"start": 8, "end": 9},
+        "text": TEXT,
+        "head": {"start": HEAD[0], "end": HEAD[1]},
+        "tail": {"start": TAIL[0], "end": TAIL[1]},
         "relation": 1,
         "grounded_regions": [BOX, BOX],
         "detected_regions": [],
@@ -89,30 +86,30 @@ def test_csv_and_json_lines_of_the_same_posts_are_the_same_data_set(folder):
     assert (third["id"], third["relation"], third["grounded_regions"]) == ("train-2", 0, [])
 
 
-def test_words_are_kept_as_they_are_given(folder):
+def test_words_are_joined_by_single_spaces_and_otherwise_as_they_are_given(folder):
     row = post(text=..., tokens=["Ann", "Lee 's", "wedding", "Bo"], head=[0, 2], tail={"start": 3, "end": 4})
-    read = load_posts(write(folder / "train.json", [row]))["train"][0]
-    assert read["tokens"] == ["Ann", "Lee 's", "wedding", "Bo"]
-    assert (read["head"], read["tail"]) == ({"start": 0, "end": 2}, {"start": 3, "end": 4})
+    read = load_files(write(folder / "train.json", [row]))["train"][0]
+    assert read["text"] == "Ann Lee 's wedding Bo"
+    assert (read["head"], read["tail"]) == ({"start": 0, "end": 10}, {"start": 19, "end": 21})
 
 
 def test_the_relations_are_those_of_the_training_file_with_none_first(folder):
     train = write(folder / "train.jsonl", [post(relation=name) for name in ("peer", "couple", "peer", "Zoo")])
     test = write(folder / "test.jsonl", [post(relation="couple"), post(relation="None")])
-    posts = load_posts(train, test=test)
+    posts = load_files(train, test=test)
     assert list(posts) == ["train", "test"]
     for rows in posts.values():
         assert rows.features["relation"].names == ["None", "Zoo", "couple", "peer"]
     assert posts["train"]["relation"] == [3, 2, 3, 1] and posts["test"]["relation"] == [2, 0]
-    alone = load_posts(test=test, relations=["None", "peer", "couple"])
+    alone = load_files(test=test, relations=["None", "peer", "couple"])
     assert alone["test"]["relation"] == [2, 0]
 
 
 def test_no_post_without_a_relation_is_worth_a_warning(folder, caplog):
-    load_posts(write(folder / "train.jsonl", [post(), post(relation="no_relation")]))
+    load_files(write(folder / "train.jsonl", [post(), post(relation="no_relation")]))
     assert "No post has the relation 'None'" in caplog.text
     caplog.clear()
-    load_posts(write(folder / "train.jsonl", [post(), post(relation="None")]))
+    load_files(write(folder / "train.jsonl", [post(), post(relation="None")]))
     assert caplog.text == ""
 
 
@@ -130,16 +127,16 @@ def test_what_a_spreadsheet_writes_is_read(folder, separator, line_end):
     file = io.StringIO(newline="")
     csv.writer(file, delimiter=separator, lineterminator=line_end).writerows(rows)
     path = write(folder / "train.CSV", b"\xef\xbb\xbf" + file.getvalue().encode())
-    read = load_posts(path)["train"]
+    read = load_files(path)["train"]
     assert read["id"] == ["train-0", "train-1"]
-    assert read[1]["tokens"][-4:] == [";", ",", '"', 'é"']
+    assert read["text"] == [TEXT, TEXT + f' ; , \t "{line_end}é"']
 
 
 def test_json_lines_with_a_byte_order_mark_blank_lines_and_strange_line_ends_are_read(folder):
     content = "\ufeff" + json.dumps(post()) + "\r\n\n  \n" + json.dumps(post(text=TEXT + "\u2028x"), ensure_ascii=False)
-    read = load_posts(write(folder / "train.jsonl", content))["train"]
+    read = load_files(write(folder / "train.jsonl", content))["train"]
     assert read["id"] == ["train-0", "train-1"]
-    assert read[1]["tokens"][-2:] == ["Bo", "x"]
+    assert read["text"] == [TEXT, TEXT + "\u2028x"]
 
 
 def test_paths_of_images_start_from_the_file_or_from_the_folder_that_is_given(folder, tmp_path_factory):
@@ -147,26 +144,11 @@ def test_paths_of_images_start_from_the_file_or_from_the_folder_that_is_given(fo
     Image.new("RGB", (3, 2)).save(elsewhere / "a.png")
     (folder / "deep").mkdir()
     path = write(folder / "deep" / "train.jsonl", [post(image="../a.png"), post(image=str(elsewhere / "a.png"))])
-    assert [image.size for image in load_posts(path)["train"]["image"]] == [(8, 6), (3, 2)]
+    assert [image.size for image in load_files(path)["train"]["image"]] == [(8, 6), (3, 2)]
     path = write(folder / "deep" / "train.jsonl", [post()])
-    assert load_posts(path, image_dir=elsewhere)["train"][0]["image"].size == (3, 2)
+    assert load_files(path, image_dir=elsewhere)["train"][0]["image"].size == (3, 2)
     with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
-        load_posts(path, image_dir=folder / "nowhere")
-
-
-@given(st.data())
-def test_the_words_of_a_span_are_the_words_of_the_entity(data):
-    text = data.draw(st.text("ab '#é\u3000\n\U0001f602", min_size=1, max_size=20))
-    bounds = st.integers(0, len(text))
-    spans = [sorted(data.draw(st.tuples(bounds, bounds))) for _ in range(2)]
-    assume(all(text[start:end].strip() for start, end in spans))
-    words, word_spans = split_words(text, spans)
-    assert all(word and not any(character.isspace() for character in word) for word in words)
-    assert "".join(words) == "".join(text.split())
-    assert len(words) <= len(text.split()) + 4
-    for (start, end), (first, last) in zip(spans, word_spans):
-        assert "".join(words[first:last]) == "".join(text[start:end].split())
-        assert "".join(words[:first]) == "".join(text[:start].split())
+        load_files(path, image_dir=folder / "nowhere")
 
 
 # What is wrong
@@ -205,7 +187,7 @@ BAD_POSTS = {
     "empty id": (post(id=""), "train.jsonl:2: id: ''; expected text or null"),
     "caption": (post(caption=["a"]), "train.jsonl:2: caption: ['a']; expected text or null"),
     "image": (post(image=["a.png"]), "train.jsonl:2: image: ['a.png']; expected text or null"),
-    "unknown field": (post(captoin="a"), "train.jsonl:2: field: 'captoin', which is not known; expected 'caption'"),
+    "unknown field": (post(captoin="a"), "train.jsonl:2: unknown field 'captoin'; did you mean 'caption'?"),
     "box outside": (
         post(grounded_regions=[BOX, [0, 0, 1.1, 1]]),
         "2: grounded_regions: [0, 0, 1.1, 1]; expected [x_min",
@@ -282,7 +264,7 @@ BAD_FILES = {
     ),
     "unknown column": (
         f"{HEADER},captoin\n{ROW},1",
-        "1: field: 'captoin', which is not known; expected 'caption', the n",
+        "1: unknown column 'captoin'; did you mean 'caption'?",
     ),
     "column twice": (f"{HEADER},image\n{ROW},1", "train.csv:1: header: 'image' twice"),
     "index of pandas": (
@@ -324,14 +306,14 @@ def test_one_report_names_everything_in_all_files(folder):
     validation = write(folder / "val.csv", [cells(id="a"), cells(relation="coupel")])
     test = write(folder / "test.jsonl", ["{", post(id="train-2"), *[post(image=f"{n}.png") for n in range(9)]])
     with pytest.raises(ValueError) as error:
-        load_posts(train, validation, test)
+        load_files(train, validation, test)
     lines = str(error.value).replace(f"{folder}/", "").split("\n")
     assert lines[0] == "15 problem(s) in the data:"
     for message in (
         "train.jsonl:2: head: [0, 99]",
         "train.jsonl:2: tail: [33, 35]",
         "val.csv:2: id: 'a', as at train.jsonl:1; expected another",
-        "val.csv:3: relation: 'coupel'; expected one of the 2 relations of the training file; the nearest is 'couple'",
+        "val.csv:3: unknown relation 'coupel'; did you mean 'couple'? (the relations are those of ",
         "test.jsonl:1: line: '{'",
         "test.jsonl:2: id: 'train-2', as at train.jsonl:3; expected another",
         "test.jsonl:3: image: 0.png (there is no such file)",
@@ -340,14 +322,14 @@ def test_one_report_names_everything_in_all_files(folder):
     ):
         assert sum(line.strip().startswith(message) for line in lines) == 1, message
     assert "5.png" not in str(error.value)
-    assert lines[-1] == "on_missing_image='text_only' loads posts without the images that cannot be read"
+    assert lines[-1] == "on_missing_image='text_only' loads their posts without image and regions"
     assert "text_only" not in report(folder, [post(head=None)])
 
 
 def test_posts_of_missing_images_are_kept_as_text_if_asked_for(folder, caplog):
     (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:45])
     lines = [post(image=name, grounded_regions=[BOX], relation=relation) for name, relation in IMAGES.items()]
-    read = load_posts(write(folder / "train.jsonl", lines), on_missing_image="text_only")["train"]
+    read = load_files(write(folder / "train.jsonl", lines), on_missing_image="text_only")["train"]
     assert [image and image.size for image in read["image"]] == [(8, 6), None, None]
     assert read["grounded_regions"] == [[BOX], [], []]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -369,16 +351,25 @@ def test_arguments_are_checked(folder):
     path = write(folder / "train.jsonl", [post()])
     for arguments, message in (
         ({"train": folder / "train.xlsx"}, "train.xlsx: the name does not tell what it is"),
-        ({"test": path}, "There is no training file"),
-        ({"train": path, "on_missing_image": "skip"}, "on_missing_image='skip'"),
+        (
+            {"test": path},
+            "no file of training posts, whose relations are the ones to know: give `train` or `relations`",
+        ),
+        (
+            {"train": path, "on_missing_image": "skip"},
+            "unknown on_missing_image 'skip'; expected 'error', 'text_only' or 'keep'",
+        ),
         ({"train": path, "relations": ["couple", "None"]}, "expected 'None' first"),
         ({"train": path, "relations": ["None", "a", "a"]}, "each once"),
-        ({"train": path, "relations": ["None", "peer"]}, "relation: 'couple'; expected one of the 2 relations"),
+        (
+            {"train": path, "relations": ["None", "peer"]},
+            "unknown relation 'couple'; expected 'None' or 'peer' .the relations are those of `relations`.",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
-            load_posts(**arguments)
+            load_files(**arguments)
     with pytest.raises(FileNotFoundError, match="val.csv: there is no such file"):
-        load_posts(path, folder / "val.csv")
+        load_files(path, folder / "val.csv")
     assert "relation: none in the whole file; expected at least one beside 'None'" in report(
         folder, [post(relation="None")]
     )
@@ -392,7 +383,7 @@ def stored(folder, monkeypatch):
     """A data set in our schema, in memory, with images embedded as on the Hub; and the folder to store it in."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
     train = write(folder / "train.jsonl", [post(grounded_regions=[BOX]), post(relation="None", image=None)])
-    posts = load_posts(train, validation=write(folder / "val.jsonl", [post()]))
+    posts = load_files(train, validation=write(folder / "val.jsonl", [post()]))
     return posts, folder / "stored"
 
 
@@ -428,7 +419,7 @@ def test_the_columns_of_a_stored_data_set_are_checked(stored):
     assert "train: the columns are not those of a data set of posts:" in text
     assert "\n  caption: nothing; expected a column of Value('string')" in text
     assert "\n  head: {'start': Value('int64')" in text and "expected {'start': Value('int32')" in text
-    assert "posts.cast(mmre.processing.post_features(relations))" in text
+    assert "posts.cast(mmre.posts.post_features(relations))" in text
     mended = datasets.DatasetDict(
         {split: rows.add_column("caption", [None] * len(rows)) for split, rows in other.items()}
     ).cast(post_features(["None", "couple"]))
@@ -443,7 +434,7 @@ def test_the_relations_and_the_splits_of_a_stored_data_set_are_checked(stored):
             (posts.cast_column("relation", datasets.ClassLabel(names=["couple", "None"])), "'None' as the first"),
             (
                 datasets.DatasetDict({"train": posts["train"], "extra": posts["validation"]}),
-                "splits: 'extra'; expected",
+                "split 'extra'; expected train, validation, test",
             ),
         )
     ):
@@ -466,7 +457,7 @@ def test_the_rows_of_a_stored_data_set_are_checked(stored):
     lines = str(error.value).replace(str(folder), "posts").split("\n  ")
     assert lines[0] == "9 problem(s) in the data:"
     for message in (
-        "posts, train[0]: head: {'end': 99, 'start': 3}; expected start and end of the head in words",
+        "posts, train[0]: head: {'end': 99, 'start': 10}; expected start and end of the head in characters",
         "posts, train[1]: relation: -1; expected the id of a relation, 0 to 1",
         "posts, train[1]: detected_regions: [[0.1, 0.2, 0.5, 0.9]]; expected none",
         "posts, train[2]: id: nothing",
