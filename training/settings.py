@@ -27,6 +27,8 @@ from .arguments import (
 from .docstrings import documented_arguments
 from .system_values import config_names, documented_values, processor_names, try_values
 
+# What a configuration file says of its own data, and of no other.
+OF_ONE_DATASET = ("data_dir", "train_file", "validation_file", "test_file", "image_dir", "captions")
 SECTIONS = {"model": ModelArguments, "data": DataArguments, "training": RelationTrainingArguments}
 
 
@@ -141,7 +143,8 @@ def resolve(settings: dict[str, Any], given: dict[str, Any] | None = None) -> Se
     """Check the settings of a run and give them their types.
 
     A configuration file may be shared by systems of different kinds: where `given` names another `model_type`, what
-    the file says of an encoder that this system lacks is left out.
+    the file says of an encoder that this system lacks is left out; where `given` names another `dataset`, so is where
+    the file's own data are.
 
     Args:
         settings: the content of a configuration file, see [`read_config`].
@@ -163,6 +166,10 @@ def resolve(settings: dict[str, Any], given: dict[str, Any] | None = None) -> Se
             if modality not in encoders_of(config_class):
                 for name in encoder_arguments(modality):
                     settings.pop(name, None)
+    if given.get("dataset", settings.get("dataset")) != settings.get("dataset"):
+        settings = {name: value for name, value in settings.items() if name not in OF_ONE_DATASET}
+        if settings.get("regions") != "none":
+            settings.pop("regions", None)
     settings = settings | {name: _read_words(name, value, model_type) for name, value in given.items()}
     settings["model_type"] = model_type
 

@@ -1,52 +1,15 @@
-"""A user's own posts: CSV and JSON lines, data sets by name, and a report that names row and field."""
+"""A user's own posts: CSV and JSON lines, and a report that names row and field."""
 
 import csv
 import io
 import json
 
-import datasets
 import pytest
 from PIL import Image
+from post_file_helpers import BOX, HEAD, TAIL, TEXT, cells, post, write
 
-from mmre.posts import load_files, load_saved_posts, post_features
+from mmre.posts import load_files, post_features
 from mmre.posts.row_readers import CSV_COLUMNS
-
-TEXT = "RT @ann : Ann Lee's wedding with Bo"
-HEAD, TAIL = (10, 17), (33, 35)  # "Ann Lee", "Bo"
-BOX = [0.1, 0.2, 0.5, 0.9]
-
-
-def post(**changes) -> dict:
-    """A line of JSON lines."""
-    row = {"text": TEXT, "head": list(HEAD), "tail": list(TAIL), "image": "a.png", "relation": "couple"} | changes
-    return {name: value for name, value in row.items() if value is not ...}
-
-
-def cells(**changes) -> dict:
-    """A row of a CSV file."""
-    row = {"text": TEXT, "head_start": 10, "head_end": 17, "tail_start": 33, "tail_end": 35}
-    return row | {"image": "a.png", "relation": "couple"} | changes
-
-
-def write(path, content) -> str:
-    """Write bytes, text, a list of lines for JSON lines, or of rows for CSV; the path."""
-    if isinstance(content, list) and path.suffix == ".csv":
-        file = io.StringIO(newline="")
-        writer = csv.DictWriter(file, list({name: None for row in content for name in row}), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(content)
-        content = file.getvalue()
-    elif isinstance(content, list):
-        content = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in content)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return str(path)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A folder with a picture."""
-    Image.new("RGB", (8, 6), "red").save(tmp_path / "a.png")
-    return tmp_path
 
 
 def report(folder, content, name="train.jsonl", **arguments) -> str:
@@ -353,7 +316,7 @@ def test_arguments_are_checked(folder):
         ({"train": folder / "train.xlsx"}, "train.xlsx: the name does not tell what it is"),
         (
             {"test": path},
-            "no file of training posts, whose relations are the ones to know: give `train` or `relations`",
+            "no file of training posts, whose relations are the ones to know: give",
         ),
         (
             {"train": path, "on_missing_image": "skip"},
@@ -363,7 +326,7 @@ def test_arguments_are_checked(folder):
         ({"train": path, "relations": ["None", "a", "a"]}, "each once"),
         (
             {"train": path, "relations": ["None", "peer"]},
-            "unknown relation 'couple'; expected 'None' or 'peer' .the relations are those of `relations`.",
+            "'couple'; expected 'None' or 'peer' .the relations are those of",
         ),
     ):
         with pytest.raises(ValueError, match=message):
@@ -373,108 +336,3 @@ def test_arguments_are_checked(folder):
     assert "relation: none in the whole file; expected at least one beside 'None'" in report(
         folder, [post(relation="None")]
     )
-
-
-# Data sets by name
-
-
-@pytest.fixture
-def stored(folder, monkeypatch):
-    """A data set in our schema, in memory, with images embedded as on the Hub; and the folder to store it in."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
-    train = write(folder / "train.jsonl", [post(grounded_regions=[BOX]), post(relation="None", image=None)])
-    posts = load_files(train, validation=write(folder / "val.jsonl", [post()]))
-    return posts, folder / "stored"
-
-
-def store(posts, folder) -> str:
-    """As `push_to_hub` does it: parquet files with the images in them."""
-    for split, rows in posts.items():
-        rows.with_format("arrow").map(datasets.table.embed_table_storage, batched=True).with_format(None).to_parquet(
-            folder / "data" / f"{split}-00000-of-00001.parquet"
-        )
-    return str(folder)
-
-
-def test_a_stored_data_set_comes_back_as_it_was(stored, tmp_path):
-    posts, folder = stored
-    more = datasets.DatasetDict({s: rows.add_column("source", ["x"] * len(rows)) for s, rows in posts.items()})
-    name = store(more, folder)
-    (tmp_path / "a.png").unlink()
-    read = load_saved_posts(name)
-    assert list(read) == ["train", "validation"]
-    assert read["train"].features == posts["train"].features
-    assert read["train"].column_names == list(post_features(["None"]))
-    first, second = read["train"]
-    assert first["image"].size == (8, 6) and second["image"] is None
-    assert first["grounded_regions"] == [BOX] and first["id"] == "train-0"
-
-
-def test_the_columns_of_a_stored_data_set_are_checked(stored):
-    posts, folder = stored
-    other = posts.remove_columns("caption").cast_column("head", {n: datasets.Value("int64") for n in ("start", "end")})
-    with pytest.raises(ValueError) as error:
-        load_saved_posts(store(other, folder))
-    text = str(error.value)
-    assert "train: the columns are not those of a data set of posts:" in text
-    assert "\n  caption: nothing; expected a column of Value('string')" in text
-    assert "\n  head: {'start': Value('int64')" in text and "expected {'start': Value('int32')" in text
-    assert "posts.cast(mmre.posts.post_features(relations))" in text
-    mended = datasets.DatasetDict(
-        {split: rows.add_column("caption", [None] * len(rows)) for split, rows in other.items()}
-    ).cast(post_features(["None", "couple"]))
-    assert len(load_saved_posts(store(mended, folder.with_name("mended")))["train"]) == 2
-
-
-def test_the_relations_and_the_splits_of_a_stored_data_set_are_checked(stored):
-    posts, folder = stored
-    for index, (other, message) in enumerate(
-        (
-            (posts.cast_column("relation", datasets.Value("int64")), "relation: Value.*expected ClassLabel"),
-            (posts.cast_column("relation", datasets.ClassLabel(names=["couple", "None"])), "'None' as the first"),
-            (
-                datasets.DatasetDict({"train": posts["train"], "extra": posts["validation"]}),
-                "split 'extra'; expected train, validation, test",
-            ),
-        )
-    ):
-        with pytest.raises(ValueError, match=message):
-            load_saved_posts(store(other, folder.with_name(str(index))))
-
-
-def test_the_rows_of_a_stored_data_set_are_checked(stored):
-    posts, folder = stored
-    undecoded = posts["train"].cast_column("image", datasets.Image(decode=False))
-    rows = [row for _ in range(3) for row in undecoded.to_list()]
-    rows[0]["head"]["end"] = 99
-    rows[1] |= {"relation": -1, "detected_regions": [BOX]}
-    rows[2] |= {"id": None, "image": {"bytes": b"<html>", "path": "a.png"}}
-    rows[4]["grounded_regions"] = [[0.0, 0.0, 2.0, 1.0]]
-    features = posts["train"].features
-    bad = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in features}, features=features)
-    with pytest.raises(ValueError) as error:
-        load_saved_posts(store(datasets.DatasetDict({"train": bad}), folder))
-    lines = str(error.value).replace(str(folder), "posts").split("\n  ")
-    assert lines[0] == "9 problem(s) in the data:"
-    for message in (
-        "posts, train[0]: head: {'end': 99, 'start': 10}; expected start and end of the head in characters",
-        "posts, train[1]: relation: -1; expected the id of a relation, 0 to 1",
-        "posts, train[1]: detected_regions: [[0.1, 0.2, 0.5, 0.9]]; expected none",
-        "posts, train[2]: id: nothing",
-        "posts, train[2]: image: UnidentifiedImageError",
-        "posts, train[4]: grounded_regions: [0.0, 0.0, 2.0, 1.0]",
-        "posts, train[4]: id: 'train-0', as at posts, train[0]",
-        "posts, train[3]: id: 'train-1', as at posts, train[1]",
-        "posts, train[5]: id: 'train-1', as at posts, train[1]",
-    ):
-        assert sum(line.startswith(message) for line in lines) == 1, (message, lines)
-
-
-def test_a_name_without_a_data_set_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    with pytest.raises(OSError, match="nobody/nothing"):
-        load_saved_posts("nobody/nothing")
-    (tmp_path / "train.csv").write_text("a,b\n1,2\n")
-    (tmp_path / "test.csv").write_text("a,c\n1,2\n")
-    with pytest.raises(ValueError, match="columns"):
-        load_saved_posts(tmp_path)

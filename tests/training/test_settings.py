@@ -158,3 +158,15 @@ def test_the_processor_takes_what_it_shares_with_the_configuration_from_there():
     config = MODELS["tgdi"].config_class(num_object_images=2, use_caption=False)
     values = processor_values(config, {"max_length": 70, "use_caption": False})
     assert values == {"num_object_images": 2, "max_length": 70, "inputs": ("text", "image", "regions")}
+
+
+def test_another_data_set_than_the_file_names_leaves_out_where_its_data_are():
+    config = {"dataset": "mnre", "data_dir": "data/mnre", "regions": "released", "captions": ["a.txt"], "seed": 7}
+    config |= {"model_type": "mtb", "text_encoder": "any"}
+    settings = resolve(config, {"dataset": "synthetic"})
+    assert (settings.data.dataset, settings.data.data_dir, settings.data.captions) == ("synthetic", None, None)
+    assert settings.data.regions == "drawn" and settings.training.seed == 7
+    assert resolve(config | {"regions": "none"}, {"dataset": "synthetic"}).data.regions == "none"
+    assert resolve(config, {"dataset": "mnre"}).data.data_dir == "data/mnre"
+    given = resolve(config, {"dataset": "files", "train_file": "a.csv", "regions": "as given"})
+    assert (given.data.train_file, given.data.regions, given.data.data_dir) == ("a.csv", "as given", None)

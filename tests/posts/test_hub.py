@@ -1,4 +1,4 @@
-"""A data set of posts on the Hub: pushed as parquet with its images inside, and loaded elsewhere as it was."""
+"""Data sets in our schema: on the Hub, pushed as parquet with its images inside, and in a folder."""
 
 import hashlib
 import io
@@ -9,8 +9,9 @@ import datasets
 import pyarrow.parquet
 import pytest
 from PIL import Image
+from post_file_helpers import BOX, post, write
 
-from mmre.posts import make_synthetic_posts, post_features
+from mmre.posts import load_files, load_saved_posts, make_synthetic_posts, post_features
 
 RELATIONS = ["None", "/per/per/couple", "/per/misc/awarded"]
 
@@ -18,7 +19,7 @@ PUSH = """
 import json, sys
 import datasets
 from huggingface_hub import HfApi
-from mmre.processing import make_synthetic_posts, post_features
+from mmre.posts import make_synthetic_posts, post_features
 
 public, private, rows, relations = sys.argv[1], sys.argv[2], *map(json.loads, sys.argv[3:])
 features = post_features(relations)
@@ -67,9 +68,9 @@ print(json.dumps({
 def row_of(number: int, **changed) -> dict:
     row = {
         "id": f"post-{number}",
-        "tokens": ["Rafael", "Nadal", "weds", "Mery", "Perelló", "😂", "#TBT"],
-        "head": {"start": 0, "end": 2},
-        "tail": {"start": 3, "end": 5},
+        "text": "Rafael Nadal weds Mery Perelló 😂 #TBT",
+        "head": {"start": 0, "end": 12},
+        "tail": {"start": 18, "end": 30},
         "image": None,
         "relation": "/per/per/couple",
         "grounded_regions": [[0.1, 1 / 3, 0.5, 1.0], [0.0, 0.0, 1.0, 1.0]],
@@ -93,7 +94,10 @@ def rows(tmp_path, picture):
             row_of(1, relation="None", grounded_regions=[], detected_regions=[]),
             row_of(2, image=str(drawing), relation="/per/misc/awarded", caption=None),
         ],
-        "test": [row_of(3, caption=None), row_of(4, caption=None, tokens=["a", "b"], tail={"start": 1, "end": 2})],
+        "test": [
+            row_of(3, caption=None),
+            row_of(4, caption=None, text="a😂b", head={"start": 0, "end": 2}, tail={"start": 2, "end": 3}),
+        ],
     }
 
 
@@ -147,3 +151,108 @@ def test_posts_come_back_from_the_hub_as_they_were(hub, run_client, rows, tmp_pa
     for split, dataset in posts.items():
         assert found["private"]["rows"][split] == [{**row, "image": pixels(row["image"])} for row in dataset]
         assert datasets.Features.from_dict(found["private"]["features"][split]) == dataset.features
+
+
+# In a folder
+
+
+@pytest.fixture
+def stored(folder, monkeypatch):
+    """A data set in our schema, in memory, with images embedded as on the Hub; and the folder to store it in."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+    train = write(folder / "train.jsonl", [post(grounded_regions=[BOX]), post(relation="None", image=None)])
+    posts = load_files(train, validation=write(folder / "val.jsonl", [post()]))
+    return posts, folder / "stored"
+
+
+def store(posts, folder) -> str:
+    """As `push_to_hub` does it: parquet files with the images in them."""
+    for split, rows in posts.items():
+        rows.with_format("arrow").map(datasets.table.embed_table_storage, batched=True).with_format(None).to_parquet(
+            folder / "data" / f"{split}-00000-of-00001.parquet"
+        )
+    return str(folder)
+
+
+def test_a_stored_data_set_comes_back_as_it_was(stored, tmp_path):
+    posts, folder = stored
+    more = datasets.DatasetDict({s: rows.add_column("source", ["x"] * len(rows)) for s, rows in posts.items()})
+    name = store(more, folder)
+    (tmp_path / "a.png").unlink()
+    read = load_saved_posts(name)
+    assert list(read) == ["train", "validation"]
+    assert read["train"].features == posts["train"].features
+    assert read["train"].column_names == list(post_features(["None"]))
+    first, second = read["train"]
+    assert first["image"].size == (8, 6) and second["image"] is None
+    assert first["grounded_regions"] == [BOX] and first["id"] == "train-0"
+
+
+def test_the_columns_of_a_stored_data_set_are_checked(stored):
+    posts, folder = stored
+    other = posts.remove_columns("caption").cast_column("head", {n: datasets.Value("int64") for n in ("start", "end")})
+    with pytest.raises(ValueError) as error:
+        load_saved_posts(store(other, folder))
+    text = str(error.value)
+    assert "train: the columns are not those of a data set of posts:" in text
+    assert "\n  caption: nothing; expected a column of Value('string')" in text
+    assert "\n  head: {'start': Value('int64')" in text and "expected {'start': Value('int32')" in text
+    assert "posts.cast(mmre.posts.post_features(relations))" in text
+    mended = datasets.DatasetDict(
+        {split: rows.add_column("caption", [None] * len(rows)) for split, rows in other.items()}
+    ).cast(post_features(["None", "couple"]))
+    assert len(load_saved_posts(store(mended, folder.with_name("mended")))["train"]) == 2
+
+
+def test_the_relations_and_the_splits_of_a_stored_data_set_are_checked(stored):
+    posts, folder = stored
+    for index, (other, message) in enumerate(
+        (
+            (posts.cast_column("relation", datasets.Value("int64")), "relation: Value.*expected ClassLabel"),
+            (posts.cast_column("relation", datasets.ClassLabel(names=["couple", "None"])), "'None' as the first"),
+            (
+                datasets.DatasetDict({"train": posts["train"], "extra": posts["validation"]}),
+                "split 'extra'; expected train, validation, test",
+            ),
+        )
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_saved_posts(store(other, folder.with_name(str(index))))
+
+
+def test_the_rows_of_a_stored_data_set_are_checked(stored):
+    posts, folder = stored
+    undecoded = posts["train"].cast_column("image", datasets.Image(decode=False))
+    rows = [row for _ in range(3) for row in undecoded.to_list()]
+    rows[0]["head"]["end"] = 99
+    rows[1] |= {"relation": -1, "detected_regions": [BOX]}
+    rows[2] |= {"id": None, "image": {"bytes": b"<html>", "path": "a.png"}}
+    rows[4]["grounded_regions"] = [[0.0, 0.0, 2.0, 1.0]]
+    features = posts["train"].features
+    bad = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in features}, features=features)
+    with pytest.raises(ValueError) as error:
+        load_saved_posts(store(datasets.DatasetDict({"train": bad}), folder))
+    lines = str(error.value).replace(str(folder), "posts").split("\n  ")
+    assert lines[0] == "9 problem(s) in the data:"
+    for message in (
+        "posts, train[0]: head: {'end': 99, 'start': 10}; expected start and end of the head in characters",
+        "posts, train[1]: relation: -1; expected the id of a relation, 0 to 1",
+        "posts, train[1]: detected_regions: [[0.1, 0.2, 0.5, 0.9]]; expected none",
+        "posts, train[2]: id: nothing",
+        "posts, train[2]: image: UnidentifiedImageError",
+        "posts, train[4]: grounded_regions: [0.0, 0.0, 2.0, 1.0]",
+        "posts, train[4]: id: 'train-0', as at posts, train[0]",
+        "posts, train[3]: id: 'train-1', as at posts, train[1]",
+        "posts, train[5]: id: 'train-1', as at posts, train[1]",
+    ):
+        assert sum(line.startswith(message) for line in lines) == 1, (message, lines)
+
+
+def test_a_name_without_a_data_set_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    with pytest.raises(OSError, match="nobody/nothing"):
+        load_saved_posts("nobody/nothing")
+    (tmp_path / "train.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "test.csv").write_text("a,c\n1,2\n")
+    with pytest.raises(ValueError, match="columns"):
+        load_saved_posts(tmp_path)

@@ -1,0 +1,71 @@
+"""The collator: a batch holds what the processor makes of the columns that it reads, and nothing else is read."""
+
+import torch
+from post_file_helpers import BOX, TEXT
+from transformers import AutoProcessor
+
+from mmre.posts.collator import PostCollator
+from mmre.processing import MultimodalProcessor, TextProcessor
+
+
+class Unreadable(dict):
+    """A row that must not be asked for some columns."""
+
+    def __init__(self, row, hidden):
+        super().__init__(row)
+        self.hidden = hidden
+
+    def __getitem__(self, name):
+        assert name not in self.hidden, name
+        return super().__getitem__(name)
+
+
+def rows(picture) -> list[dict]:
+    entities = {"head": {"start": 10, "end": 17}, "tail": {"start": 33, "end": 35}}
+    regions = {"grounded_regions": [BOX], "detected_regions": []}
+    first = {"id": "x", "text": TEXT, **entities, "image": picture, "relation": 3, **regions, "caption": "two people"}
+    return [first, first | {"text": f"{TEXT} and Cy", "image": None, "relation": 0, "grounded_regions": []}]
+
+
+def processors(make_processor) -> list:
+    parts = make_processor()
+    pictures = {"num_grounded_regions": 2, "num_detected_regions": 1}
+    image, tokenizer = parts.image_processor, parts.tokenizer
+    return [
+        (parts, ["caption"]),
+        (TextProcessor(tokenizer), ["image", "grounded_regions", "detected_regions"]),
+        (TextProcessor(tokenizer, inputs=["text"]), ["image", "grounded_regions", "detected_regions", "caption"]),
+        (MultimodalProcessor(image, tokenizer, **pictures), []),
+        (
+            MultimodalProcessor(image, tokenizer, **pictures, inputs=["text", "image"]),
+            ["grounded_regions", "detected_regions", "caption"],
+        ),
+    ]
+
+
+def test_a_batch_is_what_the_processor_makes_of_the_columns_that_it_reads(make_processor, picture):
+    for processor, hidden in processors(make_processor):
+        posts = rows(picture)
+        batch = PostCollator(processor)([Unreadable(row, ["id", *hidden]) for row in posts])
+        expected = processor(
+            text=[row["text"] for row in posts],
+            images=[row["image"] for row in posts],
+            head=[(10, 17)] * 2,
+            tail=[(33, 35)] * 2,
+            grounded_regions=[row["grounded_regions"] for row in posts],
+            detected_regions=[row["detected_regions"] for row in posts],
+            caption=[row["caption"] for row in posts],
+        )
+        assert batch.pop("labels").tolist() == [3, 0]
+        assert batch.keys() == expected.keys() == set(processor.model_input_names)
+        for name, values in expected.items():
+            torch.testing.assert_close(batch[name], values, rtol=0, atol=0, msg=name)
+
+
+def test_a_saved_processor_makes_the_same_batch(make_processor, picture, tmp_path):
+    for number, (processor, _) in enumerate(processors(make_processor)):
+        processor.save_pretrained(tmp_path / str(number))
+        loaded = AutoProcessor.from_pretrained(tmp_path / str(number))
+        assert type(loaded) is type(processor) and list(loaded.inputs) == list(processor.inputs)
+        one, other = (PostCollator(each)(rows(picture)) for each in (processor, loaded))
+        assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

@@ -1,0 +1,150 @@
+"""The one door to data: every kind of posts through `open_posts`, each option, and what does not fit."""
+
+import datasets
+import pytest
+from picture_helpers import MNRE_IDS, write_mnre
+from post_file_helpers import BOX, post, write
+
+from mmre.posts import open_posts, post_features
+from mmre.posts.sources import kind_of_data
+
+COLUMNS = list(post_features(["None"]))
+
+
+@pytest.fixture
+def mnre(tmp_path) -> str:
+    return str(write_mnre(tmp_path / "mnre"))
+
+
+@pytest.fixture
+def files(folder, monkeypatch) -> dict[str, str]:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+    lines = [post(id="a", grounded_regions=[BOX]), post(id="b", relation="None", image="gone.png")]
+    return {"train": write(folder / "train.jsonl", lines), "test": write(folder / "test.jsonl", [post(id="c")])}
+
+
+@pytest.fixture
+def saved(files, folder) -> str:
+    """A folder of `save_to_disk`, of the posts of the files."""
+    path = str(folder / "saved")
+    open_posts("files", files=files, on_missing_image="text_only").save_to_disk(path)
+    return path
+
+
+def annotation(folder, ids, **found) -> str:
+    rows = [{"mmre_annotation": 1}, *({"id": key, **found} for key in ids)]
+    return write(folder / "found.jsonl", rows)
+
+
+def test_each_kind_of_data_is_told_from_the_others(mnre, saved, tmp_path):
+    assert [kind_of_data(name) for name in ("mnre", "synthetic", "files")] == ["mnre", "synthetic", "files"]
+    assert (kind_of_data(mnre), kind_of_data(saved), kind_of_data("org/posts")) == ("mnre", "saved", "saved")
+
+
+def test_synthetic_posts_have_the_schema_and_as_many_posts_as_asked_for():
+    posts = open_posts("synthetic", num_synthetic_posts=7, regions="none")
+    assert {split: len(rows) for split, rows in posts.items()} == {"train": 7, "validation": 300, "test": 300}
+    assert posts["train"].column_names == COLUMNS
+    assert not any(posts["test"]["grounded_regions"]) and any(open_posts("synthetic")["test"]["grounded_regions"])
+
+
+def test_files_a_saved_folder_and_a_folder_of_parquet_are_the_same_posts(files, saved, folder):
+    posts = open_posts("files", files=files, on_missing_image="text_only")
+    for split, rows in posts.items():
+        rows.to_parquet(folder / "parquet" / f"{split}-00000-of-00001.parquet")
+    for opened in (open_posts(saved), open_posts(folder / "parquet")):
+        assert {split: rows["id"][:] for split, rows in opened.items()} == {"train": ["a", "b"], "test": ["c"]}
+        assert all(rows.features == posts[split].features for split, rows in opened.items())
+        assert opened["train"]["text"][:] == posts["train"]["text"][:]
+        assert opened["train"]["grounded_regions"][:] == [[BOX], []]
+    without = open_posts(saved, regions="none", columns=["id", "grounded_regions"])["train"]
+    assert without.column_names == ["id", "grounded_regions"] and not any(without["grounded_regions"])
+
+
+def test_mnre_is_opened_by_its_name_or_by_its_folder(mnre, caplog):
+    by_folder = open_posts(mnre, regions="none", on_missing_image="text_only")
+    by_name = open_posts("mnre", data_dir=mnre, regions="none", on_missing_image="text_only")
+    for split, rows in by_folder.items():
+        assert rows.to_list() == by_name[split].to_list() and rows.column_names == COLUMNS
+    assert [key for rows in by_folder.values() for key in rows["id"]] == MNRE_IDS
+    first = by_folder["train"][0]
+    assert first["text"][first["head"]["start"] : first["head"]["end"]] == "Rafael Nadal"
+
+
+def test_what_happens_to_missing_images_is_the_same_for_mnre_and_files(mnre, files, caplog):
+    for data, options in ((mnre, {"regions": "none"}), ("files", {"files": files})):
+        with pytest.raises((ValueError, OSError), match="mage(.|\n)*on_missing_image='text_only' loads"):
+            open_posts(data, **options)
+        caplog.clear()
+        posts = open_posts(data, **options, on_missing_image="text_only")
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        kept = open_posts(data, **options, on_missing_image="keep")
+        for split, rows in posts.items():
+            undecoded = kept[split].cast_column("image", datasets.Image(decode=False))["image"][:]
+            assert all(image["path"] for image in undecoded)  # also where nothing is
+            assert sum(image is None for image in rows["image"]) == sum(
+                image["path"].endswith(("gone.png", "broken.png", "missing.png")) for image in undecoded
+            )
+    nothing = open_posts(mnre, regions="none", use_images=False)
+    assert all(image is None for rows in nothing.values() for image in rows["image"])
+
+
+def test_regions_and_captions_come_from_an_annotation_file_whatever_the_posts(mnre, files, saved, folder):
+    found = {"grounded_regions": [[0.0, 0.0, 0.5, 0.5]], "detected_regions": [BOX], "caption": "a city"}
+    for data, ids, options in (
+        (mnre, MNRE_IDS, {"on_missing_image": "text_only"}),
+        ("files", "abc", {"files": files, "on_missing_image": "text_only"}),
+        (saved, "abc", {}),
+    ):
+        file = annotation(folder, ids, **found)
+        posts = open_posts(data, regions=file, captions=file, **options)
+        for row in (row for rows in posts.values() for row in rows):
+            there = row["image"] is not None
+            assert row["grounded_regions"] == (found["grounded_regions"] if there else [])
+            assert row["detected_regions"] == (found["detected_regions"] if there else [])
+            assert row["caption"] == "a city"
+        regions_alone = open_posts(data, regions=file, **options)
+        assert all(caption is None for rows in regions_alone.values() for caption in rows["caption"])
+
+
+BAD = {
+    "an unknown name": ("syntetic", {}, "unknown data 'syntetic'; did you mean 'synthetic'?"),
+    "a path at which nothing is": ("./no/such/folder", {}, "./no/such/folder: there is no such folder"),
+    "mnre without its folder": ("mnre", {}, "the data 'mnre' needs `data_dir`"),
+    "the folder of MNRE for others": ("synthetic", {"data_dir": "x"}, "`data_dir` belongs to the data 'mnre'"),
+    "files without files": ("files", {}, "the data 'files' needs `files`"),
+    "files for others": ("synthetic", {"files": {"train": "x.csv"}}, "`files` belongs to the data 'files'"),
+    "a split that is none": ("files", {"files": {"trian": "x.csv"}}, "unknown split 'trian'; did you mean 'train'?"),
+    "images of posts that have theirs": ("synthetic", {"image_dir": "x"}, "`image_dir` belongs to MNRE and to 'files'"),
+    "a file as the data": ("train.csv", {}, "train.csv is a file of posts: give the data 'files'"),
+    "regions of MNRE for others": (
+        "synthetic",
+        {"regions": "released"},
+        "unknown regions 'released'; expected",
+    ),
+    "regions that are no file": ("synthetic", {"regions": "x.jsonl"}, "(or the path of an annotation file)"),
+    "captions that are no file": ("synthetic", {"captions": "x.jsonl"}, "captions: x.jsonl: there is no such file"),
+    "an unknown column": ("synthetic", {"columns": ["txt"]}, "unknown column 'txt'; did you mean 'text'?"),
+    "an unknown option": (
+        "synthetic",
+        {"on_missing_image": "skip"},
+        "unknown on_missing_image 'skip'; expected",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_does_not_fit_is_refused_with_what_does(case):
+    data, options, message = BAD[case]
+    with pytest.raises((ValueError, OSError)) as error:
+        open_posts(data, **options)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_an_empty_folder_and_two_annotation_files_are_refused(saved, tmp_path, folder):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="empty: no text file of MNRE, no data set of `save_to_disk`"):
+        open_posts(tmp_path / "empty")
+    file = annotation(folder, "abc", caption="x")
+    with pytest.raises(ValueError, match="captions: 2 files; expected one annotation file"):
+        open_posts(saved, captions=[file, file])
