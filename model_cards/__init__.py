@@ -1,4 +1,4 @@
-"""What the Hub is given: model cards, publishing, converting."""
+"""Model cards, publishing, converting, and the table of systems."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

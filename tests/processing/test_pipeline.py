@@ -5,12 +5,13 @@ import threading
 
 import pytest
 import torch
+from model_helpers import ENCODERS, tiny_model
 from transformers import AutoModel, AutoProcessor, pipeline
 from transformers.image_utils import httpx
 from transformers.pipelines.pt_utils import KeyDataset
 
 from mmre.posts import make_synthetic_posts
-from mmre.processing import RelationExtractionPipeline
+from mmre.processing import RelationExtractionPipeline, TextProcessor
 
 TASK = "multimodal-relation-extraction"
 TEXT, HEAD, TAIL = "Rafael Nadal weds Mery Perello in South Wales", (0, 12), (18, 30)
@@ -259,3 +260,34 @@ def test_a_saved_pipeline_is_all_that_loading_needs(extract, post, tmp_path):
     again = pipeline(TASK, model=str(tmp_path), device="cpu")
     assert type(again) is RelationExtractionPipeline
     assert scores(again(post, top_k=5)) == pytest.approx(scores(extract(post, top_k=5)), abs=1e-6)
+
+
+@pytest.fixture
+def text_pipeline(make_tokenizer):
+    """A random MTB, which reads text alone."""
+    model = tiny_model("mtb", text_config={**ENCODERS["text"], "vocab_size": len(make_tokenizer()) + 4})
+    return pipeline(TASK, model=model, processor=TextProcessor(make_tokenizer(), inputs=model.config.reads()))
+
+
+def test_a_model_that_reads_text_alone_opens_no_picture(text_pipeline, post):
+    text = {name: post[name] for name in ("text", "head", "tail")}
+    expected = text_pipeline(text, top_k=4)
+    for image in ("/no/such/picture.png", "https://localhost:1/picture.png", b"<html>"):
+        assert text_pipeline({**post, "image": image}, top_k=4) == expected
+
+
+def test_a_model_that_fuses_nothing_refuses_to_show_how(text_pipeline, post):
+    with pytest.raises(ValueError, match="MTBForRelationClassification fuses no picture.*leave `output_fusion` out"):
+        text_pipeline(post, output_fusion=True)
+
+
+def test_results_of_words_are_in_characters_of_the_text_that_they_return(extract, picture):
+    words = {"tokens": TEXT.split(), "image": picture, "pairs": [((0, 2), (3, 5)), ((6, 8), (0, 2))]}
+    results = extract(words)
+    assert [(row["head"], row["tail"]) for row in results] == [
+        ({"start": 0, "end": 12, "text": "Rafael Nadal"}, {"start": 18, "end": 30, "text": "Mery Perello"}),
+        ({"start": 34, "end": 45, "text": "South Wales"}, {"start": 0, "end": 12, "text": "Rafael Nadal"}),
+    ]
+    assert {row["text"] for row in results} == {TEXT}
+    as_text = extract({"text": TEXT, "image": picture, "pairs": [((0, 12), (18, 30)), ((34, 45), (0, 12))]})
+    assert scores(results) == pytest.approx(scores(as_text), abs=1e-6) and all("text" not in row for row in as_text)
