@@ -1,4 +1,4 @@
-"""What a benchmark is told: which suite, on which posts, under which protocol, with which seeds."""
+"""Arguments of a benchmark: which suite, on which posts, under which protocol, with which seeds."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is in the posts that runs are made of: their content as a hash, and their numbers."""
+"""Content of the posts that runs are made of as a hash, and their numbers."""
 
 from collections import Counter
 from functools import lru_cache

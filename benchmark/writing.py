@@ -1,4 +1,4 @@
-"""What a benchmark writes: tables as Markdown, CSV, JSON and plot, the cost of a plan, the comparison of two runs."""
+"""Output of a benchmark: tables as Markdown, CSV, JSON and plot, the cost of a plan, the comparison of two runs."""
 
 import csv
 import json

@@ -24,7 +24,7 @@ THRESHOLD = 0.1
 BINS = 10
 TREE_DEPTH = 3  # at most eight intervals of one feature: a rule that one can read
 # With fewer test posts than this, values above the threshold happen by chance: how high they get there is measured.
-FEW_POSTS = 300
+FEW_TEST_POSTS = 300
 SHUFFLES = 19
 RELATED = "related"
 
@@ -98,7 +98,7 @@ def audit(
 
     features = ask_all(numbers, shared, questions)
     chance = None
-    if len(posts["test"]) < FEW_POSTS:
+    if len(posts["test"]) < FEW_TEST_POSTS:
         by_chance = (value for row in ask_shuffled(numbers, shared, questions) for value in strengths(row))
         chance = max(by_chance, default=0.0)
     for row in features:

@@ -26,7 +26,7 @@ DATASET_NAMES = {"mnre": "MNRE", "synthetic": "synthetic posts", "files": "posts
 DATASET_LANGUAGES = {"mnre": "en", "synthetic": "en"}
 METRICS = ("accuracy", "precision", "recall", "f1")
 RUN_FILES = ("processor_config.json", METRICS_FILE, "resolved_config.yaml", "environment.json")
-FEW_POSTS = 10
+RARE_SUPPORT = 10
 
 # Arguments whose values name a place on the author's machine: a folder or a checkpoint, and files.
 FOLDER_ARGUMENTS = ("data_dir", "image_dir", "model_name_or_path", "text_encoder", "vision_encoder")
@@ -134,8 +134,8 @@ def render_model_card(
         captions=file_names(posts["captions"]) if "caption" in reads else None,
         results=results,
         relation_rows=relation_rows,
-        rare_relations=[name for name, row in relation_rows.items() if row["support"] < FEW_POSTS],
-        few_posts=FEW_POSTS,
+        rare_relations=[name for name, row in relation_rows.items() if row["support"] < RARE_SUPPORT],
+        rare_support=RARE_SUPPORT,
         has_learning_curve=trained and (output_dir / "learning_curve.png").is_file(),
         has_confusion_matrix="test" in results and (output_dir / "confusion_matrix.png").is_file(),
         configuration=_portable_configuration(settings, posts, trained, model_id, base_models),

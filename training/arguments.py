@@ -1,4 +1,4 @@
-"""What a run can be told: which model, which posts, and how to train."""
+"""Arguments of a run: which model, which posts, and how to train."""
 
 import json
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What repeats a run: its settings and the environment, written beside its results."""
+"""Record of a run beside its results: its settings, its environment, and the posts that it drew."""
 
 import dataclasses
 import json
