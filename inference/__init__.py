@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .arguments import PredictionArguments
     from .loading import load_model
+    from .predictor import Predictor
     from .run import predict
 
 # The file of each public name: importing one does not import the world of all.
 _FILES = {
     "PredictionArguments": "arguments",
+    "Predictor": "predictor",
     "load_model": "loading",
     "predict": "run",
 }
 
-__all__ = ["PredictionArguments", "load_model", "predict"]
+__all__ = ["PredictionArguments", "Predictor", "load_model", "predict"]
 
 
 def __getattr__(name: str):

@@ -18,12 +18,12 @@ class PredictionArguments(PictureArguments):
     out: str = field(metadata={"help": "The file to write."})
     format: Literal["jsonl", "csv", "nt"] | None = field(
         default=None,
-        metadata={"help": "JSON lines, CSV or N-Triples; by default what the name of the file ends in."},
+        metadata={"help": "JSON lines, CSV or N-Triples; the ending of --out by default."},
     )
-    min_score: float = field(default=0.0, metadata={"help": "Relations with a lower score are left out."})
+    min_score: float = field(default=0.0, metadata={"help": "Lowest score of a relation; those below are left out."})
     base_iri: str = field(
         default="http://example.org/",
-        metadata={"help": "N-Triples: what the names of entities and relations begin with."},
+        metadata={"help": "N-Triples: beginning of the names of entities and relations."},
     )
     output_fusion: bool = field(
         default=False, metadata={"help": "JSON lines: also write how text and picture were fused."}
@@ -39,7 +39,7 @@ class PredictionArguments(PictureArguments):
         default=None, metadata={"help": "Annotation file with the captions, in the order of the posts."}
     )
     tasks: list[Literal["grounding", "detection", "captions"]] = field(
-        default_factory=list, metadata={"help": "What to find in the pictures where the posts do not have it."}
+        default_factory=list, metadata={"help": "Find these in the pictures where the posts do not have them."}
     )
 
     def __post_init__(self):

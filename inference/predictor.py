@@ -58,7 +58,7 @@ class Predictor:
 
     def _predict(self, posts: list[dict], pool: ThreadPoolExecutor) -> list[dict]:
         errors, posts = {}, [dict(post) for post in posts]
-        rows = [{"id": post["id"]} | ({"text": post["text"]} if post.pop("is_joined") else {}) for post in posts]
+        joined = {index for index, post in enumerate(posts) if post.pop("is_joined")}
         for post in posts:
             if post["pairs"] is None:
                 entities = [(entity["start"], entity["end"]) for entity in find_entities(self.nlp, post["text"])]
@@ -81,9 +81,13 @@ class Predictor:
         self.extract.call_count = 0  # it warns of being called post by post; this calls it batch by batch
         found = self.extract([posts[index] for index in asked], batch_size=self.args.batch_size)
         results = dict(zip(asked, tidy(found)))
-        for index, row in enumerate(rows):
-            result = errors.get(index, results.get(index, []))
-            row["error" if isinstance(result, str) else "relations"] = result
+        rows = []
+        for index, post in enumerate(posts):
+            if index in errors:
+                rows.append({"id": post["id"], "error": errors[index]})
+                continue
+            text = {"text": post["text"]} if index in joined else {}
+            rows.append({"id": post["id"]} | text | {"relations": results.get(index, [])})
         return rows
 
     def _look_at_pictures(self, posts: list[dict], images: dict[str, Image.Image]) -> None:

@@ -38,9 +38,10 @@ def read_raw_posts(posts: str, args: PredictionArguments, problems: Problems) ->
         characters; None if the entities have to be found), `image` (a path), `grounded_regions`, `detected_regions` and
         `caption` (None if not given).
     """
+    has_span_columns = not os.path.isdir(posts) and is_csv(posts)
     if os.path.isdir(posts):
         rows = read_folder(posts, problems)
-    elif is_csv(posts):
+    elif has_span_columns:
         rows = read_csv(posts, problems, needed=("text",))
     else:
         rows = read_json_lines(posts, problems, fields=RAW_FIELDS)
@@ -55,7 +56,7 @@ def read_raw_posts(posts: str, args: PredictionArguments, problems: Problems) ->
         key = row.get("id") or f"{Path(posts).stem}-{number}"
         for annotation in annotations:
             row |= annotation.find(key, posts, where, problems)
-        post = check_raw_post(row, posts, where, problems)
+        post = check_raw_post(row, posts, where, problems, has_span_columns)
         if post is not None:
             yield {"id": key} | post
 
@@ -119,12 +120,20 @@ class AnnotationRows:
         return {column: self.row[column] for column in self.columns if column in self.row}
 
 
-def check_raw_post(row: dict, file: str, where: str, problems: Problems) -> dict | None:
-    """Check a row, and return the post as [`read_raw_posts`] yields it, without its id; None if the row is bad."""
+def check_raw_post(row: dict, file: str, where: str, problems: Problems, has_span_columns: bool) -> dict | None:
+    """Check a row, and return the post as [`read_raw_posts`] yields it, without its id; None if the row is bad.
+
+    Args:
+        row: the row.
+        file: the file or the folder of the row.
+        where: the place of the row.
+        problems: gets what is wrong with the row.
+        has_span_columns: whether the row is of a CSV file, where a span is two columns.
+    """
     faults = Problems()
     check = checker(file, where, faults)
     text, unit = check_text(row, check)
-    pairs = check_pairs(row, text, unit, check, is_csv(file))
+    pairs = check_pairs(row, text, unit, check, has_span_columns)
     columns = check_columns(row, check)
     if row.get("image") is None:
         check_regions_have_image(columns, file, where, faults)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import AutoProcessor, Pipeline, pipeline
+from transformers import AutoConfig, AutoProcessor, Pipeline, pipeline
 from transformers.utils import logging
 
 from mmre.annotation.annotator import naming, picture_settings
@@ -101,16 +101,23 @@ def open_pipeline(model: str, args: PredictionArguments) -> Pipeline:
     """
     options = {"dtype": args.dtype, "output_fusion": args.output_fusion}
     with naming(f"MODEL {model}"):
-        if adapter_config(model, revision=args.revision) is None:
+        adapter = adapter_config(model, revision=args.revision)
+        if adapter is None:
+            config = AutoConfig.from_pretrained(model, revision=args.revision)
+        else:
+            config = AutoConfig.from_pretrained(adapter.base_model_name_or_path, revision=adapter.revision)
+    kind = config.model_type
+    if kind not in MODELS:
+        raise ValueError(f"MODEL {model} is a {kind!r}, which extracts no relations; expected {' or '.join(MODELS)}")
+    with naming(f"MODEL {model}"):
+        if adapter is None:
             extract = pipeline(TASK, model=model, revision=args.revision, **options)
         else:
             # transformers looks for the model under an adapter where it was when the adapter was trained.
             whole = load_model(model, revision=args.revision, dtype=args.dtype).merge_and_unload()
             processor = AutoProcessor.from_pretrained(model, revision=args.revision)
             extract = pipeline(TASK, model=whole, processor=processor, **options)
-    name, kind = type(extract.model).__name__, extract.model.config.model_type
-    if kind not in MODELS:
-        raise ValueError(f"MODEL {model} is a {kind!r}, which extracts no relations; expected {' or '.join(MODELS)}")
+    name = type(extract.model).__name__
     wanted = {f"--tasks {task}": TASK_INPUTS[task] for task in args.tasks}
     wanted |= {f"--{option}": what for option, what in FILE_INPUTS.items() if getattr(args, option) is not None}
     reads = {*extract.processor.inputs} & {*extract.model.config.reads()}

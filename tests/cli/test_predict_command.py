@@ -35,7 +35,8 @@ def test_the_command_ends_with_a_line_for_what_is_wrong(focalmre, tgdi, picture_
     assert "is no annotation file" in ends(focalmre, path, "--out", out, "--regions", path)
     assert "captions: " in ends(focalmre, path, "--out", out, "--tasks", "captions")
     assert "MODEL no/such/model: " in ends("no/such/model", path, "--out", out)
-    assert f"MODEL {picture_models['detection']}: " in ends(picture_models["detection"], path, "--out", out)
+    detector = picture_models["detection"]
+    assert f"MODEL {detector} is a 'rt_detr_v2', which extracts no relations" in ends(detector, path, "--out", out)
     assert "'blip-2', which extracts no relations" in ends(picture_models["captions"], path, "--out", out)
     nothing = tmp_path / "nothing"
     ground = ["--tasks", "grounding", "--spacy_model", SPACY_MODEL]

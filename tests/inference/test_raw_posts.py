@@ -16,7 +16,9 @@ from prediction_helpers import (
     write,
 )
 
+from mmre.inference.raw_posts import read_raw_posts
 from mmre.inference.run import predict
+from mmre.posts.checks import Problems
 
 
 def test_entities_are_given_as_head_and_tail_as_pairs_or_as_a_list(focalmre, folder, arguments):
@@ -90,6 +92,17 @@ def test_a_folder_of_images_and_texts_is_a_list_of_posts(focalmre, folder, argum
     )
     assert {row["id"] for row in read(args)} == set("abcd")
     assert read(args) == read(other)
+
+
+def test_a_folder_is_a_folder_whatever_its_name_ends_in(folder, arguments):
+    named = folder.parent / "tweets.csv"
+    named.mkdir()
+    (named / "a.txt").write_text(TEXT, "utf-8")
+    (named / "a.png").write_bytes((folder / "a.png").read_bytes())
+    problems = Problems()
+    posts = list(read_raw_posts(str(named), arguments(), problems))
+    assert [(post["id"], post["text"], post["image"], post["pairs"]) for post in posts] == [("a", TEXT, "a.png", None)]
+    assert not problems
 
 
 def test_a_folder_whose_files_do_not_belong_together_is_refused(focalmre, folder, arguments):

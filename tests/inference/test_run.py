@@ -25,12 +25,13 @@ from prediction_helpers import (
     shown,
     write,
 )
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoModel, AutoProcessor, BertConfig
 
 from mmre.annotation.keywords import find_keywords
 from mmre.annotation.picture_models import Captioner, Detector, Grounder
 from mmre.annotation.unfinished import only_run
 from mmre.inference.run import predict
+from mmre.modeling import MODELS
 from mmre.processing import RelationExtractionPipeline, find_entities
 
 
@@ -145,8 +146,17 @@ def test_posts_that_cannot_be_predicted_are_recorded_and_the_run_goes_on(focalmr
     assert not Path(f"{args.out}.errors.jsonl").exists()
 
 
+def test_a_post_of_words_that_fails_is_recorded_as_one_of_text(focalmre, folder, arguments):
+    words = {"tokens": TEXT.split(), "head": [3, 5], "tail": [6, 8]}
+    args = arguments()
+    predict(focalmre, write(folder / "raw.jsonl", [words, {**words, "image": "missing.png"}]), args)
+    assert [(row["id"], row["text"]) for row in read(args)] == [("raw-0", TEXT)]
+    failed = Path(f"{args.out}.errors.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line) for line in failed] == [{"id": "raw-1", "error": "image missing.png: not found"}]
+
+
 def test_a_model_that_reads_text_alone_opens_no_picture(mtb, folder, arguments):
-    pair = {"text": TEXT, "head": NADAL, "tail": PERELLO}
+    pair = {"text": TEXT, "head": NADAL, "tail": PERELLO, "detected_regions": [[0, 0, 0.5, 1]]}
     args = arguments()
     predict(mtb, write(folder / "raw.jsonl", [{**pair, "image": "broken.png"}, {**pair, "image": "missing.png"}]), args)
     assert shown(read(args)) == 2 * approximately(expected_relations(mtb, TEXT, [(NADAL, PERELLO)], None))
@@ -178,6 +188,16 @@ def test_what_a_model_does_not_read_or_show_is_refused_before_the_first_post(mtb
     with pytest.raises(ValueError, match=error):
         predict(mtb, write(folder / "raw.jsonl", [post]), args)
     assert not list(folder.parent.glob("triples*"))
+
+
+def test_another_model_is_refused_by_name_before_its_weights_are_read(folder, arguments, tmp_path):
+    (tmp_path / "bert").mkdir()
+    BertConfig().save_pretrained(tmp_path / "bert")  # no weights beside it
+    path = write(folder / "raw.jsonl", [{"text": TEXT, "head": NADAL, "tail": PERELLO}])
+    expected = f"'bert', which extracts no relations; expected {' or '.join(MODELS)}"
+    for options in ({}, {"output_fusion": True}):
+        with pytest.raises(ValueError, match=expected):
+            predict(str(tmp_path / "bert"), path, arguments(**options))
 
 
 def test_a_folder_of_an_adapter_predicts_as_the_model_with_the_adapter(focalmre, folder, arguments, tmp_path):
