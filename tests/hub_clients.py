@@ -52,6 +52,18 @@ from mmre.model_cards.publishing import publish
 print(publish(sys.argv[1], sys.argv[2], private=sys.argv[3] == "private", revision=sys.argv[4] or None).oid)
 """
 
+# `mmre predict` with a repository.
+PREDICT = """
+import json, sys
+from PIL import Image
+from mmre.inference.arguments import PredictionArguments
+from mmre.inference.run import open_pipeline
+
+extract = open_pipeline(sys.argv[1], PredictionArguments(out="triples.jsonl"))
+results = extract(json.loads(sys.argv[2]) | {"image": Image.new("RGB", (64, 48), "gray")}, top_k=100)
+print(json.dumps({row["label"]: row["score"] for row in results}))
+"""
+
 
 def last_line(output: str) -> str:
     return output.strip().splitlines()[-1]

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 import yaml
-from hub_clients import POST, PUBLISH, last_line
+from hub_clients import POST, PREDICT, PUBLISH, last_line
 from huggingface_hub import ModelCard
 from peft import AutoPeftModel, PeftModel
 from PIL import Image
@@ -14,7 +14,9 @@ from run_helpers import CPU, launch, settings_of, train
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoProcessor
 
+from mmre.inference.arguments import PredictionArguments
 from mmre.inference.loading import load_model
+from mmre.inference.run import open_pipeline
 
 LOAD_ADAPTER = """
 import json, sys
@@ -138,6 +140,18 @@ def test_a_moved_adapter_finds_the_model_it_belongs_to(adapter, tmp_path):
     torch.testing.assert_close(gray_logits(load_model(tmp_path / "moved"), processor), expected)
 
 
+def gray_scores(adapter) -> dict:
+    model = AutoPeftModel.from_pretrained(adapter)
+    scores = gray_logits(model, AutoProcessor.from_pretrained(adapter)).softmax(-1).tolist()
+    return pytest.approx({model.config.id2label[index]: score for index, score in enumerate(scores)}, abs=1e-5)
+
+
+def test_the_output_folder_of_an_adapter_predicts(adapter, tmp_path):
+    extract = open_pipeline(str(adapter), PredictionArguments(out=str(tmp_path / "triples.jsonl")))
+    results = extract(POST | {"image": Image.new("RGB", (64, 48), "gray")}, top_k=100)
+    assert {row["label"]: row["score"] for row in results} == gray_scores(adapter)
+
+
 def test_adapters_are_trained_by_several_processes(run, tmp_path):
     config = config_of(run, tmp_path / "lora", lora_rank=2)
     done = launch("--config_file", CPU, "--num_processes", 2, "train.py", config)
@@ -151,6 +165,7 @@ def test_an_adapter_is_published_with_the_model_it_belongs_to(adapter, hub, run_
     expected = gray_logits(AutoPeftModel.from_pretrained(adapter), AutoProcessor.from_pretrained(adapter))
     for logits in json.loads(last_line(run_client(LOAD_ADAPTER, repo, json.dumps(POST)))):
         torch.testing.assert_close(torch.tensor(logits), expected, atol=1e-5, rtol=1e-4)
+    assert json.loads(last_line(run_client(PREDICT, repo, json.dumps(POST)))) == gray_scores(adapter)
     files = hub.files(repo)
     assert "model.safetensors" not in files and "model.safetensors" in hub.files(f"{repo}-base")
     config = json.loads(files["adapter_config.json"])
