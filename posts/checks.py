@@ -28,7 +28,7 @@ def some(items: Iterable[str]) -> str:
 
 
 class Problems:
-    """Collect problems in data: the first places of each file and field, and the number of the others."""
+    """Collects problems in data: the first places of each file and field, and the number of the others."""
 
     def __init__(self):
         self.lines = defaultdict(list)  # (file, field) -> lines of the report

@@ -28,10 +28,11 @@ class PostCollator:
         """Collate rows.
 
         Args:
-            rows: posts, with the columns of [`post_features`] that the processor reads, and `relation`.
+            rows: posts, with the columns of [`post_features`] that the processor reads, and `relation`, which posts
+                without a label lack.
 
         Returns:
-            The model's inputs, and `labels` (batch,).
+            The model's inputs, and `labels` (batch,) if the posts have a relation.
         """
         columns = {column for name in self.processor.inputs for column in INPUT_COLUMNS.get(name, ())}
         given = {column: [row[column] for row in rows] for column in columns}
@@ -39,7 +40,8 @@ class PostCollator:
             given["images"] = given.pop("image")
         spans = {name: [(row[name]["start"], row[name]["end"]) for row in rows] for name in ("head", "tail")}
         batch = self.processor(text=[row["text"] for row in rows], **spans, **given, return_tensors="pt")
-        batch["labels"] = batch["input_ids"].new_tensor([row["relation"] for row in rows])
+        if "relation" in rows[0]:
+            batch["labels"] = batch["input_ids"].new_tensor([row["relation"] for row in rows])
         return batch
 
 

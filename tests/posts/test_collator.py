@@ -1,7 +1,11 @@
 """The collator: a batch holds what the processor makes of the columns that it reads, and nothing else is read."""
 
+import pickle
+
+import pytest
 import torch
 from post_file_helpers import BOX, TEXT
+from torch.utils.data import DataLoader
 from transformers import AutoProcessor
 
 from mmre.posts.collator import PostCollator
@@ -69,3 +73,34 @@ def test_a_saved_processor_makes_the_same_batch(make_processor, picture, tmp_pat
         assert type(loaded) is type(processor) and list(loaded.inputs) == list(processor.inputs)
         one, other = (PostCollator(each)(rows(picture)) for each in (processor, loaded))
         assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_columns_that_are_not_read_may_hold_anything(make_processor, picture):
+    for processor, hidden in processors(make_processor):
+        posts = rows(picture)
+        garbage = [row | dict.fromkeys(["id", *hidden], object()) for row in posts]
+        one, other = PostCollator(processor)(posts), PostCollator(processor)(garbage)
+        assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_posts_without_a_label_give_a_batch_without_labels(make_processor, picture):
+    for processor, _ in processors(make_processor):
+        unlabelled = [{name: value for name, value in row.items() if name != "relation"} for row in rows(picture)]
+        assert PostCollator(processor)(unlabelled).keys() == set(processor.model_input_names)
+    with pytest.raises(KeyError, match="relation"):  # not a batch in which one label is another post's
+        PostCollator(processor)([rows(picture)[0], unlabelled[1]])
+
+
+def test_a_copy_makes_the_same_batch(make_processor, picture):
+    for processor, _ in processors(make_processor):
+        copy = pickle.loads(pickle.dumps(PostCollator(processor)))
+        one, other = PostCollator(processor)(rows(picture)), copy(rows(picture))
+        assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_started_anew_makes_the_same_batch(make_processor, picture):
+    collator = PostCollator(make_processor())
+    (batch,) = DataLoader(rows(picture), 2, collate_fn=collator, num_workers=1, multiprocessing_context="spawn")
+    expected = collator(rows(picture))
+    assert batch.keys() == expected.keys() and all(torch.equal(batch[name], expected[name]) for name in expected)

@@ -5,7 +5,7 @@ from protocol_helpers import REGIONS, others
 from mmre.posts.column_changes import drop_pictures, drop_regions, region_count_as_caption, replace_columns
 from mmre.posts.noise import align_noise, aug_noise
 from mmre.posts.sampling import sample_share
-from mmre.processing import TextProcessor
+from mmre.processing import TextProcessor, TGDIProcessor
 
 
 def test_without_pictures_text_caption_and_relation_stay(drawn):
@@ -24,12 +24,14 @@ def test_the_number_of_grounded_regions_is_one_word_in_place_of_all_that_is_of_t
 
 
 def test_the_number_reaches_the_model_as_one_token(drawn, make_processor):
-    processor = TextProcessor(make_processor().tokenizer)
+    parts = make_processor()
     row = region_count_as_caption(drawn)[0]
     spans = {name: [(row[name]["start"], row[name]["end"])] for name in ("head", "tail")}
-    plain, counted = (processor(text=[row["text"]], caption=[text], **spans) for text in (None, row["caption"]))
-    count, separator = counted["input_ids"][0, plain["input_ids"].shape[1] :].tolist()
-    assert processor.tokenizer.convert_ids_to_tokens([count, separator]) == [row["caption"], "[SEP]"]
+    for processor in (TextProcessor(parts.tokenizer), TGDIProcessor(parts.image_processor, parts.tokenizer)):
+        plain, counted = (processor(text=[row["text"]], caption=[text], **spans) for text in (None, row["caption"]))
+        count, separator = counted["input_ids"][0, plain["input_ids"].shape[1] :].tolist()
+        assert processor.tokenizer.convert_ids_to_tokens([count, separator]) == [row["caption"], "[SEP]"]
+    assert not counted["image_mask"].any()
 
 
 def test_protocols_follow_one_another(drawn):

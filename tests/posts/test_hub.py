@@ -37,8 +37,9 @@ print(json.dumps([first, second]))
 """
 
 LOAD = """
-import hashlib, json, sys
+import hashlib, json, os, sys
 import datasets
+from mmre.posts import open_posts
 datasets.config.USE_PARQUET_EXPORT = False  # it asks a host of huggingface.co that this Hub does not have
 
 def content(splits):
@@ -48,19 +49,31 @@ def content(splits):
 def pixels(image):
     return image and [image.mode, image.size, hashlib.sha256(image.tobytes()).hexdigest()]
 
+def open_with_token(name, **options):
+    os.environ["HF_TOKEN"] = token
+    return open_posts(name, **options)
+
 public, private, first, token = sys.argv[1:]
 try:
     datasets.load_dataset(private)
     refusal = "loaded"
 except datasets.exceptions.DatasetNotFoundError as error:
     refusal = str(error)
+try:
+    open_posts(private)
+    hint = "opened"
+except FileNotFoundError as error:
+    hint = str(error)
 print(json.dumps({
     "refusal": refusal,
+    "hint": hint,
     "newest": content(datasets.load_dataset(public)),
     "by sha": content(datasets.load_dataset(public, revision=first)),
     "by tag": content(datasets.load_dataset(public, revision="v1")),
     "private": content(datasets.load_dataset(private, token=token)),
     "streamed": [row["id"] for row in datasets.load_dataset(public, split="train", streaming=True)],
+    "opened": content(open_with_token(private)),
+    "without regions": open_with_token(private, regions="none", columns=["grounded_regions"])["test"].to_list(),
 }))
 """
 
@@ -138,6 +151,12 @@ def test_posts_come_back_from_the_hub_as_they_were(hub, run_client, rows, tmp_pa
     for revision in ("by sha", "by tag"):
         assert found[revision]["rows"] == expected
     assert found["newest"]["rows"] == {"train": [expected["train"][2], expected["train"][0]], "test": expected["test"]}
+    assert found["opened"] == found["private"]
+    assert found["without regions"] == [{"grounded_regions": []}] * 2
+    assert (
+        f"{private}: there is no such folder, nor such a data set on the Hub. If it is private: `hf auth login`"
+        in (found["hint"])
+    )
     assert found["streamed"] == ["post-2", "post-0"]
     for revision in ("newest", "by sha"):
         for features in found[revision]["features"].values():
