@@ -1,14 +1,19 @@
 """The one door to data: every kind of posts through `open_posts`, each option, and what does not fit."""
 
+import functools
+
 import datasets
 import pytest
+import torch
 from picture_helpers import MNRE_IDS, write_mnre
 from post_file_helpers import BOX, post, write
 
-from mmre.posts import open_posts, post_features
+from mmre.posts import make_synthetic_posts, open_posts, post_features
 from mmre.posts.sources import kind_of_data
 
 COLUMNS = list(post_features(["None"]))
+IMAGE = datasets.Image()
+CENTRE = [0.25, 0.25, 0.75, 0.75]
 
 
 @pytest.fixture
@@ -31,6 +36,18 @@ def saved(files, folder) -> str:
     return path
 
 
+@pytest.fixture
+def write_boxes():
+    """Write boxes as they are released: one grounded for the first line of each split, one detected in `a.png`."""
+
+    def write_to(mnre: str) -> None:
+        for split in ("train", "dev", "test"):
+            torch.save({"0_pred_yolo_crop_0.png": (0.5, 0.5, 0.5, 0.5, 0.25)}, f"{mnre}/{split}_vg_box_dict.pth")
+            torch.save({"a_crop_0.jpg": (0.5, 0.5, 0.5, 0.5, 0.25)}, f"{mnre}/{split}_detect_box_dict.pth")
+
+    return write_to
+
+
 def annotation(folder, ids, **found) -> str:
     rows = [{"mmre_annotation": 1}, *({"id": key, **found} for key in ids)]
     return write(folder / "found.jsonl", rows)
@@ -45,7 +62,9 @@ def test_synthetic_posts_have_the_schema_and_as_many_posts_as_asked_for():
     posts = open_posts("synthetic", num_synthetic_posts=7, regions="none")
     assert {split: len(rows) for split, rows in posts.items()} == {"train": 7, "validation": 300, "test": 300}
     assert posts["train"].column_names == COLUMNS
-    assert not any(posts["test"]["grounded_regions"]) and any(open_posts("synthetic")["test"]["grounded_regions"])
+    assert not any(posts["test"]["grounded_regions"]) and any(
+        open_posts("synthetic", num_synthetic_posts=7)["test"]["grounded_regions"]
+    )
 
 
 def test_files_a_saved_folder_and_a_folder_of_parquet_are_the_same_posts(files, saved, folder):
@@ -87,6 +106,55 @@ def test_what_happens_to_missing_images_is_the_same_for_mnre_and_files(mnre, fil
             )
     nothing = open_posts(mnre, regions="none", use_images=False)
     assert all(image is None for rows in nothing.values() for image in rows["image"])
+
+
+def test_what_happens_to_unreadable_images_of_a_stored_data_set(files, saved, folder):
+    posts = datasets.load_from_disk(saved)
+    undecoded = posts["train"].cast_column("image", datasets.Image(decode=False))
+    bad = {"image": {"bytes": b"<html>404</html>", "path": "a.png"}}
+    rows = [row | (bad if row["id"] == "a" else {}) for row in undecoded]
+    posts["train"] = datasets.Dataset.from_list(rows, features=undecoded.features).cast_column("image", IMAGE)
+    posts.save_to_disk(folder / "bad")
+    with pytest.raises(
+        ValueError, match=r"train\[0\]: image: UnidentifiedImage(.|\n)*on_missing_image='text_only' loads"
+    ):
+        open_posts(folder / "bad")
+    text_only = open_posts(folder / "bad", on_missing_image="text_only")
+    assert text_only["train"]["image"][:] == [None, None] and text_only["train"]["grounded_regions"][:] == [[], []]
+    assert text_only["test"][0]["image"].size == (8, 6)
+    kept = open_posts(folder / "bad", on_missing_image="keep")["train"]
+    assert kept["grounded_regions"][:] == [[BOX], []]
+    assert [image and image["bytes"] for image in kept.cast_column("image", datasets.Image(decode=False))["image"]] == [
+        b"<html>404</html>",
+        None,
+    ]
+
+
+def test_the_regions_that_posts_have_are_the_default(mnre, files, saved, write_boxes, monkeypatch):
+    few = functools.partial(make_synthetic_posts, num_validation=2, num_test=2)
+    monkeypatch.setattr("mmre.posts.sources.make_synthetic_posts", few)
+    write_boxes(mnre)
+    for data, name, options in (
+        (mnre, "released", {"use_images": False}),
+        ("synthetic", "drawn", {"num_synthetic_posts": 5}),
+        ("files", "as given", {"files": files, "on_missing_image": "text_only"}),
+        (saved, "as given", {}),
+    ):
+        by_default, by_name = open_posts(data, **options), open_posts(data, regions=name, **options)
+        without = open_posts(data, regions="none", **options)
+        for split, rows in by_default.items():
+            for column in ("grounded_regions", "detected_regions"):
+                assert rows[column][:] == by_name[split][column][:]
+                assert without[split][column][:] == [[]] * len(rows)
+        assert any(by_default["train"]["grounded_regions"])
+
+
+def test_released_regions_are_kept_for_counts_where_no_image_is_looked_for(mnre, write_boxes):
+    write_boxes(mnre)
+    posts = open_posts(mnre, use_images=False)
+    assert all(image is None for rows in posts.values() for image in rows["image"])
+    assert posts["train"]["grounded_regions"][:] == [[CENTRE], [], [], []]
+    assert posts["train"]["detected_regions"][:] == [[CENTRE], [], [CENTRE], []]  # of an image, whatever its posts
 
 
 def test_regions_and_captions_come_from_an_annotation_file_whatever_the_posts(mnre, files, saved, folder):
@@ -144,6 +212,9 @@ def test_what_does_not_fit_is_refused_with_what_does(case):
 def test_an_empty_folder_and_two_annotation_files_are_refused(saved, tmp_path, folder):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="empty: no text file of MNRE, no data set of `save_to_disk`"):
+        open_posts(tmp_path / "empty")
+    write(tmp_path / "empty" / "notes.txt", "Not a post.")
+    with pytest.raises(ValueError, match="empty, train: the columns are not those of a data set of posts"):
         open_posts(tmp_path / "empty")
     file = annotation(folder, "abc", caption="x")
     with pytest.raises(ValueError, match="captions: 2 files; expected one annotation file"):
