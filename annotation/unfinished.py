@@ -45,7 +45,7 @@ def only_run(out: str | os.PathLike) -> Iterator[None]:
 
 def append_line(file: BinaryIO, line: dict) -> None:
     """Append a line of JSON to a file, and wait until it is on the disk."""
-    file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+    file.write(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
     file.flush()
     os.fsync(file.fileno())
 

@@ -174,7 +174,7 @@ def _train(run: Run) -> str:
 
 def _write_record(run: Run, record: dict[str, Any]) -> None:
     with whole_file(run.folder / RECORD_FILE) as file:
-        file.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        file.write(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def seconds_per_visit(out: Path) -> dict[str, float]:

@@ -111,7 +111,7 @@ def write_table(table: dict[str, Any], suite: Suite, stem: Path) -> list[Path]:
         writer.writeheader()
         writer.writerows(columns)
     with whole_file(files[2]) as file:
-        file.write(json.dumps(table, indent=2, ensure_ascii=False) + "\n")
+        file.write(json.dumps(table, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     metric = table["paper_metrics"][-1]
     points = [
         {

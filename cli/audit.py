@@ -57,5 +57,5 @@ def run(args) -> int:
     print(audit_report(result), end="")
     if args.json:
         with whole_file(args.json) as file:
-            file.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+            file.write(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return int(any(row["leaks"] for row in result["features"]))

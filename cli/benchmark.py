@@ -132,6 +132,6 @@ def compare_runs(args) -> int:
         raise UsageError(f"--json {args.json}: there is no folder {args.json.parent}")
     result = compare(*map(read_predictions, folders))
     if args.json:
-        args.json.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        args.json.write_text(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
     print(comparison(result, *folders), end="")
     return 0

@@ -1,11 +1,15 @@
 """Plots of results: learning curve, confusion matrix, and what is measured over what is varied."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 # Not pyplot: it would keep each figure open, and choose a backend for the whole process.
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
@@ -14,6 +18,9 @@ from mmre.posts.whole_file import whole_file
 INCHES_PER_RELATION = 0.42
 INCHES_FOR_NAMES = 3.0
 DOTS_PER_INCH = 150
+# More would be a picture of thousands of dots a side, and gigabytes to draw.
+MAX_RELATIONS = 40
+MAX_NAME = 40  # characters
 
 
 def plot_learning_curve(log_history: list[dict[str, float]], path: str | Path) -> Figure | None:
@@ -25,8 +32,9 @@ def plot_learning_curve(log_history: list[dict[str, float]], path: str | Path) -
         path: the PNG file to write.
 
     Returns:
-        The figure, with one plot for the losses and one for F1 in per cent; a plot without a point is left out. `None`,
-        and no file, if the history has neither: a training shorter than `logging_steps` that was never evaluated.
+        The figure, with one plot for the losses and one for F1 in per cent, whose best epoch is marked; a plot without
+        a point is left out. `None`, and no file, if the history has neither: a training shorter than `logging_steps`
+        that was never evaluated.
     """
     curves = {
         "loss": {"training": _points(log_history, "loss"), "validation": _points(log_history, "eval_loss")},
@@ -45,6 +53,10 @@ def plot_learning_curve(log_history: list[dict[str, float]], path: str | Path) -
         axes.grid(alpha=0.3)
         if name == "loss":
             axes.legend()
+        else:
+            epoch, best = max(lines["validation"], key=lambda point: (point[1], -point[0]))
+            axes.scatter([epoch], [best], marker="*", s=140, color="C1", zorder=3)
+            axes.set_title(f"best: {best:.2f} % at epoch {epoch:g}", fontsize="medium")
     _save(figure, path)
     return figure
 
@@ -59,7 +71,11 @@ def _points(log_history: list[dict[str, float]], name: str) -> list[tuple[float,
 
 
 def plot_confusion_matrix(
-    references: Sequence[int], predictions: Sequence[int], relations: Sequence[str], path: str | Path
+    references: Sequence[int],
+    predictions: Sequence[int],
+    relations: Sequence[str],
+    path: str | Path,
+    title: str | None = None,
 ) -> Figure:
     """Draw which relation is taken for which.
 
@@ -68,11 +84,15 @@ def plot_confusion_matrix(
         predictions: ids of the predicted relations.
         relations: names of all relations, in the order of their ids.
         path: the PNG file to write.
+        title: a line above the picture, such as the F1.
 
     Returns:
         The figure: a row for each true relation, named with its number of posts, and in it the shares of these posts
-        that each relation was predicted for, in per cent. The row of a relation without posts is empty.
+        that each relation was predicted for, in per cent. The row of a relation without posts is empty. Of more than
+        `MAX_RELATIONS` relations, those with the fewest posts stand together in the last row and column. What the font
+        lacks of a name is written as code points.
     """
+    references, predictions, relations = _with_others(references, predictions, [_drawable(name) for name in relations])
     ids = range(len(relations))
     shares = 100 * confusion_matrix(references, predictions, labels=ids, normalize="true")
     side = INCHES_PER_RELATION * len(relations) + INCHES_FOR_NAMES
@@ -92,10 +112,39 @@ def plot_confusion_matrix(
         text.set_visible(share > 0)
     counts = [sum(int(reference) == label for reference in references) for label in ids]
     axes.set_yticklabels([f"{name} ({count})" for name, count in zip(relations, counts)])
-    axes.set(xlabel="predicted relation", ylabel="true relation (posts)")
+    axes.set(xlabel="predicted relation", ylabel="true relation (posts)", title=title)
     figure.colorbar(display.im_, ax=axes, shrink=0.6, label="% of the row")
     _save(figure, path)
     return figure
+
+
+def _with_others(
+    references: Sequence[int], predictions: Sequence[int], names: list[str]
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Put all but the `MAX_RELATIONS` - 1 relations with the most posts together, if there are more than fit."""
+    references, predictions = np.asarray(references), np.asarray(predictions)
+    if len(names) <= MAX_RELATIONS:
+        return references, predictions, names
+    counts = np.bincount(references, minlength=len(names))
+    kept = np.sort(np.argsort(-counts, kind="stable")[: MAX_RELATIONS - 1])
+    new = np.full(len(names), len(kept))
+    new[kept] = np.arange(len(kept))
+    shown = [*(names[number] for number in kept), f"{len(names) - len(kept)} others"]
+    return new[references], new[predictions], shown
+
+
+def _drawable(name: str) -> str:
+    """Return a name without what the font lacks, what begins a formula, and what is too long."""
+    name = name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
+    known = _font_characters()
+    drawn = (character if ord(character) in known else f"\\u{{{ord(character):x}}}" for character in name)
+    return "".join(drawn).replace("$", r"\$")
+
+
+@cache
+def _font_characters() -> frozenset[int]:
+    """Return the code points that matplotlib's font draws."""
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap()) - frozenset(range(32))
 
 
 def plot_results(points: Sequence[dict[str, Any]], xlabel: str, ylabel: str, path: str | Path, title: str) -> Figure:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmre.posts.whole_file import whole_file
 
+from .markdown import as_cell
 from .protocol import file_names, protocol_title, region_protocol
 
 METRICS_FILE = "metrics.json"
@@ -34,7 +35,7 @@ def write_metrics(folder: str | Path, results: dict[str, Any]) -> None:
             training; `validation` and `test`, see [`~mmre.evaluation.scores.score_split`]; those of them that the
             run has.
     """
-    _write(Path(folder) / METRICS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    _write(Path(folder) / METRICS_FILE, json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_metrics(folder: str | Path) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def write_predictions(
             "predicted": relations[int(np.argmax(row))],
             "probabilities": dict(zip(relations, row, strict=True)),
         }
-        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+        lines.append(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
     _write(Path(folder) / PREDICTIONS_FILE, "".join(lines))
 
 
@@ -148,7 +149,7 @@ def results_tables(results: dict[str, Any]) -> str:
         lines += ["", f"| relation ({splits[-1]}) | support | precision | recall | F1 |", "|---|--:|--:|--:|--:|"]
         for name, row in results[splits[-1]]["per_relation"].items():
             values = [f"{100 * row[column]:.2f}" for column in ("precision", "recall", "f1")]
-            lines.append(f"| {name} | {row['support']} | {' | '.join(values)} |")
+            lines.append(f"| {as_cell(name)} | {row['support']} | {' | '.join(values)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,15 +1,51 @@
 """Scores of a model's predictions, computed by the metric: for the Trainer, and for the record of a run."""
 
+import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import EvalPrediction
 from transformers.trainer_utils import PredictionOutput
 
 from .relation_f1 import RelationF1
+
+
+class NotFiniteError(ValueError):
+    """Raised where numbers of a model are NaN or infinite: no result comes of them."""
+
+
+def check_finite(logits: np.ndarray) -> None:
+    """Refuse logits that are not finite; the largest of NaNs would be the first relation, "no relation".
+
+    Args:
+        logits: of N posts, (N, R).
+
+    Raises:
+        NotFiniteError: there are such posts.
+    """
+    bad = int((~np.isfinite(logits).all(axis=-1)).sum())
+    if bad:
+        raise NotFiniteError(
+            f"the logits of {bad} of {len(logits)} posts are not finite: the model diverged. Lower --learning_rate, "
+            "raise --warmup_steps, or train in another precision"
+        )
+
+
+def check_finite_metrics(metrics: Mapping[str, Any]) -> None:
+    """Refuse metrics of a training that are not finite, as the loss of one that diverged.
+
+    Raises:
+        NotFiniteError: a metric is NaN or infinite.
+    """
+    for name, value in metrics.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise NotFiniteError(
+                f"{name} is {value}: the training diverged. Lower --learning_rate, or raise --warmup_steps"
+            )
 
 
 def compute_relation_f1(
@@ -41,10 +77,12 @@ def metrics_for_trainer(relations: Sequence[str]) -> Callable[[EvalPrediction], 
 
     Returns:
         A function of the Trainer's logits (N, R) and labels (N,) that gives `accuracy`, and the micro-averaged
-        `precision`, `recall` and `f1` without the negative relation.
+        `precision`, `recall` and `f1` without the negative relation. It raises [`NotFiniteError`] for logits that are
+        not finite.
     """
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        check_finite(prediction.predictions)
         result = compute_relation_f1(prediction.predictions.argmax(-1), prediction.label_ids, relations)
         return {name: value for name, value in result.items() if name != "per_relation"}
 
@@ -73,4 +111,12 @@ def relation_probabilities(prediction: PredictionOutput) -> list[list[float]]:
     return torch.from_numpy(prediction.predictions).float().softmax(-1).tolist()
 
 
-__all__ = ["compute_relation_f1", "metrics_for_trainer", "relation_probabilities", "score_split"]
+__all__ = [
+    "NotFiniteError",
+    "check_finite",
+    "check_finite_metrics",
+    "compute_relation_f1",
+    "metrics_for_trainer",
+    "relation_probabilities",
+    "score_split",
+]

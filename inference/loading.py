@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from peft import PeftConfig, PeftModel
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import find_adapter_config_file
 
 import mmre.modeling  # noqa: F401, registers the models
@@ -56,4 +56,15 @@ def adapter_config(folder: str | os.PathLike, revision: str | None = None) -> Pe
     return config
 
 
-__all__ = ["adapter_config", "load_model"]
+def relations_of(folder: str | os.PathLike) -> list[str]:
+    """Read the relations of a model, or of the model under a LoRA adapter, in the order of their ids.
+
+    Args:
+        folder: a folder of a model or of an adapter, or its name on the Hub.
+    """
+    config = adapter_config(folder)
+    names = AutoConfig.from_pretrained(folder if config is None else config.base_model_name_or_path).id2label
+    return [names[number] for number in sorted(names)]
+
+
+__all__ = ["adapter_config", "load_model", "relations_of"]

@@ -42,7 +42,7 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> str:
                         counts["failed"] += 1
                         if len(reasons) < NAMES_IN_REPORT:
                             reasons.append(f"{row['id']} ({row['error']})")
-                        errors.write(json.dumps(row, ensure_ascii=False) + "\n")
+                        errors.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
                         continue
                     counts["without"] += not row["relations"]
                     for found in row["relations"]:
@@ -78,7 +78,7 @@ def write_jsonl(triples: Iterable[dict], file: TextIO) -> None:
         line = {name: triple[name] for name in ("id", "text", "head") if name in triple}
         line |= {"relation": triple["label"]}
         line |= {name: triple[name] for name in ("tail", "score", "fusion") if name in triple}
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_csv(triples: Iterable[dict], file: TextIO) -> None:

@@ -16,6 +16,7 @@ from peft import PeftConfig
 from transformers import AutoConfig, PreTrainedConfig
 
 import mmre.modeling  # noqa: F401, registers the models
+from mmre.evaluation.markdown import as_cell, as_code
 from mmre.evaluation.protocol import file_names, protocol_title, region_protocol
 from mmre.evaluation.run_record import METRICS_FILE, read_metrics
 from mmre.posts.schema import NEGATIVE_RELATION
@@ -140,6 +141,8 @@ def render_model_card(
         has_confusion_matrix="test" in results and (output_dir / "confusion_matrix.png").is_file(),
         configuration=_portable_configuration(settings, posts, trained, model_id, base_models),
         environment=environment,
+        as_cell=as_cell,
+        as_code=as_code,
         percent=lambda ratio: f"{100 * ratio:.2f}",
     )
 

@@ -28,6 +28,34 @@ class RelationExtractionPreTrainedModel(PreTrainedModel):
     # The Trainer passes `num_items_in_batch`, so that the loss is a true mean under gradient accumulation.
     accepts_loss_kwargs = True
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
+        """Load a model, as transformers does, and refuse a checkpoint that does not fill the model.
+
+        transformers draws weights that a checkpoint lacks at random: each time the model would say something else.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a name on the Hub.
+            output_loading_info (`bool`): return the model with a dictionary that names missing weights, and refuse
+                none of them.
+            args, kwargs: see [`~transformers.PreTrainedModel.from_pretrained`]; `ignore_mismatched_sizes=True` refuses
+                no missing weights either.
+
+        Raises:
+            ValueError: weights are missing; the message names them.
+        """
+        model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        if output_loading_info:
+            return model, info
+        missing = sorted(info["missing_keys"])
+        if missing and not kwargs.get("ignore_mismatched_sizes"):
+            names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+            raise ValueError(
+                f"The checkpoint {pretrained_model_name_or_path} does not fill {cls.__name__}: it lacks {names}, which "
+                "would be drawn at random. Is the file complete? `output_loading_info=True` loads it all the same."
+            )
+        return model
+
     def encoders(self, modality: str | None = None) -> list[nn.Module]:
         """Return the pretrained encoders: those of `modality`, `"text"` or `"vision"`, or all."""
         names = {

@@ -119,13 +119,13 @@ def write_annotation(path: str | os.PathLike, header: dict, rows: Iterable[dict]
         rows = list(rows)
         columns = [column for column in PARQUET_TYPES if column == "error" or any(column in row for row in rows)]
         schema = pa.schema([(column, PARQUET_TYPES[column]) for column in columns])
-        schema = schema.with_metadata({HEADER_KEY: json.dumps(header, ensure_ascii=False)})
+        schema = schema.with_metadata({HEADER_KEY: json.dumps(header, ensure_ascii=False, allow_nan=False)})
         with whole_file(path, "wb") as file:
             pq.write_table(pa.Table.from_pylist(rows, schema=schema), file)
     else:
         with whole_file(path) as file:
             for line in (header, *rows):
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def add_annotation(posts: Sequence[dict], path: str | os.PathLike, columns: Iterable[str], problems: Problems) -> None:

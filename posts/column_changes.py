@@ -1,6 +1,10 @@
 """Columns of a data set of posts, replaced: posts without pictures, without regions, or with a caption that counts."""
 
+from collections.abc import Sequence
+
 import datasets
+
+from mmre.processing.suggestions import unknown
 
 from .schema import REGION_COLUMNS
 
@@ -63,4 +67,37 @@ def region_count_as_caption(dataset: datasets.Dataset) -> datasets.Dataset:
     return replace_columns(drop_pictures(dataset), {"caption": counts})
 
 
-__all__ = ["drop_pictures", "drop_regions", "region_count_as_caption", "replace_columns"]
+def with_relations(posts: datasets.DatasetDict, relations: Sequence[str]) -> datasets.DatasetDict:
+    """Give the relations of posts other ids, such as those of a checkpoint.
+
+    Args:
+        posts: data sets of posts, with a column `relation`.
+        relations: names of relations in the order of their new ids.
+
+    Returns:
+        The posts, with the ids of `relations`; a relation that no post has may be missing there.
+
+    Raises:
+        ValueError: posts have relations that are not among them; the message names each.
+    """
+    label = datasets.ClassLabel(names=list(relations))
+    changed = {}
+    for split, rows in posts.items():
+        names = rows.features["relation"].names
+        if names == list(relations):
+            changed[split] = rows
+            continue
+        new = [names[number] for number in sorted(set(rows["relation"])) if names[number] not in relations]
+        if new:
+            clauses = "; ".join(unknown("relation", name, relations) for name in new)
+            raise ValueError(f"{split}: {clauses}")
+        renumbered = datasets.Dataset.from_dict(
+            {"relation": [label.str2int(names[number]) for number in rows["relation"]]},
+            features=datasets.Features({"relation": label}),
+        )
+        kept = rows.remove_columns("relation")
+        changed[split] = datasets.concatenate_datasets([kept, renumbered], axis=1).select_columns(rows.column_names)
+    return datasets.DatasetDict(changed)
+
+
+__all__ = ["drop_pictures", "drop_regions", "region_count_as_caption", "replace_columns", "with_relations"]

@@ -9,7 +9,7 @@ import datasets
 from mmre.processing.suggestions import unknown
 
 from .annotation_file import with_annotation
-from .column_changes import drop_regions
+from .column_changes import drop_regions, with_relations
 from .files import load_files
 from .hub import is_saved, load_saved_posts
 from .image_checks import check_on_missing_image
@@ -56,6 +56,7 @@ def open_posts(
     on_missing_image: str = "error",
     use_images: bool = True,
     columns: Sequence[str] | None = None,
+    relations: Sequence[str] | None = None,
     num_synthetic_posts: int = 2000,
 ) -> datasets.DatasetDict:
     """Open posts, wherever they are.
@@ -77,6 +78,8 @@ def open_posts(
         use_images: `False` looks for no image of MNRE at all: the column is null, and regions stay.
         columns: the columns to return, of those of [`post_features`]; all if not given. A data set in our schema may
             lack the others.
+        relations: names of the relations in the order of their ids, such as those of a checkpoint; those of the data if
+            not given. Posts may have only some of them.
         num_synthetic_posts: number of training posts, with `"synthetic"`.
 
     Returns:
@@ -109,7 +112,7 @@ def open_posts(
         if kind == "synthetic":
             posts = make_synthetic_posts(num_train=num_synthetic_posts)
         elif kind == "files":
-            posts = load_files(**files, image_dir=image_dir, on_missing_image=on_missing_image)
+            posts = load_files(**files, relations=relations, image_dir=image_dir, on_missing_image=on_missing_image)
         else:
             of_annotation = [*(REGION_COLUMNS if _is_path(kind, regions) else ()), *(["caption"] if captions else [])]
             needed = None if columns is None else list(dict.fromkeys([*columns, "image", *of_annotation]))
@@ -118,6 +121,8 @@ def open_posts(
         posts = with_annotation(posts, annotation, captions[0] if captions else None)
         if regions == "none":
             posts = datasets.DatasetDict({split: drop_regions(rows) for split, rows in posts.items()})
+    if relations is not None and "relation" in next(iter(posts.values())).column_names:
+        posts = with_relations(posts, relations)
     return posts if columns is None else posts.select_columns(list(columns))
 
 

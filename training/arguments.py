@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from transformers import PreTrainedConfig, TrainingArguments
+from transformers.integrations import get_available_reporting_integrations
 
 from mmre.modeling import MODELS
 from mmre.posts.sources import kind_of_data
@@ -40,6 +42,12 @@ class ModelArguments:
             "read feature maps."
         },
     )
+    new_classifier: bool = field(
+        default=False,
+        metadata={
+            "help": "Throw the classifier of `model_name_or_path` away, and train a new one for the posts' relations."
+        },
+    )
     lora_rank: int | None = field(
         default=None, metadata={"help": "Train adapters of this rank in the encoders, and all layers between them."}
     )
@@ -52,8 +60,9 @@ class ModelArguments:
         encoders = encoders_of(MODELS[self.model_type].config_class)
         for modality in MODALITIES:
             self._check_encoder(modality, modality in encoders)
-        if self.lora_rank is not None and self.lora_rank < 1:
-            raise ValueError(f"`lora_rank` must be at least 1, got {self.lora_rank}.")
+        check_numbers(self, least={"lora_rank": 1})
+        if self.new_classifier and self.model_name_or_path is None:
+            raise ValueError("`new_classifier` is for `model_name_or_path`: on encoders, every classifier is new.")
         if self.lora_rank is not None and all(getattr(self, f"freeze_{modality}") for modality in encoders):
             raise ValueError("`lora_rank` puts adapters into the encoders: it cannot stand beside all of them frozen.")
 
@@ -141,8 +150,6 @@ class DataArguments:
         if self.regions is None:
             self.regions = {"mnre": "released", "synthetic": "drawn"}.get(self.kind, "as given")
         files = [self.train_file, self.validation_file, self.test_file]
-        if self.dataset == "files" and self.train_file is None:
-            raise ValueError("`dataset` 'files' needs `train_file`: its relations are the ones to know.")
         if self.dataset != "files" and any(files):
             raise ValueError(f"`train_file` and the others belong to `dataset` 'files', not {self.dataset!r}.")
         if self.is_own and self.regions in ("released", "drawn"):
@@ -152,6 +159,8 @@ class DataArguments:
             )
         if self.is_own and self.captions and len(self.captions) > 1:
             raise ValueError(f"`captions` of `dataset` {self.dataset!r} is one annotation file, not {self.captions!r}.")
+        counts = ("num_synthetic_posts", "samples_per_relation", "max_train_samples", "max_eval_samples")
+        check_numbers(self, least=dict.fromkeys((*counts, "max_predict_samples"), 1))
         if self.train_share != 1 and self.samples_per_relation is not None:
             raise ValueError("`train_share` and `samples_per_relation` are two ways to draw posts: set one.")
         if self.region_count_as_caption and (self.use_images or self.captions):
@@ -211,10 +220,78 @@ class RelationTrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self):
+        self._check_numbers()
+        self._refuse_what_nothing_comes_of()
         do_eval = self.do_eval
+        if not do_eval:
+            # Without evaluation there is no best checkpoint: the last one is the model.
+            if self.early_stopping_patience is not None:
+                raise ValueError("`early_stopping_patience` needs an evaluation: leave `do_eval` true.")
+            self.eval_strategy, self.load_best_model_at_end, self.metric_for_best_model = "no", False, None
         super().__post_init__()
-        if not self.do_train:
-            self.do_eval = do_eval  # transformers sets it wherever evaluation has a strategy
+        self.do_eval = do_eval  # transformers sets it wherever evaluation has a strategy
+
+    def _check_numbers(self) -> None:
+        """Refuse numbers of which no training comes, or one of nothing."""
+        batches = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
+        check_numbers(
+            self,
+            above={"num_train_epochs": 0 if self.max_steps <= 0 else -1, "logging_steps": 0},
+            least=dict.fromkeys((*batches, "early_stopping_patience"), 1)
+            | dict.fromkeys(
+                ("learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "dataloader_num_workers", "seed"), 0
+            )
+            | {"max_steps": 1 if self.max_steps != -1 else -1},
+        )
+
+    def _refuse_what_nothing_comes_of(self) -> None:
+        """Refuse arguments of the Trainer that end in no result, or in an error after the posts were read."""
+        reentrant = [
+            name
+            for name in ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs")
+            if _read_json(getattr(self, name, None)).get("use_reentrant")
+        ]
+        refused = {
+            "eval_do_concat_batches": (not self.eval_do_concat_batches, "F1 is that of all posts together"),
+            "prediction_loss_only": (self.prediction_loss_only, "F1 needs the predictions"),
+            "batch_eval_metrics": (self.batch_eval_metrics, "F1 is that of all posts together"),
+            "remove_unused_columns": (self.remove_unused_columns, "the collator reads the posts as they are"),
+            "use_liger_kernel": (self.use_liger_kernel, "there are no such kernels for these systems"),
+            **dict.fromkeys(reentrant, (True, "reentrant checkpointing loses gradients where an encoder is frozen")),
+        }
+        for name, (is_set, reason) in refused.items():
+            if is_set:
+                raise ValueError(f"`{name}` is {getattr(self, name)!r}, but {reason}: leave it out.")
+        reports = [self.report_to] if isinstance(self.report_to, str) else self.report_to or []
+        available = get_available_reporting_integrations()
+        for name in reports:
+            if name not in ("all", "none", *available):
+                raise ValueError(f"`report_to` {name!r} is not installed; here are: {', '.join(['none', *available])}.")
+
+
+def _read_json(value: dict | str | None) -> dict:
+    return json.loads(value) if isinstance(value, str) else value or {}
+
+
+def check_numbers(arguments: Any, least: dict[str, float] | None = None, above: dict[str, float] | None = None) -> None:
+    """Check that numbers are large enough; those that are not set are left alone.
+
+    Args:
+        arguments: an object with the numbers.
+        least: the least value of each, by name.
+        above: what each must be above, by name.
+
+    Raises:
+        ValueError: a number is too small, or NaN.
+    """
+    for name, bound in (least or {}).items():
+        value = getattr(arguments, name)
+        if value is not None and not value >= bound:
+            raise ValueError(f"`{name}` is {value}; expected at least {bound}.")
+    for name, bound in (above or {}).items():
+        value = getattr(arguments, name)
+        if value is not None and not value > bound:
+            raise ValueError(f"`{name}` is {value}; expected more than {bound}.")
 
 
 __all__ = ["DataArguments", "ModelArguments", "RelationTrainingArguments", "encoders_of"]

@@ -1,5 +1,6 @@
 """The model and the processor of a run, on encoders that are pretrained or new."""
 
+import copy
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,13 +21,17 @@ from transformers import (
     PreTrainedModel,
     ProcessorMixin,
 )
+from transformers.utils import logging
 
 from mmre.inference.loading import load_model
 from mmre.modeling import MODELS
+from mmre.posts.checks import some
 
 from .adapters import add_adapters
 from .arguments import MODALITIES, ModelArguments, encoders_of
 from .system_values import config_names, only, processor_class, processor_values
+
+logger = logging.get_logger("mmre.train")
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 # Kinds of a new vision encoder, by what a system reads of it.
@@ -62,7 +67,11 @@ def build(
     labels = {"id2label": dict(enumerate(relations)), "label2id": {name: i for i, name in enumerate(relations)}}
     path = arguments.model_name_or_path
     if path is not None:
-        processor, model = _load(path, values, labels["label2id"])
+        processor, model = _load(path, values)
+        if arguments.new_classifier:
+            model = _with_new_classifier(model, path, labels)
+        elif model.config.label2id != labels["label2id"]:  # the posts were opened with the checkpoint's
+            raise ValueError(f"{path} knows the relations {some(model.config.label2id)}, not {some(relations)}.")
     else:
         processor, model = _compose(arguments, values, labels, posts, output_dir / "new_encoders")
     _check_length(processor, model)
@@ -81,10 +90,8 @@ def build(
     return processor, model
 
 
-def _load(
-    path: str, values: dict[str, Any], label2id: dict[str, int]
-) -> tuple[ProcessorMixin, PreTrainedModel | PeftModel]:
-    """Load a checkpoint that was trained with these values and relations."""
+def _load(path: str, values: dict[str, Any]) -> tuple[ProcessorMixin, PreTrainedModel | PeftModel]:
+    """Load a checkpoint that was trained with these values."""
     processor = AutoProcessor.from_pretrained(path)
     model = load_model(path, is_trainable=True)
     for name, value in values.items():
@@ -94,9 +101,29 @@ def _load(
                     f"`{name}` is {value!r} here, but the checkpoint {path} was trained with "
                     f"{getattr(saved, name)!r}: leave it out, or give the checkpoint's own configuration."
                 )
-    if model.config.label2id != label2id:
-        raise ValueError(f"{path} knows other relations than the data set: {sorted(model.config.label2id)}.")
     return processor, model
+
+
+def _with_new_classifier(model: PreTrainedModel, path: str, labels: dict[str, dict]) -> PreTrainedModel:
+    """Put a new classifier, for other relations, on a checkpoint's body."""
+    if isinstance(model, PeftModel):
+        raise ValueError(
+            f"`new_classifier`: {path} is an adapter, whose model has its own: merge it into its model first."
+        )
+    thrown = {name: weight for name, weight in model.state_dict().items() if name.startswith("classifier.")}
+    config = copy.deepcopy(model.config)
+    config.id2label, config.label2id = labels["id2label"], labels["label2id"]
+    new = type(model)(config)
+    kept = {name: weight for name, weight in model.state_dict().items() if name not in thrown}
+    left = new.load_state_dict(kept, strict=False)
+    if set(left.missing_keys) != {name for name in new.state_dict() if name.startswith("classifier.")}:
+        raise ValueError(f"`new_classifier`: {type(model).__name__} has no `classifier` that could be replaced.")
+    shapes = ", ".join(f"{name} {tuple(weight.shape)}" for name, weight in thrown.items())
+    logger.warning(
+        f"`new_classifier`: of {path} are thrown away {shapes}, for the relations "
+        f"{some(model.config.id2label.values())}; the new one is for {some(labels['label2id'])}."
+    )
+    return new.train(model.training)
 
 
 def _compose(

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from mmre.posts.whole_file import whole_file
+
 from .arguments import MODALITIES, RelationTrainingArguments
 from .settings import Settings
 
@@ -54,7 +56,7 @@ def sections_of(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def write_settings(
-    output_dir: Path, sections: Mapping[str, dict[str, Any]], training: RelationTrainingArguments
+    output_dir: Path, sections: Mapping[str, dict[str, Any]], training: RelationTrainingArguments, fingerprint: str
 ) -> None:
     """Write `resolved_config.yaml`, to be given to `mmre train` again, and `environment.json`.
 
@@ -62,14 +64,17 @@ def write_settings(
         output_dir: the output folder of the run; made if it is not there.
         sections: see [`sections_of`].
         training: `seed`, `device` and `world_size`.
+        fingerprint: of the posts, see [`~mmre.posts.fingerprint.posts_fingerprint`].
     """
     output_dir.mkdir(parents=True, exist_ok=True)
-    (output_dir / SETTINGS_FILE).write_text(yaml.safe_dump(dict(sections), sort_keys=False), "utf-8")
+    with whole_file(output_dir / SETTINGS_FILE) as file:
+        file.write(yaml.safe_dump(dict(sections), sort_keys=False))
     model = sections["model"]
     sources = [model["model_name_or_path"]] if model["model_name_or_path"] else []
     sources = sources or [model[f"{modality}_encoder"] for modality in MODALITIES]
     environment = {
         "seed": training.seed,
+        "posts_sha256": fingerprint,
         "device": str(training.device),
         "processes": training.world_size,
         "python": platform.python_version(),
@@ -86,13 +91,20 @@ def read_settings(output_dir: Path) -> dict[str, dict[str, Any]]:
     return yaml.safe_load((output_dir / SETTINGS_FILE).read_text("utf-8"))
 
 
+def read_environment(output_dir: Path) -> dict[str, Any]:
+    """Read the `environment.json` of a run; nothing where there is none."""
+    path = output_dir / ENVIRONMENT_FILE
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
 def write_train_posts(output_dir: Path, ids: list[str]) -> None:
     """Write which training posts were drawn, `train_posts.json`."""
     _write_json(output_dir / TRAIN_POSTS_FILE, {"ids": ids})
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    with whole_file(path) as file:
+        file.write(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-__all__ = ["read_settings", "sections_of", "write_settings", "write_train_posts"]
+__all__ = ["read_environment", "read_settings", "sections_of", "write_settings", "write_train_posts"]

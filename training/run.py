@@ -17,12 +17,21 @@ from transformers.utils import logging
 from mmre.evaluation.plots import plot_confusion_matrix, plot_learning_curve
 from mmre.evaluation.protocol import describe_posts
 from mmre.evaluation.run_record import write_metrics, write_predictions, write_results
-from mmre.evaluation.scores import metrics_for_trainer, relation_probabilities, score_split
+from mmre.evaluation.scores import (
+    NotFiniteError,
+    check_finite_metrics,
+    metrics_for_trainer,
+    relation_probabilities,
+    score_split,
+)
+from mmre.inference.loading import relations_of
 from mmre.model_cards.model_card import render_model_card
 from mmre.posts.collator import PostCollator
+from mmre.posts.fingerprint import posts_fingerprint
 
 from .arguments import DataArguments
-from .checkpoints import find_checkpoint
+from .checkpoints import check_posts, find_checkpoint
+from .earlier_results import add_facts, earlier_results
 from .encoders import build
 from .output_lock import only_run
 from .processes import check_processes
@@ -90,9 +99,14 @@ def _train_and_test(
     settings: Settings, sections: dict[str, dict[str, Any]], checkpoint: str | None, repo_id: str | None
 ) -> Report | None:
     data, training, output_dir = settings.data, settings.training, Path(settings.training.output_dir)
+    earlier = earlier_results(settings, output_dir)
     posts, processor, model = _prepare(settings, output_dir)
-    if PartialState().is_main_process:
-        write_settings(output_dir, sections, training)
+    results, prediction = add_facts(earlier, protocol_facts(posts, data, processor.inputs), output_dir), None
+    fingerprint = posts_fingerprint(posts)
+    if checkpoint is not None:
+        check_posts(output_dir, fingerprint)
+    if PartialState().is_main_process and not earlier:
+        write_settings(output_dir, sections, training, fingerprint)
         if training.do_train and (data.train_share != 1 or data.samples_per_relation is not None):
             write_train_posts(output_dir, list(posts["train"]["id"]))
 
@@ -108,10 +122,10 @@ def _train_and_test(
         compute_metrics=metrics_for_trainer(relations),
         callbacks=stopping,
     )
-    results, prediction = {"posts": protocol_facts(posts, data, processor.inputs)}, None
     try:
         if training.do_train:
             trained = trainer.train(resume_from_checkpoint=checkpoint)
+            check_finite_metrics(trained.metrics)
             results["train"] = trained.metrics | {"best_checkpoint": trainer.state.best_model_checkpoint}
             trainer.save_model()
             # trackio's run ends with the training: the figures below would open a second one.
@@ -123,6 +137,10 @@ def _train_and_test(
             # The only look at the test split, with the checkpoint that is best on the validation split.
             prediction = trainer.predict(posts["test"])
             results["test"] = score_split(prediction, relations)
+    except NotFiniteError as error:
+        raise NotFiniteError(
+            f"the run in {output_dir} failed after {trainer.state.global_step} steps: {error}"
+        ) from error
     except (OSError, ValueError) as error:
         # Not an error of the user's that one line explains: with its traceback.
         raise RuntimeError(
@@ -132,8 +150,7 @@ def _train_and_test(
         return None
 
     tables = _write_results(settings, results, posts, prediction)
-    if training.do_train:
-        plot_learning_curve(trainer.state.log_history, output_dir / "learning_curve.png")
+    _draw(output_dir, trainer, results, posts, prediction)
     # A card is of the model beside it: a checkpoint that is tested into another folder gets none there.
     tested = settings.model.model_name_or_path
     if training.do_train or (tested and Path(tested).resolve() == output_dir.resolve()):
@@ -146,7 +163,9 @@ def _prepare(
 ) -> tuple[datasets.DatasetDict, ProcessorMixin, PreTrainedModel | PeftModel]:
     """Open the posts, and build the processor and the model; the main process first, which writes new encoders."""
     with settings.training.main_process_first(desc="opening the posts"):
-        posts = open_splits(settings.data, settings.training)
+        path = settings.model.model_name_or_path
+        known = None if path is None or settings.model.new_classifier else relations_of(path)
+        posts = open_splits(settings.data, settings.training, known)
     with settings.training.main_process_first(desc="building the model"):
         processor, model = build(settings.model, settings.values, _relations(posts), posts, output_dir)
     PartialState().wait_for_everyone()
@@ -189,9 +208,17 @@ def _write_results(settings: Settings, results: dict, posts: datasets.DatasetDic
     if prediction is not None:
         probabilities = relation_probabilities(prediction)
         write_predictions(output_dir, posts["test"]["id"], relations, prediction.label_ids, probabilities)
-        predicted = prediction.predictions.argmax(-1)
-        plot_confusion_matrix(prediction.label_ids, predicted, relations, output_dir / "confusion_matrix.png")
     return write_results(output_dir, results)
+
+
+def _draw(output_dir: Path, trainer: RelationTrainer, results: dict, posts: datasets.DatasetDict, prediction) -> None:
+    """Draw the figures of a run; its results are written before."""
+    if trainer.args.do_train:
+        plot_learning_curve(trainer.state.log_history, output_dir / "learning_curve.png")
+    if prediction is not None:
+        predicted, title = prediction.predictions.argmax(-1), f"test F1 {100 * results['test']['f1']:.2f} %"
+        path = output_dir / "confusion_matrix.png"
+        plot_confusion_matrix(prediction.label_ids, predicted, _relations(posts), path, title)
 
 
 __all__ = ["Report", "run_experiment"]

@@ -1,5 +1,7 @@
 """The posts of a run: the splits that it uses, under the protocol that its arguments name."""
 
+from collections.abc import Sequence
+
 import datasets
 
 from mmre.posts.column_changes import drop_pictures, region_count_as_caption
@@ -10,12 +12,15 @@ from mmre.posts.sources import open_posts
 from .arguments import DataArguments, RelationTrainingArguments
 
 
-def open_splits(data: DataArguments, training: RelationTrainingArguments) -> datasets.DatasetDict:
+def open_splits(
+    data: DataArguments, training: RelationTrainingArguments, relations: Sequence[str] | None = None
+) -> datasets.DatasetDict:
     """Open the posts of a run.
 
     Args:
         data: which posts, and under which protocol.
         training: what is done with them: `do_train`, `do_eval`, `do_predict`; and `seed`.
+        relations: the relations of the checkpoint, in the order of their ids; those of the posts if not given.
 
     Returns:
         The splits that the run uses. A column `length`, in words, is what the Trainer groups posts by.
@@ -24,20 +29,34 @@ def open_splits(data: DataArguments, training: RelationTrainingArguments) -> dat
         OSError: if files, a split or images are missing.
         ValueError: if the data is bad.
     """
-    posts = open_posts(
-        data.dataset,
-        data_dir=data.data_dir,
-        files={"train": data.train_file, "validation": data.validation_file, "test": data.test_file},
-        image_dir=data.image_dir,
-        regions=data.regions,
-        captions=data.captions,
-        on_missing_image=data.on_missing_image,
-        use_images=data.use_images,
-        num_synthetic_posts=data.num_synthetic_posts,
-    )
+    if data.dataset == "files" and data.train_file is None and relations is None:
+        raise ValueError(
+            "`dataset` 'files' needs `train_file`, whose relations are the ones to know; or `model_name_or_path`, a "
+            "checkpoint that knows them."
+        )
+    try:
+        posts = open_posts(
+            data.dataset,
+            data_dir=data.data_dir,
+            files={"train": data.train_file, "validation": data.validation_file, "test": data.test_file},
+            image_dir=data.image_dir,
+            regions=data.regions,
+            captions=data.captions,
+            on_missing_image=data.on_missing_image,
+            use_images=data.use_images,
+            relations=relations,
+            num_synthetic_posts=data.num_synthetic_posts,
+        )
+    except ValueError as error:
+        if relations is None or "unknown relation " not in str(error):
+            raise
+        raise ValueError(
+            f"{error}\nThe checkpoint knows {len(relations)} relations; --new_classifier true trains a new classifier "
+            "for those of the posts."
+        ) from error
     used = {
         "train": training.do_train,
-        "validation": training.do_train or training.do_eval,
+        "validation": training.do_eval,
         "test": training.do_predict,
     }
     _check_splits([split for split in used if used[split] and split not in posts], data)
@@ -76,7 +95,8 @@ def _check_splits(missing: list[str], data: DataArguments) -> None:
         raise FileNotFoundError(
             f"`dataset` {data.dataset!r} has no posts for: {', '.join(missing)}. With 'files', give "
             f"{', '.join(f'--{split}_file' for split in missing)}. Training needs validation posts, to keep the best "
-            "checkpoint by; a run does without a test by --do_predict false."
+            "checkpoint by. --do_eval false does without them and keeps the last checkpoint; --do_predict false does "
+            "without a test."
         )
 
 

@@ -1,9 +1,12 @@
 """The Trainer, where its defaults differ from what the papers say or our files need."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import datasets
 import torch
 from torch import nn
-from torch.utils.data import SequentialSampler
+from torch.utils.data import DataLoader, SequentialSampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
@@ -52,6 +55,24 @@ class RelationTrainer(Trainer):
         # Of the batches of all processes together: so several of them see the batches that one would.
         batch_size = sampler.batch_size * self.args.world_size
         return EpochLengthGroupedSampler(batch_size, lengths=sampler.lengths, seed=seed)
+
+    def get_eval_dataloader(self, *args, **kwargs) -> DataLoader:
+        """Return the batches to evaluate on: all posts, also where `dataloader_drop_last` trains on whole batches."""
+        with self._all_batches():
+            return super().get_eval_dataloader(*args, **kwargs)
+
+    def get_test_dataloader(self, *args, **kwargs) -> DataLoader:
+        """Return the batches to predict: all posts."""
+        with self._all_batches():
+            return super().get_test_dataloader(*args, **kwargs)
+
+    @contextmanager
+    def _all_batches(self) -> Iterator[None]:
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            yield
+        finally:
+            self.args.dataloader_drop_last = drop_last
 
     def _get_eval_sampler(self, eval_dataset: datasets.Dataset) -> SequentialSampler:
         # Under group_by_length the Trainer reorders evaluation too: predictions would not match the posts' ids.

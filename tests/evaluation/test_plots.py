@@ -6,7 +6,7 @@ import matplotlib
 import pytest
 from PIL import Image
 
-from mmre.evaluation.plots import plot_confusion_matrix, plot_learning_curve
+from mmre.evaluation.plots import MAX_RELATIONS, plot_confusion_matrix, plot_learning_curve
 from mmre.posts.mnre import MNRE_RELATIONS
 
 HISTORY = [
@@ -94,3 +94,35 @@ def test_the_history_of_a_training_has_what_is_drawn(run, tmp_path):
     loss, f1 = plot_learning_curve(history, tmp_path / "curve.png").axes
     assert [epoch for epoch, _ in lines(loss)["training"]] == pytest.approx([0.5, 1.0, 1.5, 2.0])
     assert [epoch for epoch, _ in lines(f1)["validation"]] == [1.0, 2.0]
+
+
+def test_the_best_epoch_is_marked_and_named(tmp_path):
+    history = [*HISTORY, {"epoch": 3.0, "eval_f1": 0.5}, {"epoch": 4.0, "eval_f1": 0.75}]
+    _, f1 = plot_learning_curve(history, tmp_path / "curve.png").axes
+    assert f1.get_title() == "best: 75.00 % at epoch 2"  # of two as good, the first, which is the one that is kept
+    assert f1.collections[0].get_offsets().tolist() == [[2.0, 75.0]]
+
+
+def test_many_relations_are_bounded_and_those_with_few_posts_stand_together(tmp_path):
+    names = ["None", *(f"relation {number}" for number in range(1, 900))]
+    references = [number for number in range(900) for _ in range(3 if number in (5, 800) or number < 37 else 1)]
+    predictions = [0 if number == 800 else number for number in references]
+    figure = plot_confusion_matrix(references, predictions, names, tmp_path / "matrix.png", title="F1 1 %")
+    axes = figure.axes[0]
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(rows) == MAX_RELATIONS and axes.get_title() == "F1 1 %"
+    assert rows[:2] == ["None (3)", "relation 1 (3)"] and "relation 800 (3)" in rows
+    others = 900 - (MAX_RELATIONS - 1)
+    assert rows[-1] == f"{others} others ({others})"
+    shares = axes.images[0].get_array()
+    assert shares[rows.index("relation 800 (3)"), 0] == 100 and shares[-1, -1] == 100
+    with Image.open(tmp_path / "matrix.png") as image:
+        assert max(image.size) < 4000
+
+
+def test_names_that_the_font_lacks_or_that_would_be_formulas_are_written_out(tmp_path, recwarn):
+    names = ["None", "家族", "a$b$c", "x" * 99, "a\nb", "Straße"]
+    figure = plot_confusion_matrix([0], [0], names, tmp_path / "matrix.png")
+    shown = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert shown == ["None", r"\u{5bb6}\u{65cf}", r"a\$b\$c", "x" * 39 + "…", r"a\u{a}b", "Straße"]
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]

@@ -223,6 +223,18 @@ def test_new_layers_start_with_their_own_spread_and_encoders_with_theirs(case):
         assert encoder.encoder.layer[0].intermediate.dense.weight.detach().std() == pytest.approx(0.3, rel=0.2)
 
 
+def test_a_checkpoint_that_does_not_fill_the_model_is_refused_by_the_names_that_it_lacks(tmp_path, system):
+    tiny_model(system).save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    name = sorted(new_parameters(tiny_model(system)))[0]
+    weights["renamed"] = weights.pop(name)
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=f"does not fill {type(tiny_model(system)).__name__}: it lacks {name}, which"):
+        AutoModel.from_pretrained(tmp_path)
+    _, information = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert set(information["missing_keys"]) == {name} and set(information["unexpected_keys"]) == {"renamed"}
+
+
 def test_layers_that_a_checkpoint_lacks_are_initialised_and_the_others_are_kept(tmp_path, case):
     model = tiny_model(case, initializer_range=0.05)
     model.save_pretrained(tmp_path)
@@ -251,7 +263,7 @@ def test_a_weight_is_kept_when_the_checkpoint_lacks_only_its_bias(tmp_path, syst
     bias = next(name for name in new_parameters(model) if name.endswith("proj.bias") or name.endswith("layer.bias"))
     assert weights.pop(bias).any()
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    loaded = AutoModel.from_pretrained(tmp_path).state_dict()
+    loaded = AutoModel.from_pretrained(tmp_path, output_loading_info=True)[0].state_dict()
     assert not loaded[bias].any()
     weight = bias.replace("bias", "weight")
     assert torch.equal(loaded[weight], model.state_dict()[weight])

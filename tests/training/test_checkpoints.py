@@ -1,5 +1,7 @@
 """Runs that go on where they were stopped."""
 
+import shutil
+
 import pytest
 import torch
 from run_helpers import metrics, train
@@ -58,5 +60,67 @@ def test_a_run_is_neither_mixed_with_another_nor_resumed_as_another(run, config_
         train([path])
     with pytest.raises((OSError, ValueError), match="seed: 3, not 4"):
         train([path, "--resume_from_checkpoint=true", "--seed=4"])
-    with pytest.raises((OSError, ValueError), match="no checkpoint in .*nothing"):
+    with pytest.raises((OSError, ValueError), match="no whole checkpoint in .*nothing"):
         train([path, "--resume_from_checkpoint=true", f"--output_dir={tmp_path / 'nothing'}"])
+
+
+@pytest.fixture
+def stopped(config_file, tmp_path):
+    """The configuration of a run that was stopped after one of two epochs, and its folder."""
+    path = config_file(num_synthetic_posts=16)
+    train([path])
+    folder = tmp_path / "run"
+    for name in ("model.safetensors", "metrics.json"):
+        (folder / name).unlink()
+    shutil.rmtree(folder / "checkpoint-4")
+    return path, folder
+
+
+RESUME = ["--resume_from_checkpoint", "true"]
+
+
+def test_a_run_goes_on_wherever_its_folder_is_and_however_that_is_spelled(stopped, tmp_path):
+    path, folder = stopped
+    moved = tmp_path / "elsewhere" / "moved"
+    moved.parent.mkdir()
+    folder.rename(moved)
+    spelled = f"{tmp_path}/elsewhere/../elsewhere/moved/"
+    train([path, *RESUME, "--output_dir", spelled, "--disable_tqdm", "false", "--logging_steps", "1"])
+    assert metrics(moved)["train"]["epoch"] == 2 and (moved / "checkpoint-4").is_dir()
+
+
+def test_a_run_does_not_go_on_with_other_posts(stopped, own_files, tmp_path, config_file):
+    path, folder = stopped
+    train([path, *own_files, "--output_dir", str(tmp_path / "own")])
+    shutil.rmtree(tmp_path / "own" / "checkpoint-4")
+    file = tmp_path / "train.csv"
+    file.write_text(file.read_text("utf-8").replace(",None,", ",/per/per/couple,", 1), "utf-8")
+    with pytest.raises(ValueError, match="was on other posts: their content is not that of its start"):
+        train([path, *own_files, *RESUME, "--output_dir", str(tmp_path / "own")])
+
+
+@pytest.mark.parametrize(
+    "name, part",
+    [
+        ("optimizer.pt", "the optimizer"),
+        ("scheduler.pt", "the scheduler"),
+        ("rng_state.pth", "the state of the random numbers"),
+        ("trainer_state.json", "the state of the training"),
+    ],
+)
+def test_a_checkpoint_that_lacks_a_part_is_refused_by_name(stopped, name, part):
+    path, folder = stopped
+    (folder / "checkpoint-2" / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"no whole checkpoint in .*checkpoint-2 lacks {part}"):
+        train([path, *RESUME])
+    with pytest.raises(FileNotFoundError, match=f"checkpoint-2 cannot be gone on from: it lacks {part}"):
+        train([path, "--resume_from_checkpoint", str(folder / "checkpoint-2")])
+
+
+def test_a_checkpoint_whose_state_is_cut_is_passed_over(stopped, tmp_path):
+    path, folder = stopped
+    shutil.copytree(folder / "checkpoint-2", folder / "checkpoint-3")
+    state = folder / "checkpoint-3" / "trainer_state.json"
+    state.write_text(state.read_text("utf-8")[:-20], "utf-8")
+    train([path, *RESUME])
+    assert metrics(folder)["train"]["epoch"] == 2
