@@ -7,6 +7,7 @@ import datasets
 import pytest
 import torch
 from PIL import Image
+from run_helpers import metrics, predictions, train
 from transformers import AutoModel, AutoProcessor, pipeline
 
 import mmre.modeling
@@ -52,16 +53,35 @@ def _rounded(value):
 
 def test_a_data_set_of_words_is_read_as_text(tmp_path):
     posts = make_synthetic_posts(num_train=5, num_validation=3, num_test=3)
-    old = {}
-    for split, rows in posts.items():
-        images = rows.cast_column("image", datasets.Image(decode=False))
-        old[split] = images.map(_in_words, remove_columns=["text"]).cast_column("image", datasets.Image())
-    datasets.DatasetDict(old).save_to_disk(tmp_path / "old")
+    _of_an_earlier_version(posts).save_to_disk(tmp_path / "old")
     loaded = open_posts(tmp_path / "old")
     for split, rows in posts.items():
         assert loaded[split].features == rows.features
         for column in ("id", "text", "head", "tail", "relation", "grounded_regions", "caption"):
             assert loaded[split][column][:] == rows[column][:], column
+
+
+def test_a_data_set_of_words_is_trained_on_as_the_same_text(config_file, tmp_path):
+    posts = make_synthetic_posts(num_train=16, num_validation=6, num_test=5)
+    _of_an_earlier_version(posts).save_to_disk(tmp_path / "old")
+    posts.save_to_disk(tmp_path / "new")
+    results = []
+    for name in ("old", "new"):
+        arguments = ["--dataset", str(tmp_path / name), "--output_dir", str(tmp_path / f"run_{name}")]
+        train([config_file(num_train_epochs=1), *arguments])
+        results.append([metrics(tmp_path / f"run_{name}")["test"], predictions(tmp_path / f"run_{name}")])
+    (old, answers), (new, expected) = results
+    assert answers == expected and len(answers) == 5
+    assert (old["loss"], old["samples"]) == (new["loss"], 5)
+
+
+def _of_an_earlier_version(posts: datasets.DatasetDict) -> datasets.DatasetDict:
+    """Turn posts into a data set as 0.1.0 stored it."""
+    old = {}
+    for split, rows in posts.items():
+        images = rows.cast_column("image", datasets.Image(decode=False))
+        old[split] = images.map(_in_words, remove_columns=["text"]).cast_column("image", datasets.Image())
+    return datasets.DatasetDict(old)
 
 
 def _in_words(row: dict) -> dict:
