@@ -11,12 +11,14 @@ from typing import Any
 
 import datasets
 from PIL import Image
+from safetensors import SafetensorError
 from transformers import AutoConfig
 
 from mmre.processing.focal_augmentation import load_image
 
 from .arguments import TASK_COLUMNS, PictureArguments
 from .keywords import find_keywords
+from .model_files import files_fingerprint
 from .picture_models import Captioner, Detector, Grounder
 
 REFUSED = "the models do not take it: "  # the reason of a picture that could be read
@@ -29,7 +31,7 @@ def naming(what: str) -> Iterator[None]:
         yield
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{what}: {error}") from error
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the latter for weights that are cut
         raise OSError(f"{what}: {error}") from error
 
 
@@ -41,7 +43,8 @@ def picture_settings(args: PictureArguments, nlp: Any) -> dict[str, dict]:
         nlp: a spaCy model, if grounding is among the tasks.
 
     Returns:
-        The settings of each task, with the commit of each model that comes from the Hub.
+        The settings of each task, with the commit of each model that comes from the Hub, and a hash of the files of
+        each that is in a folder.
 
     Raises:
         OSError: a model is not there.
@@ -52,7 +55,8 @@ def picture_settings(args: PictureArguments, nlp: Any) -> dict[str, dict]:
         with naming(f"--{task}_model {name}"):
             config = AutoConfig.from_pretrained(name, revision=revision)
         # The commit, where there is one: the name of a branch says little in a year.
-        return {"model": name, "revision": getattr(config, "_commit_hash", None) or revision}
+        commit = getattr(config, "_commit_hash", None) or revision
+        return {"model": name, "revision": commit, "files_sha256": files_fingerprint(name)}
 
     settings = {}
     if "grounding" in args.tasks:
@@ -115,15 +119,14 @@ class Annotator:
         common = {"dtype": args.dtype, "device": device}
         self.grounder = self.detector = self.captioner = None
         if "grounding" in args.tasks:
-            wanted = {key: value for key, value in settings["grounding"].items() if not key.startswith("spacy")}
-            with naming(f"--grounding_model {wanted['model']}"):
-                self.grounder = Grounder(**wanted, **common)
+            with naming(f"--grounding_model {settings['grounding']['model']}"):
+                self.grounder = Grounder(**_of_model(settings["grounding"]), **common)
         if "detection" in args.tasks:
             with naming(f"--detection_model {settings['detection']['model']}"):
-                self.detector = Detector(**settings["detection"], **common)
+                self.detector = Detector(**_of_model(settings["detection"]), **common)
         if "captions" in args.tasks:
             with naming(f"--caption_model {settings['captions']['model']}"):
-                self.captioner = Captioner(**settings["captions"], **common)
+                self.captioner = Captioner(**_of_model(settings["captions"]), **common)
 
     def __call__(self, posts: datasets.Dataset, pictures: list[list[int]], pool: ThreadPoolExecutor) -> list[dict]:
         """Annotate the posts of a batch of pictures.
@@ -201,6 +204,11 @@ class Annotator:
             f"{self.counts[stage] / seconds:.1f} a second"
             for stage, seconds in self.seconds.items()
         )
+
+
+def _of_model(settings: dict) -> dict:
+    """Return the settings that the model takes; the others say what else decides the result."""
+    return {key: value for key, value in settings.items() if not key.startswith(("spacy_", "files_"))}
 
 
 def empty_row(key: str, tasks: Sequence[str]) -> dict:

@@ -20,10 +20,11 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-    """Write a file of triples, or go on writing it."""
+    """Write a file of triples, or go on writing it; status 1 if no post could be predicted."""
     arguments = read_dataclass(PredictionArguments, args)
 
     from mmre.inference.run import predict
 
-    print(predict(args.model, args.posts, arguments))
-    return 0
+    report = predict(args.model, args.posts, arguments)
+    print(report.text)
+    return 1 if report.failed == report.posts else 0

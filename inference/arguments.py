@@ -8,6 +8,11 @@ from typing import Literal
 from mmre.annotation.arguments import PictureArguments
 
 FORMATS = ("jsonl", "csv", "nt")
+# Fields of posts and of triples that mean something.
+RESERVED = (
+    *("id", "text", "tokens", "head", "tail", "image", "relation", "grounded_regions", "detected_regions", "caption"),
+    *("pairs", "entities", "score", "fusion", "head_start", "head_end", "tail_start", "tail_end"),
+)
 IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>\"{}|^`\\]*")
 
 
@@ -38,6 +43,12 @@ class PredictionArguments(PictureArguments):
     captions: str | None = field(
         default=None, metadata={"help": "Annotation file with the captions, in the order of the posts."}
     )
+    keep: list[str] = field(
+        default_factory=list, metadata={"help": "Further fields of posts that are handed on to their triples."}
+    )
+    ignore_unknown: bool = field(
+        default=False, metadata={"help": "Pass over further fields of posts, and name them in the report."}
+    )
     tasks: list[Literal["grounding", "detection", "captions"]] = field(
         default_factory=list, metadata={"help": "Find these in the pictures where the posts do not have them."}
     )
@@ -56,6 +67,11 @@ class PredictionArguments(PictureArguments):
             raise ValueError(f"--min_score {self.min_score}; expected a number from 0 to 1")
         if not IRI.fullmatch(self.base_iri):
             raise ValueError(f"--base_iri {self.base_iri}; expected an IRI, as http://example.org/")
+        taken = [name for name in self.keep if name in RESERVED]
+        if taken:
+            raise ValueError(f"--keep {taken[0]}: it has a meaning of its own; expected other fields of the posts")
+        if self.keep and self.format == "nt":
+            raise ValueError("--keep; the format nt has no room for further fields, expected jsonl or csv")
         if self.output_fusion and self.format != "jsonl":
             raise ValueError(f"--output_fusion; the format {self.format} has no room for it, expected jsonl")
 

@@ -63,7 +63,8 @@ def relations_of(folder: str | os.PathLike) -> list[str]:
         folder: a folder of a model or of an adapter, or its name on the Hub.
     """
     config = adapter_config(folder)
-    names = AutoConfig.from_pretrained(folder if config is None else config.base_model_name_or_path).id2label
+    name, revision = (folder, None) if config is None else (config.base_model_name_or_path, config.revision)
+    names = AutoConfig.from_pretrained(name, revision=revision).id2label
     return [names[number] for number in sorted(names)]
 
 

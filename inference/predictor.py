@@ -59,6 +59,7 @@ class Predictor:
     def _predict(self, posts: list[dict], pool: ThreadPoolExecutor) -> list[dict]:
         errors, posts = {}, [dict(post) for post in posts]
         joined = {index for index, post in enumerate(posts) if post.pop("is_joined")}
+        kept = [post.pop("kept", {}) for post in posts]
         for post in posts:
             if post["pairs"] is None:
                 entities = [(entity["start"], entity["end"]) for entity in find_entities(self.nlp, post["text"])]
@@ -87,7 +88,7 @@ class Predictor:
                 rows.append({"id": post["id"], "error": errors[index]})
                 continue
             text = {"text": post["text"]} if index in joined else {}
-            rows.append({"id": post["id"]} | text | {"relations": results.get(index, [])})
+            rows.append({"id": post["id"]} | text | kept[index] | {"relations": results.get(index, [])})
         return rows
 
     def _look_at_pictures(self, posts: list[dict], images: dict[str, Image.Image]) -> None:

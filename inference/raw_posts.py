@@ -3,18 +3,21 @@
 import hashlib
 import json
 import os
+import re
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from mmre.posts.annotation_file import check_annotation_file, read_annotation_rows
 from mmre.posts.checks import Problems, show
 from mmre.posts.row_checks import Check, check_columns, check_entity, check_regions_have_image, check_text, checker
-from mmre.posts.row_readers import JSON_FIELDS, SPAN_COLUMNS, check_file, is_csv, read_csv, read_json_lines
+from mmre.posts.row_readers import CSV_COLUMNS, JSON_FIELDS, SPAN_COLUMNS, check_file, is_csv, read_csv, read_json_lines
 from mmre.posts.schema import REGION_COLUMNS
 from mmre.posts.words import Span, join_words
 
@@ -22,43 +25,64 @@ from .arguments import PredictionArguments
 
 RAW_FIELDS = (*JSON_FIELDS, "pairs", "entities")
 
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+UNKNOWN_HINT = "--keep FIELD hands a further field on to the triples, --ignore_unknown passes over the others"
+
 Pair = tuple[Span | None, Span | None]
 
 
-def read_raw_posts(posts: str, args: PredictionArguments, problems: Problems) -> Iterator[dict]:
+def read_raw_posts(
+    posts: str, args: PredictionArguments, problems: Problems, ignored: set[str] | None = None
+) -> Iterator[dict]:
     """Read posts one by one, and check them.
 
     Args:
         posts: a file of JSON lines or CSV, or a folder of texts and images.
-        args: where annotation files are.
+        args: where annotation files are, which further fields are kept, and whether others are passed over.
         problems: gets what is wrong with the posts.
+        ignored: gets the names of the fields that are passed over.
 
     Yields:
         The good posts: `id`, `text`, `is_joined` (whether the text was given as words), `pairs` (of spans in
         characters; None if the entities have to be found), `image` (a path), `grounded_regions`, `detected_regions` and
-        `caption` (None if not given).
+        `caption` (None if not given), and `kept` (the further fields, by name).
     """
     has_span_columns = not os.path.isdir(posts) and is_csv(posts)
-    if os.path.isdir(posts):
-        rows = read_folder(posts, problems)
-    elif has_span_columns:
-        rows = read_csv(posts, problems, needed=("text",))
-    else:
-        rows = read_json_lines(posts, problems, fields=RAW_FIELDS)
     annotations = []
     if args.regions is not None:
         annotations.append(AnnotationRows(args.regions, REGION_COLUMNS))
     if args.captions is not None:
         annotations.append(AnnotationRows(args.captions, ("caption",)))
-    for number, (where, row) in enumerate(rows):
-        if row is None:
-            continue
-        key = row.get("id") or f"{Path(posts).stem}-{number}"
+    for key, where, row in read_rows(posts, args, problems, ignored):
         for annotation in annotations:
             row |= annotation.find(key, posts, where, problems)
         post = check_raw_post(row, posts, where, problems, has_span_columns)
         if post is not None:
-            yield {"id": key} | post
+            kept = {name: row[name] for name in args.keep if row.get(name) is not None}
+            yield {"id": key} | post | ({"kept": kept} if args.keep else {})
+
+
+def read_rows(
+    posts: str, args: PredictionArguments, problems: Problems, ignored: set[str] | None = None
+) -> Iterator[tuple[str, str, dict]]:
+    """Read rows as they are, each with its id, which is made of the file's name and the row's number if there is none.
+
+    Args:
+        posts, args, problems, ignored: as of [`read_raw_posts`].
+
+    Yields:
+        The id, the place, and the row.
+    """
+    ignored = (set() if ignored is None else ignored) if args.ignore_unknown else None
+    if os.path.isdir(posts):
+        rows = read_folder(posts, problems)
+    elif is_csv(posts):
+        rows = read_csv(posts, problems, needed=("text",), columns=(*CSV_COLUMNS, *args.keep), ignored=ignored)
+    else:
+        rows = read_json_lines(posts, problems, fields=(*RAW_FIELDS, *args.keep), ignored=ignored)
+    for number, (where, row) in enumerate(rows):
+        if row is not None:
+            yield row.get("id") or f"{Path(posts).stem}-{number}", where, row
 
 
 def read_folder(folder: str, problems: Problems) -> Iterator[tuple[str, dict | None]]:
@@ -135,6 +159,8 @@ def check_raw_post(row: dict, file: str, where: str, problems: Problems, has_spa
     text, unit = check_text(row, check)
     pairs = check_pairs(row, text, unit, check, has_span_columns)
     columns = check_columns(row, check)
+    is_address = isinstance(row.get("image"), str) and ADDRESS.match(row["image"])
+    check(not is_address, "image", row.get("image"), "a file: addresses are not followed, fetch the picture first")
     if row.get("image") is None:
         check_regions_have_image(columns, file, where, faults)
     if faults:
@@ -191,11 +217,12 @@ def check_pairs(
 
 @dataclass
 class Survey:
-    """Number of posts, whether all come with their entities, and the SHA-256 of all that they hold."""
+    """Number of posts, whether all come with their entities, the SHA-256 of all that they hold, and ignored fields."""
 
     count: int = 0
     has_all_entities: bool = True
     fingerprint: str = ""
+    ignored: list[str] = field(default_factory=list)
 
 
 def survey_raw_posts(posts: str, args: PredictionArguments) -> Survey:
@@ -203,7 +230,7 @@ def survey_raw_posts(posts: str, args: PredictionArguments) -> Survey:
 
     Args:
         posts: a file of JSON lines or CSV, or a folder of texts and images.
-        args: where images and annotation files are.
+        args: where images and annotation files are, and which further fields there may be.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -215,16 +242,45 @@ def survey_raw_posts(posts: str, args: PredictionArguments) -> Survey:
         raise FileNotFoundError(f"--image_dir {args.image_dir} is no folder")
     for path in {args.regions, args.captions} - {None}:
         check_annotation_file(path)
-    problems, survey, fingerprint = Problems(), Survey(), hashlib.sha256()
-    for post in read_raw_posts(posts, args, problems):
+    problems, survey, fingerprint, ignored = Problems(), Survey(), hashlib.sha256(), set()
+    keys = array("Q")  # of each id eight bytes: ids themselves would fill the memory
+    for post in read_raw_posts(posts, args, problems, ignored):
         survey.count += 1
         survey.has_all_entities &= post["pairs"] is not None
         fingerprint.update(json.dumps(post).encode())
+        keys.append(short_key(post["id"]))
+    check_ids(posts, args, repeated(keys), problems)
     if not survey.count and not problems:
         problems.add(posts, posts, "content", "no posts", "at least one")
-    problems.raise_if_any()
-    survey.fingerprint = fingerprint.hexdigest()
+    has_others = any(field in ("field", "column") for _, field in problems.lines)
+    problems.raise_if_any(UNKNOWN_HINT if has_others else "")
+    survey.fingerprint, survey.ignored = fingerprint.hexdigest(), sorted(ignored)
     return survey
+
+
+def check_ids(posts: str, args: PredictionArguments, keys: set[int], problems: Problems) -> None:
+    """Report each post whose id an earlier post has; the posts are read once more if there may be such.
+
+    Args:
+        posts, args: as of [`read_raw_posts`].
+        keys: short keys that several ids have.
+        problems: gets what is found.
+    """
+    first = {}
+    for key, where, _ in read_rows(posts, args, Problems()) if keys else ():
+        if short_key(key) in keys and first.setdefault(key, where) != where:
+            problems.add(posts, where, "id", f"{show(key)}, as at {first[key]}", "another for each post")
+
+
+def short_key(key: str) -> int:
+    """Return eight bytes of the hash of an id."""
+    return int.from_bytes(hashlib.blake2b(str(key).encode(errors="replace"), digest_size=8).digest(), "big")
+
+
+def repeated(keys: array) -> set[int]:
+    """Return the keys that stand there several times."""
+    ordered = np.sort(np.frombuffer(keys, dtype=np.uint64)) if keys else np.empty(0, dtype=np.uint64)
+    return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
 
 
 __all__ = ["Survey", "read_raw_posts", "survey_raw_posts"]

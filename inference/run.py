@@ -18,9 +18,10 @@ from transformers import AutoConfig, AutoProcessor, Pipeline, pipeline
 from transformers.utils import logging
 
 from mmre.annotation.annotator import naming, picture_settings
+from mmre.annotation.model_files import files_fingerprint
 from mmre.annotation.unfinished import append_line, only_run, read_batches
 from mmre.modeling import MODELS
-from mmre.posts.checks import Problems
+from mmre.posts.checks import Problems, some
 from mmre.processing import load_spacy
 from mmre.processing.pipeline_relation_extraction import TASK
 
@@ -28,7 +29,7 @@ from .arguments import PredictionArguments
 from .loading import adapter_config, load_model
 from .predictor import Predictor
 from .raw_posts import Survey, read_raw_posts, survey_raw_posts
-from .triples import write_triples
+from .triples import Report, write_triples
 
 PREDICTION_VERSION = 1
 # Each task, and each annotation file: which input of a model it gives, and that input's plural.
@@ -37,7 +38,7 @@ FILE_INPUTS = {"regions": "regions", "captions": "caption"}
 PLURALS = {"regions": "regions", "caption": "captions"}
 
 
-def predict(model: str, posts: str, args: PredictionArguments) -> str:
+def predict(model: str, posts: str, args: PredictionArguments) -> Report:
     """Write the triples of posts, or go on writing them.
 
     Args:
@@ -46,7 +47,7 @@ def predict(model: str, posts: str, args: PredictionArguments) -> str:
         args: what to look for and what to write.
 
     Returns:
-        A few lines on what was written, and how fast.
+        What was written and how fast, in a few lines; and how many of the posts failed.
 
     Raises:
         OutputFileError: an unfinished file is there and was made with other settings or of other posts, or another run
@@ -60,7 +61,7 @@ def predict(model: str, posts: str, args: PredictionArguments) -> str:
         return _predict(model, posts, args)
 
 
-def _predict(model: str, posts: str, args: PredictionArguments) -> str:
+def _predict(model: str, posts: str, args: PredictionArguments) -> Report:
     out, part = Path(args.out), Path(f"{args.out}.part")
     if out.exists() and not part.exists():
         raise FileExistsError(f"{out} is there already; give another --out, or delete it")
@@ -89,7 +90,12 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> str:
     seconds, count = time.perf_counter() - start, survey.count - initial
     report = write_triples(part, header, args)
     part.unlink()
-    return f"{report}\n{count} posts in {seconds:.1f} s, {count / seconds:.1f} a second" if count else report
+    lines = [report.text]
+    if survey.ignored:
+        lines.append(f"ignored: the fields {some(survey.ignored)}")
+    if count:
+        lines.append(f"{count} posts in {seconds:.1f} s, {count / seconds:.1f} a second")
+    return report._replace(text="\n".join(lines))
 
 
 def open_pipeline(model: str, args: PredictionArguments) -> Pipeline:
@@ -110,13 +116,11 @@ def open_pipeline(model: str, args: PredictionArguments) -> Pipeline:
     if kind not in MODELS:
         raise ValueError(f"MODEL {model} is a {kind!r}, which extracts no relations; expected {' or '.join(MODELS)}")
     with naming(f"MODEL {model}"):
-        if adapter is None:
-            extract = pipeline(TASK, model=model, revision=args.revision, **options)
-        else:
-            # transformers looks for the model under an adapter where it was when the adapter was trained.
-            whole = load_model(model, revision=args.revision, dtype=args.dtype).merge_and_unload()
-            processor = AutoProcessor.from_pretrained(model, revision=args.revision)
-            extract = pipeline(TASK, model=whole, processor=processor, **options)
+        # Not by its name: `pipeline` looks for the model under an adapter where it was when the adapter was trained.
+        whole = load_model(model, revision=args.revision, dtype=args.dtype)
+        whole = whole if adapter is None else whole.merge_and_unload()
+        processor = AutoProcessor.from_pretrained(model, revision=args.revision)
+        extract = pipeline(TASK, model=whole, processor=processor, **options)
     name = type(extract.model).__name__
     wanted = {f"--tasks {task}": TASK_INPUTS[task] for task in args.tasks}
     wanted |= {f"--{option}": what for option, what in FILE_INPUTS.items() if getattr(args, option) is not None}
@@ -137,10 +141,12 @@ def make_header(
         "posts_sha256": survey.fingerprint,
         "model": model,
         "revision": getattr(extract.model.config, "_commit_hash", None) or args.revision,
+        "files_sha256": files_fingerprint(model),
         "transformers": transformers.__version__,
         "batch_size": args.batch_size,
         "dtype": args.dtype,
         "output_fusion": args.output_fusion,
+        "keep": args.keep,
         "spacy": {"model": args.spacy_model, "version": nlp.meta["version"]} if nlp else None,
         **settings,
     }

@@ -5,9 +5,9 @@ import html
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, NamedTuple, TextIO
 from urllib.parse import quote
 
 from mmre.annotation.unfinished import read_batches
@@ -17,10 +17,19 @@ from mmre.posts.whole_file import whole_file
 
 from .arguments import PredictionArguments
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 RDFS_LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
 
 
-def write_triples(part: Path, header: dict, args: PredictionArguments) -> str:
+class Report(NamedTuple):
+    """Report of a prediction: a few lines, the number of posts, and the number of those that failed."""
+
+    text: str
+    posts: int
+    failed: int
+
+
+def write_triples(part: Path, header: dict, args: PredictionArguments) -> Report:
     """Turn an unfinished file into the output, and the posts that failed into a file beside it.
 
     Args:
@@ -29,7 +38,7 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> str:
         args: name and format of the output, and the lowest score.
 
     Returns:
-        What there was, in a few lines.
+        What there was.
     """
     out, failed = Path(args.out), Path(f"{args.out}.errors.jsonl")
     counts, reasons = Counter(), []
@@ -57,7 +66,7 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> str:
         if args.format == "nt":
             file.writelines(line for triple in triples() for line in ntriples(triple, args.base_iri))
         else:
-            {"jsonl": write_jsonl, "csv": write_csv}[args.format](triples(), file)
+            {"jsonl": write_jsonl, "csv": write_csv}[args.format](triples(), file, args.keep)
     report = [
         f"{out}: {counts['triples']} triples of {header['posts']} posts",
         f"left out: {counts['none']} pairs of entities without a relation, {counts['low']} relations with a score "
@@ -69,25 +78,39 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> str:
         report.append(f"failed: {counts['failed']} posts, all of them in {failed}: {', '.join(reasons)}")
     else:
         failed.unlink()
-    return "\n".join(report)
+    return Report("\n".join(report), header["posts"], counts["failed"])
 
 
-def write_jsonl(triples: Iterable[dict], file: TextIO) -> None:
-    """Write a line of JSON for each triple; the `text` of the spans is on it where the post was given as words."""
+def write_jsonl(triples: Iterable[dict], file: TextIO, keep: Sequence[str] = ()) -> None:
+    """Write a line of JSON for each triple, with the fields of its post that are kept.
+
+    The `text` of the spans stands on the line where the post was given as words.
+    """
     for triple in triples:
         line = {name: triple[name] for name in ("id", "text", "head") if name in triple}
         line |= {"relation": triple["label"]}
-        line |= {name: triple[name] for name in ("tail", "score", "fusion") if name in triple}
+        line |= {name: triple[name] for name in ("tail", "score", "fusion", *keep) if name in triple}
         file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_csv(triples: Iterable[dict], file: TextIO) -> None:
-    """Write a row of CSV for each triple, below a header."""
+def write_csv(triples: Iterable[dict], file: TextIO, keep: Sequence[str] = ()) -> None:
+    """Write a row of CSV for each triple, below a header, with the fields of its post that are kept."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["id", "head", "relation", "tail", "score"])
+    writer.writerow(["id", "head", "relation", "tail", "score", *keep])
     for triple in triples:
         head, tail = graph_name(triple["head"]), graph_name(triple["tail"])
-        writer.writerow([triple["id"], head, triple["label"], tail, triple["score"]])
+        cells = [triple["id"], head, triple["label"], tail, triple["score"], *(triple.get(name) for name in keep)]
+        writer.writerow([as_csv_cell(value) for value in cells])
+
+
+def as_csv_cell(value: Any) -> Any:
+    """Return what a cell of CSV holds: JSON of what is no text; `'` before what a spreadsheet would compute.
+
+    A spreadsheet takes a text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return for a formula.
+    """
+    if isinstance(value, (list, dict, bool)):
+        value = json.dumps(value, ensure_ascii=False)
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def graph_name(entity: dict) -> str:
@@ -119,4 +142,4 @@ def literal(text: str) -> str:
     return '"' + re.sub("[\x00-\x1f\x7f]", lambda match: f"\\u{ord(match[0]):04X}", escaped) + '"'
 
 
-__all__ = ["write_triples"]
+__all__ = ["Report", "write_triples"]

@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from mmre.processing.focal_augmentation import clip_box
 
-from .checks import Problems, read_json, show, some
+from .checks import Problems, as_id, read_json, show, some
 from .column_changes import replace_columns
 from .image_checks import missing_images
 from .schema import REGION_COLUMNS
@@ -97,13 +97,18 @@ def read_annotation_rows(path: str | os.PathLike) -> Iterator[tuple[str, Any]]:
             for batch in pq.ParquetFile(path).iter_batches():
                 for row in batch.to_pylist():
                     number += 1
-                    yield f"{path}: row {number}", row
+                    yield f"{path}: row {number}", _with_text_id(row)
             return
         file.seek(0)
         for number, raw in enumerate(file, start=1):
             if number > 1 and raw.strip():
                 row = read_json(raw)
-                yield f"{path}:{number}", raw.decode(errors="replace").rstrip("\n") if row is None else row
+                found = raw.decode(errors="replace").rstrip("\n") if row is None else _with_text_id(row)
+                yield f"{path}:{number}", found
+
+
+def _with_text_id(row: Any) -> Any:
+    return row | {"id": as_id(row["id"])} if isinstance(row, dict) and "id" in row else row
 
 
 def write_annotation(path: str | os.PathLike, header: dict, rows: Iterable[dict]) -> None:

@@ -73,6 +73,11 @@ class Problems:
             raise ValueError(self.report() + (f"\n{hint}" if hint else ""))
 
 
+def as_id(value: Any) -> Any:
+    """Return an id as text: a whole number is one, as databases and JSON have them; other values stay as they are."""
+    return str(value) if type(value) is int else value
+
+
 def is_numbers(value: Any, length: int) -> bool:
     """Tell whether a value is a list of so many numbers."""
     return isinstance(value, (list, tuple)) and len(value) == length and all(type(v) in (int, float) for v in value)
@@ -91,4 +96,4 @@ def read_json(raw: bytes) -> Any:
         return None
 
 
-__all__ = ["NAMES_IN_REPORT", "Problems", "is_numbers", "is_text", "read_json", "short", "show", "some"]
+__all__ = ["NAMES_IN_REPORT", "Problems", "as_id", "is_numbers", "is_text", "read_json", "short", "show", "some"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmre.processing.suggestions import unknown
 
-from .checks import Problems, read_json, show
+from .checks import Problems, as_id, read_json, show
 from .schema import REGION_COLUMNS
 
 FILE_ENDINGS = (".csv", ".jsonl", ".json")
@@ -38,7 +38,7 @@ def check_file(path: str | os.PathLike) -> None:
 
 
 def read_json_lines(
-    path: str, problems: Problems, fields: Iterable[str] = JSON_FIELDS
+    path: str, problems: Problems, fields: Iterable[str] = JSON_FIELDS, ignored: set[str] | None = None
 ) -> Iterator[tuple[str, dict | None]]:
     """Read JSON lines, in UTF-8.
 
@@ -46,9 +46,10 @@ def read_json_lines(
         path: of the file.
         problems: gets what is wrong with the file.
         fields: the fields that are known.
+        ignored: gets the names of other fields that are like none of these; if not given, they are problems.
 
     Yields:
-        The place of each line that is not blank, and its object; None for one that is malformed.
+        The place of each line that is not blank, and its object, with its `id` as text; None for one that is malformed.
     """
     with open(path, "rb") as file:
         for number, raw in enumerate(file, start=1):
@@ -64,20 +65,27 @@ def read_json_lines(
                 problems.add(path, where, "line", found, expected)
                 row = None
             for field in row or ():
-                if field not in fields:
-                    problems.note(path, where, "field", unknown("field", field, fields))
+                _check_name("field", field, fields, path, where, problems, ignored)
+            if row is not None and "id" in row:
+                row["id"] = as_id(row["id"])
             yield where, row
 
 
 def read_csv(
-    path: str, problems: Problems, needed: Iterable[str] = NEEDED_COLUMNS
+    path: str,
+    problems: Problems,
+    needed: Iterable[str] = NEEDED_COLUMNS,
+    columns: Iterable[str] = CSV_COLUMNS,
+    ignored: set[str] | None = None,
 ) -> Iterator[tuple[str, dict | None]]:
-    """Read a CSV file, in UTF-8, with commas, semicolons or tabs.
+    """Read a CSV file, in UTF-8, with commas, semicolons or tabs; Excel's first line `sep=;` says which.
 
     Args:
         path: of the file.
         problems: gets what is wrong with the file.
         needed: the columns that must be there.
+        columns: the columns that are known.
+        ignored: gets the names of other columns that are like none of these; if not given, they are problems.
 
     Yields:
         The place of each record that is not blank, and its cells as fields of JSON lines; None for a malformed one.
@@ -91,8 +99,8 @@ def read_csv(
                 problems.add(path, f"{path}:{number}", "content", show(raw[error.start : error.end]), expected)
                 return
     records = read_records(path, problems)
-    header = next(records, (0, 0, []))[2]
-    if not check_header(header, path, problems, needed):
+    start, _, header = next(records, (1, 0, []))
+    if not check_header(header, path, f"{path}:{start}", problems, needed, columns, ignored):
         return
     for line, number, cells in records:
         if not any(cells):  # a spreadsheet leaves rows of separators below the last one
@@ -116,38 +124,68 @@ def read_csv(
 def read_records(path: str, problems: Problems) -> Iterator[tuple[int, int, list[str]]]:
     """Yield the line on which each record starts, its number, and its cells."""
     with open(path, encoding="utf-8-sig", newline="") as file:
-        header = file.readline().rstrip("\r\n").replace('"', "")
-        file.seek(0)
-        separator = max(CSV_SEPARATORS, key=lambda separator: len({*header.split(separator)} & {*CSV_COLUMNS}))
+        header, line = file.readline().rstrip("\r\n").replace('"', ""), 1
+        said = re.fullmatch(r"sep=(.)", header, re.IGNORECASE)
+        if said:
+            separator, line = said[1], 2
+        else:
+            file.seek(0)
+            separator = max(CSV_SEPARATORS, key=lambda separator: len({*header.split(separator)} & {*CSV_COLUMNS}))
         reader = csv.reader(file, delimiter=separator, strict=True)
-        line, number = 1, 0
+        above, number = line - 1, 0
         try:
             for number, cells in enumerate(reader, start=1):
                 yield line, number, cells
-                line = reader.line_num + 1
+                line = reader.line_num + 1 + above
         except csv.Error as error:
             where = f"{path}:{line}" + (f" (row {number + 1})" if number + 1 != line else "")
             expected = "comma-separated values; a quote within a quoted cell is doubled, and each is closed"
             problems.add(path, where, "row", str(error), expected)
 
 
-def check_header(header: list[str], path: str, problems: Problems, needed: Iterable[str]) -> bool:
+def check_header(
+    header: list[str],
+    path: str,
+    where: str,
+    problems: Problems,
+    needed: Iterable[str],
+    columns: Iterable[str],
+    ignored: set[str] | None,
+) -> bool:
     """Report what is wrong with a header, and tell whether the rows below it can be read."""
-    where = f"{path}:1"
     for index, column in enumerate(header):
         if column in header[:index]:
             problems.add(path, where, "header", f"{show(column)} twice", "each column once")
         elif not column.strip():
             expected = "one (of pandas: to_csv(..., index=False))"
             problems.add(path, where, "header", f"no name for column {index + 1}", expected)
-        elif column not in CSV_COLUMNS:
-            problems.note(path, where, "column", unknown("column", column, CSV_COLUMNS))
+        else:
+            _check_name("column", column, columns, path, where, problems, ignored)
     missing = [column for column in needed if column not in header]
     if missing and header:
         problems.add(path, where, "header", f"no {', '.join(missing)}", f"the columns {', '.join(needed)}")
     elif not header:
         problems.add(path, path, "content", "nothing", f"a header with the columns {', '.join(needed)}")
     return not missing and len(set(header)) == len(header)
+
+
+def _check_name(
+    kind: str,
+    name: str,
+    known: Iterable[str],
+    path: str,
+    where: str,
+    problems: Problems,
+    ignored: set[str] | None,
+) -> None:
+    """Report a field or a column that is not known; one that is like none of those may be ignored."""
+    if name in known:
+        return
+    clause = unknown(kind, name, known)
+    if ignored is None or clause.endswith("?"):
+        problems.note(path, where, kind, clause)
+    else:
+        ignored.add(name)
 
 
 def as_int(cell: str | None) -> int | str | None:

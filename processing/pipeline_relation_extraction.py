@@ -168,6 +168,12 @@ class RelationExtractionPipeline(Pipeline):
 
     def postprocess(self, pair: dict, top_k: int = 1) -> list[dict]:
         """Return the most probable relations of one pair of entities."""
+        if not pair["logits"].isfinite().all():
+            # The largest of NaNs would be the first relation, which says that there is none.
+            raise ValueError(
+                f"The logits of a post are not finite ({type(self.model).__name__}, {self.model.dtype}): the weights "
+                "are damaged, or the dtype is too narrow for them."
+            )
         scores = pair["logits"].float().softmax(dim=-1)
         best = scores.topk(min(top_k, len(scores)))
         fusion = {"fusion": pair["fusion"]} if "fusion" in pair else {}

@@ -56,9 +56,10 @@ def load_spacy(name: str = "en_core_web_sm") -> Any:
     except OSError as error:
         if os.path.isdir(name):
             raise OSError(f"The folder {name} holds no spaCy model that can be read: {error}") from error
+        installed = ", ".join(spacy.util.get_installed_models()) or "none"
         raise OSError(
             f"The spaCy model {name!r} is not installed: python -m spacy download {name}\n"
-            "(or give the name of another installed model, or the folder of one)"
+            f"(or give `spacy_model`, the name of another one, installed are: {installed}; or the folder of one)"
         ) from error
     probe = nlp("Ann lives in Rome.")
     needs = {"POS": "parts of speech", "ENT_IOB": "entities"}

@@ -67,3 +67,12 @@ def test_memory_of_ten_thousand_posts_is_that_of_ten(focalmre, folder, predictio
         assert f"{number} triples of {number} posts" in done.stdout
     # The posts are 200 MB, their decoded pictures 144 MB.
     assert peaks[10_000] - peaks[10] < 40, peaks
+
+
+def test_a_run_of_which_every_post_failed_ends_with_status_one(focalmre, folder, tmp_path, capsys):
+    pair = {"text": TEXT, "head": NADAL, "tail": PERELLO}
+    path = write(folder / "raw.jsonl", [{**pair, "image": "broken.png"}, {**pair, "image": "missing.png"}])
+    assert main(["predict", focalmre, path, "--out", str(tmp_path / "t.jsonl")]) == 1
+    assert "failed: 2 posts" in capsys.readouterr().out
+    path = write(folder / "some.jsonl", [{**pair, "image": "broken.png"}, pair])
+    assert main(["predict", focalmre, path, "--out", str(tmp_path / "s.jsonl")]) == 0

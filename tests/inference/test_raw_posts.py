@@ -1,5 +1,6 @@
 """Raw posts: every way to give them, and what is wrong with them."""
 
+import csv
 import itertools
 import json
 from pathlib import Path
@@ -168,3 +169,92 @@ def test_all_bad_rows_are_named_before_a_model_is_loaded(folder, arguments):
     ):
         assert f"raw.jsonl:{line}: {found}" in report
     assert report.startswith("10 problem(s)") and not list(folder.parent.glob("triples*"))
+
+
+PAIR = {"text": TEXT, "head": NADAL, "tail": PERELLO}
+
+
+def refusal(folder, rows, args, name: str = "raw.jsonl") -> str:
+    with pytest.raises(ValueError) as error:
+        predict("no/such/model", write(folder / name, rows), args)
+    return str(error.value).replace(f"{folder}/", "")
+
+
+def test_numbers_are_ids_in_posts_and_in_annotations(tgdi, folder, arguments):
+    found = {"grounded_regions": [[0, 0, 0.5, 1]], "detected_regions": [], "caption": "a city"}
+    rows = [{"mmre_annotation": 1}, {"id": 1_500_000_000_000_000_001, **found}]
+    posts = [{**PAIR, "id": 1_500_000_000_000_000_001, "image": "a.png"}]
+    file = write(folder / "found.jsonl", rows)
+    args, given = arguments("numbers.jsonl", regions=file, captions=file), arguments("given.jsonl")
+    predict(tgdi, write(folder / "raw.jsonl", posts), args)
+    assert [row["id"] for row in read(args)] == ["1500000000000000001"]
+    predict(tgdi, write(folder / "words.jsonl", [{**posts[0], **found, "id": "1500000000000000001"}]), given)
+    assert read(args) == read(given)
+    assert "id: 1.5; expected text or null" in refusal(folder, [{**PAIR, "id": 1.5}], arguments())
+
+
+def test_an_id_that_came_before_is_named_with_its_first_place(folder, arguments):
+    rows = [{**PAIR, "id": key} for key in ("a", 7, "b", "7", "raw-5")] + [PAIR]
+    report = refusal(folder, rows, arguments())
+    assert "2 problem(s)" in report
+    assert "raw.jsonl:4: id: '7', as at raw.jsonl:2; expected another for each post" in report.replace(f"{folder}/", "")
+    assert "raw.jsonl:6: id: 'raw-5', as at raw.jsonl:5" in report
+
+
+def test_further_fields_are_refused_kept_or_ignored(focalmre, folder, arguments):
+    rows = [
+        {**PAIR, "id": "x", "author": {"name": "Bo"}, "created_at": "2020-01-01", "likes": 3},
+        {**PAIR, "id": "y", "author": "=1+1"},
+    ]
+    report = refusal(folder, rows, arguments())
+    assert "raw.jsonl:1: unknown field 'author'; expected " in report and "unknown field 'likes'" in report
+    assert report.splitlines()[-1] == (
+        "--keep FIELD hands a further field on to the triples, --ignore_unknown passes over the others"
+    )
+    assert "unknown field 'created_at'" in refusal(folder, rows, arguments(keep=["author"]))
+    args = arguments(keep=["author", "likes"], ignore_unknown=True)
+    said = predict(focalmre, write(folder / "raw.jsonl", rows), args)
+    assert [(row["author"], row.get("likes")) for row in read(args)] == [({"name": "Bo"}, 3), ("=1+1", None)]
+    assert "ignored: the fields created_at" in said.text
+    # A name that is nearly a known one is a mistake, whatever is ignored.
+    near = refusal(folder, [{**PAIR, "captoin": "x", "by": 1}], arguments("z.jsonl", ignore_unknown=True))
+    assert "1 problem(s)" in near and "unknown field 'captoin'; did you mean 'caption'?" in near
+
+    header = ["text", "head_start", "head_end", "tail_start", "tail_end", "author", "likes"]
+    cells = [[TEXT, *NADAL, *PERELLO, "=1+1", "7"], [TEXT, *NADAL, *PERELLO, "Bo", ""]]
+    table = arguments("triples.csv", keep=["author"], ignore_unknown=True)
+    said = predict(focalmre, write(folder / "raw.csv", [header, *cells]), table)
+    with open(table.out, encoding="utf-8", newline="") as file:
+        names, *triples = csv.reader(file)
+    assert names == ["id", "head", "relation", "tail", "score", "author"]
+    assert [triple[-1] for triple in triples] == ["'=1+1", "Bo"] and "ignored: the fields likes" in said.text
+
+
+def test_a_kept_field_with_a_meaning_or_without_room_is_refused(arguments):
+    with pytest.raises(ValueError, match="--keep score: it has a meaning of its own"):
+        arguments(keep=["author", "score"])
+    with pytest.raises(ValueError, match="--keep; the format nt has no room for further fields"):
+        arguments("t.nt", keep=["author"])
+
+
+def test_an_address_of_a_picture_is_refused_before_a_model_is_loaded(folder, arguments):
+    for address in ("https://example.org/a.png", "http://127.0.0.1/a.png", "file:///etc/hostname", "ftp://x/y.png"):
+        report = refusal(folder, [{**PAIR, "image": address}], arguments())
+        assert f"raw.jsonl:1: image: '{address}'; expected a file: addresses are not followed" in report
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_first_line_of_excel_says_which_separator_it_is(focalmre, folder, arguments, separator):
+    header = ["text", "head_start", "head_end", "tail_start", "tail_end"]
+    lines = [f"sep={separator}", separator.join(header), separator.join(map(str, [TEXT, *NADAL, *PERELLO]))]
+    path = folder / "raw.csv"
+    path.write_text("\r\n".join(lines) + "\r\n", "utf-8-sig")
+    args = arguments()
+    predict(focalmre, str(path), args)
+    assert [row["head"]["text"] for row in read(args)] == ["Rafael Nadal"]
+    path.write_text("\r\n".join([lines[0], lines[1].replace("text", "txt"), lines[2]]), "utf-8")
+    with pytest.raises(ValueError, match="raw.csv:2: unknown column 'txt'; did you mean 'text'"):
+        predict(focalmre, str(path), arguments("second.jsonl"))
+    path.write_text("\r\n".join([*lines[:2], lines[2].replace("11", "99")]), "utf-8")
+    with pytest.raises(ValueError, match=r"raw.csv:3 \(row 2\): head_start, head_end"):
+        predict(focalmre, str(path), arguments("other.jsonl"))

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from prediction_helpers import (
     shown,
     write,
 )
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor, BertConfig
 
 from mmre.annotation.keywords import find_keywords
@@ -61,8 +63,8 @@ def test_a_raw_post_becomes_triples_with_all_that_is_found_on_the_fly(name, requ
     assert shown(read(args)) == approximately(expected)
     assert {row["id"] for row in read(args)} == {"x"}
     assert all(TEXT[row["head"]["start"] : row["head"]["end"]] == row["head"]["text"] for row in read(args))
-    assert f"{len(expected)} triples of 1 posts" in report
-    assert f"left out: {6 - len(expected)} pairs of entities" in report
+    assert f"{len(expected)} triples of 1 posts" in report.text
+    assert f"left out: {6 - len(expected)} pairs of entities" in report.text
     assert not list(Path(args.out).parent.glob("triples.jsonl.*"))
 
 
@@ -139,7 +141,7 @@ def test_posts_that_cannot_be_predicted_are_recorded_and_the_run_goes_on(focalmr
     assert failed["raw-3"] == "image missing.png: not found"
     assert "the models do not take the post or its picture: " in failed["raw-2"]
     assert {row["id"] for row in read(args)} == {"raw-0", "raw-4", "raw-5"}
-    assert "failed: 3 posts, all of them in " in report and "raw-3 (image missing.png: not found)" in report
+    assert "failed: 3 posts, all of them in " in report.text and "raw-3 (image missing.png: not found)" in report.text
     # Without the bad posts, what is left of this run must not be taken for the next one's.
     Path(args.out).unlink()
     predict(focalmre, write(folder / "raw.jsonl", [{**pair, "image": "a.png"}]), args)
@@ -286,3 +288,60 @@ def test_memory_does_not_grow_with_the_number_of_posts(focalmre, folder, argumen
         assert len(read(args)) == number
     # 190 more posts are 3.8 MB.
     assert peaks[200] - peaks[10] < 1_000_000, peaks
+
+
+def damage(folder: str, target: Path, change) -> str:
+    """A copy of a model with its weights changed."""
+    shutil.copytree(folder, target)
+    weights = load_file(target / "model.safetensors")
+    change(weights)
+    save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
+    return str(target)
+
+
+def spoil(weights: dict) -> None:
+    weights["classifier.0.weight"][0, 0] = float("nan")
+
+
+def rename(weights: dict) -> None:
+    weights["renamed"] = weights.pop("classifier.0.weight")
+
+
+def test_logits_that_are_not_finite_fail_the_posts_and_are_no_relation(focalmre, folder, arguments, tmp_path):
+    path = write(folder / "raw.jsonl", [{"text": TEXT, "head": NADAL, "tail": PERELLO}, {"text": TEXT, "pairs": []}])
+    args = arguments()
+    report = predict(damage(focalmre, tmp_path / "nan", spoil), path, args)
+    assert (report.posts, report.failed) == (2, 1) and read(args) == []
+    (line,) = Path(f"{args.out}.errors.jsonl").read_text("utf-8").splitlines()
+    assert "The logits of a post are not finite (FocalMREForRelationClassification" in json.loads(line)["error"]
+
+
+def test_a_checkpoint_that_does_not_fill_the_model_or_is_cut_predicts_nothing(focalmre, folder, arguments, tmp_path):
+    path = write(folder / "raw.jsonl", [{"text": TEXT, "head": NADAL, "tail": PERELLO}])
+    with pytest.raises(
+        ValueError,
+        match=r"MODEL .*renamed: The checkpoint .*renamed does not fill .* it lacks classifier.0.weight, which",
+    ):
+        predict(damage(focalmre, tmp_path / "renamed", rename), path, arguments())
+    shutil.copytree(focalmre, tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(OSError, match=r"MODEL .*cut: .*"):
+        predict(str(tmp_path / "cut"), path, arguments())
+    assert not list(folder.parent.glob("triples*"))
+
+
+def test_a_run_does_not_go_on_with_another_model_at_the_same_place(focalmre, folder, arguments, tmp_path):
+    pair = {"head": NADAL, "tail": PERELLO}
+    path = write(folder / "raw.jsonl", [{"text": f"{TEXT} {number}", **pair} for number in range(5)])
+    args = arguments(batch_size=2)
+    command = [sys.executable, "-c", KILLED, "predict", focalmre, path, "--out", args.out, "--batch_size", "2"]
+    assert subprocess.run([*command, "--spacy_model", SPACY_MODEL]).returncode == -signal.SIGKILL
+
+    def double(weights):
+        weights["classifier.0.weight"] *= 2
+
+    other = damage(focalmre, tmp_path / "other", double)
+    shutil.copy(f"{other}/model.safetensors", f"{focalmre}/model.safetensors")
+    with pytest.raises(ValueError, match="made with other settings or of other posts(.|\n)*files_sha256: "):
+        predict(focalmre, path, args)

@@ -88,4 +88,4 @@ def test_relations_below_the_lowest_score_are_left_out_and_counted(focalmre, fol
     args = arguments("some.jsonl", min_score=middle)
     report = predict(focalmre, path, args)
     assert read(args) == [row for row in read(everything) if row["score"] >= middle]
-    assert f"{len(scores) - len(read(args))} relations with a score below" in report
+    assert f"{len(scores) - len(read(args))} relations with a score below" in report.text
