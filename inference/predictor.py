@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 from mmre.annotation.annotator import Annotator, read_image
 from mmre.annotation.keywords import find_keywords
+from mmre.posts.lookalikes import path_on_disk
 from mmre.processing import find_entities
 
 from .arguments import PredictionArguments
@@ -69,7 +70,7 @@ class Predictor:
         # A post without a pair asks for nothing: what its picture shows does not matter.
         asked = [index for index, post in enumerate(posts) if post["pairs"]]
         paths = dict.fromkeys(posts[index]["image"] for index in asked if posts[index]["image"] is not None)
-        files = [{"bytes": None, "path": os.path.join(self.folder, path)} for path in paths]
+        files = [{"bytes": None, "path": path_on_disk(os.path.join(self.folder, path))} for path in paths]
         images = dict(zip(paths, pool.map(read_image, files)))
         for index in asked:
             image, reason = images.get(posts[index]["image"], (None, None))

@@ -19,6 +19,7 @@ from mmre.posts.checks import Problems, show
 from mmre.posts.row_checks import Check, check_columns, check_entity, check_regions_have_image, check_text, checker
 from mmre.posts.row_readers import CSV_COLUMNS, JSON_FIELDS, SPAN_COLUMNS, check_file, is_csv, read_csv, read_json_lines
 from mmre.posts.schema import REGION_COLUMNS
+from mmre.posts.utf16 import Utf16Spans
 from mmre.posts.words import Span, join_words
 
 from .arguments import PredictionArguments
@@ -243,12 +244,17 @@ def survey_raw_posts(posts: str, args: PredictionArguments) -> Survey:
     for path in {args.regions, args.captions} - {None}:
         check_annotation_file(path)
     problems, survey, fingerprint, ignored = Problems(), Survey(), hashlib.sha256(), set()
+    spans = Utf16Spans()
     keys = array("Q")  # of each id eight bytes: ids themselves would fill the memory
     for post in read_raw_posts(posts, args, problems, ignored):
         survey.count += 1
         survey.has_all_entities &= post["pairs"] is not None
         fingerprint.update(json.dumps(post).encode())
         keys.append(short_key(post["id"]))
+        if not post["is_joined"] and post["pairs"]:
+            entities = dict.fromkeys(span for pair in post["pairs"] for span in pair)
+            spans.look_at(posts, f"{posts}: {post['id']}", post["text"], entities)
+    spans.report(problems)
     check_ids(posts, args, repeated(keys), problems)
     if not survey.count and not problems:
         problems.add(posts, posts, "content", "no posts", "at least one")

@@ -6,6 +6,7 @@ import datasets
 
 from mmre.processing.suggestions import unknown
 
+from .lookalikes import composed
 from .schema import REGION_COLUMNS
 
 
@@ -80,19 +81,20 @@ def with_relations(posts: datasets.DatasetDict, relations: Sequence[str]) -> dat
     Raises:
         ValueError: posts have relations that are not among them; the message names each.
     """
-    label = datasets.ClassLabel(names=list(relations))
-    changed = {}
+    label, ids, changed = datasets.ClassLabel(names=list(relations)), {}, {}
+    for number, name in enumerate(relations):
+        ids[composed(name)] = number
     for split, rows in posts.items():
         names = rows.features["relation"].names
         if names == list(relations):
             changed[split] = rows
             continue
-        new = [names[number] for number in sorted(set(rows["relation"])) if names[number] not in relations]
+        new = [names[number] for number in sorted(set(rows["relation"])) if composed(names[number]) not in ids]
         if new:
             clauses = "; ".join(unknown("relation", name, relations) for name in new)
             raise ValueError(f"{split}: {clauses}")
         renumbered = datasets.Dataset.from_dict(
-            {"relation": [label.str2int(names[number]) for number in rows["relation"]]},
+            {"relation": [ids[composed(names[number])] for number in rows["relation"]]},
             features=datasets.Features({"relation": label}),
         )
         kept = rows.remove_columns("relation")

@@ -8,9 +8,11 @@ from transformers.utils import logging
 
 from .checks import Problems
 from .image_checks import TEXT_ONLY_HINT, check_images, check_on_missing_image
+from .lookalikes import composed, path_on_disk
 from .row_checks import check_ids, check_post, check_relations, relations_of
 from .row_readers import check_file, is_csv, read_csv, read_json_lines
 from .schema import NEGATIVE_RELATION, REGION_COLUMNS, SPLITS, post_features
+from .utf16 import Utf16Spans
 
 logger = logging.get_logger(__name__)
 
@@ -68,7 +70,7 @@ def load_files(
     if relations is None:
         known, source = relations_of(splits["train"], paths["train"], problems), paths["train"]
     else:
-        known, source = check_names(relations), "`relations`"
+        known, source = check_names(map(composed, relations)), "`relations`"
     check_relations(splits, known, source, problems)
     check_ids(splits, problems)
     missing = add_images(splits, image_dir, look=on_missing_image != "keep")
@@ -103,13 +105,16 @@ def check_names(relations: Iterable[str]) -> list[str]:
 
 def read_file(path: str, split: str, problems: Problems) -> list[dict]:
     """Read the posts of a file, the bad ones too, so that later rows keep their number."""
-    before, posts = len(problems), []
+    before, posts, spans = len(problems), [], Utf16Spans()
     for where, row in (read_csv if is_csv(path) else read_json_lines)(path, problems):
         post = {"id": None, "image": None, "relation": None} | dict.fromkeys(REGION_COLUMNS, [])
         if row is not None:
             post = check_post(row, path, where, problems, is_csv(path))
+            if row.get("text") == post["text"] is not None:
+                spans.look_at(path, where, post["text"], [(post[e]["start"], post[e]["end"]) for e in ("head", "tail")])
         post |= {"id": post["id"] or f"{split}-{len(posts)}", "file": path, "where": where}
         posts.append(post)
+    spans.report(problems)
     if not posts and len(problems) == before:
         problems.add(path, path, "content", "no posts", "one post on each line")
     return posts
@@ -131,7 +136,7 @@ def add_images(splits: dict[str, list[dict]], image_dir: str | os.PathLike | Non
         for post in posts:
             if post["image"] is not None:
                 folder = os.path.dirname(post["file"]) if image_dir is None else image_dir
-                post["image"] = os.path.abspath(os.path.join(folder, post["image"]))
+                post["image"] = path_on_disk(os.path.abspath(os.path.join(folder, post["image"])))
     if not look:
         return missing
     paths = dict.fromkeys(post["image"] for posts in splits.values() for post in posts if post["image"] is not None)

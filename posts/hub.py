@@ -14,6 +14,7 @@ from mmre.processing.suggestions import unknown
 from .checks import Problems, show
 from .column_changes import replace_columns
 from .image_checks import TEXT_ONLY_HINT, check_images, check_on_missing_image, missing_images
+from .lookalikes import composed, has_invisible
 from .row_checks import check_ids, check_post, check_regions_have_image
 from .schema import NEGATIVE_RELATION, REGION_COLUMNS, SPLITS, post_features
 
@@ -191,6 +192,13 @@ def check_schema(features: datasets.Features, where: str, columns: Sequence[str]
             report.append(f"{column}: nothing; expected a column of {kind}")
         elif column == "relation" and not isinstance(label, datasets.ClassLabel):
             report.append(f"{column}: {label}; expected ClassLabel, with {NEGATIVE_RELATION!r} as its first name")
+        elif column == "relation" and any(map(has_invisible, label.names)):
+            found = ", ".join(ascii(name) for name in label.names if has_invisible(name))
+            report.append(f"{column}: the names {found}; expected names without invisible characters")
+        elif column == "relation" and len(set(map(composed, label.names))) < len(label.names):
+            report.append(
+                f"{column}: names that look the same, {', '.join(map(ascii, label.names))}; expected each once"
+            )
         elif column == "relation" and label.names[:1] != [NEGATIVE_RELATION]:
             report.append(
                 f"{column}: the names {show(label.names)}; expected {NEGATIVE_RELATION!r} as the first of them"

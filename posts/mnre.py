@@ -17,6 +17,7 @@ from mmre.processing.suggestions import unknown
 from .annotation_file import add_annotation, read_annotation_header
 from .checks import Problems, short, show, some
 from .image_checks import TEXT_ONLY_HINT, check_images, check_on_missing_image
+from .lookalikes import composed
 from .mnre_files import (
     DETECTED_NAME_FILES,
     GROUNDED_NAME_FILES,
@@ -302,7 +303,7 @@ def add_images(
     images = {}
     for split, rows in posts.items():
         wanted = dict.fromkeys(post["img_id"] for post in rows.values())
-        images[split] = {name: find_image(files.get(name, []), folder, split) for name in wanted}
+        images[split] = {name: find_image(files.get(composed(name), []), folder, split) for name in wanted}
     if on_missing_image == "keep":
         for split, rows in posts.items():
             for post in rows.values():

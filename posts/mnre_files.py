@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from .lookalikes import composed
+
 # The names that people have for each split; in names of files, {} stands for one of them.
 SPLIT_NAMES = {"train": ("train",), "validation": ("val", "dev", "validation"), "test": ("test",)}
 TEXT_FILES = ("mnre_{}.txt", "mnre_{} .txt", "ours_{}.txt")  # the space is the authors', in the name of the dev file
@@ -25,7 +27,7 @@ def index_files(folder: str | os.PathLike) -> dict[str, list[str]]:
         folder: links are followed, hidden folders are not.
 
     Returns:
-        The paths of all files that have a name, by that name.
+        The paths of all files that have a name, by that name with composed letters.
 
     Raises:
         FileNotFoundError: the folder is not there.
@@ -40,7 +42,7 @@ def index_files(folder: str | os.PathLike) -> dict[str, list[str]]:
         seen.add(os.path.realpath(parent))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in file_names:
-            files[name].append(os.path.join(parent, name))
+            files[composed(name)].append(os.path.join(parent, name))
     return files
 
 

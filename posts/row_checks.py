@@ -8,6 +8,7 @@ from mmre.processing.focal_augmentation import clip_box
 from mmre.processing.suggestions import unknown
 
 from .checks import Problems, is_numbers, is_text, show
+from .lookalikes import composed, has_invisible
 from .row_readers import SPAN_COLUMNS
 from .schema import NEGATIVE_RELATION, REGION_COLUMNS
 from .words import Span, join_words
@@ -41,7 +42,8 @@ def check_post(row: dict, file: str, where: str, problems: Problems, is_csv: boo
     """
     check = checker(file, where, problems)
     post = check_text_and_entities(row, check, is_csv) | check_columns(row, check)
-    post["relation"] = row.get("relation")
+    relation = row.get("relation")
+    post["relation"] = composed(relation) if isinstance(relation, str) else relation
     if row.get("image") is None:
         check_regions_have_image(post, file, where, problems)
     return post
@@ -136,7 +138,7 @@ def relations_of(posts: list[dict], path: str, problems: Problems) -> list[str] 
 
 def is_relation(name: Any) -> bool:
     """Tell whether a value can name a relation: `none` would be another one than `None`, and count as found."""
-    is_name = is_text(name) and name.strip() == name != ""
+    is_name = is_text(name) and name.strip() == name != "" and not has_invisible(name)
     return is_name and (name == NEGATIVE_RELATION or name.casefold() != NEGATIVE_RELATION.casefold())
 
 
@@ -155,8 +157,12 @@ def check_relations(splits: dict[str, list[dict]], known: list[str] | None, sour
             if "text" not in post:  # a malformed line, which is reported as such
                 continue
             if not is_relation(name):
-                expected = f"a name without space around it, {NEGATIVE_RELATION!r} where there is no relation"
-                problems.add(post["file"], post["where"], "relation", show(name), expected)
+                expected = (
+                    f"a name without space around it or invisible characters, {NEGATIVE_RELATION!r} where there is no "
+                    "relation"
+                )
+                found = ascii(name) if isinstance(name, str) and has_invisible(name) else show(name)
+                problems.add(post["file"], post["where"], "relation", found, expected)
             elif known is not None and name not in known:
                 clause = f"{unknown('relation', name, known)} (the relations are those of {source})"
                 problems.note(post["file"], post["where"], "relation", clause)

@@ -75,7 +75,8 @@ def open_posts(
         on_missing_image: what happens if images are missing or unreadable: `"error"`; `"text_only"` (a warning, and
             their posts lose image and regions); or `"keep"` (no image is looked at, and one that is missing is a path
             at which nothing is).
-        use_images: `False` looks for no image of MNRE at all: the column is null, and regions stay.
+        use_images: `False` looks for no image at all, and regions stay. Of MNRE the column is null; other posts keep
+            their paths, which may lead to nothing.
         columns: the columns to return, of those of [`post_features`]; all if not given. A data set in our schema may
             lack the others.
         relations: names of the relations in the order of their ids, such as those of a checkpoint; those of the data if
@@ -93,6 +94,8 @@ def open_posts(
     captions = [captions] if isinstance(captions, (str, os.PathLike)) else list(captions or ())
     files = {split: path for split, path in (files or {}).items() if path is not None}
     check_on_missing_image(on_missing_image)
+    if not use_images and kind != "mnre":
+        on_missing_image = "keep"
     _check_arguments(data, kind, data_dir, files, image_dir)
     _check_sources(kind, regions, captions)
     for column in columns or ():

@@ -1,6 +1,7 @@
 """One wording for names that are not known: the nearest known name, or what is accepted."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 MOST_NAMES = 10
@@ -16,19 +17,28 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
 
     Returns:
         One clause without a full stop: "unknown field 'x'; did you mean 'y'?" if a known name is like `name`, else
-        "unknown field 'x'; expected 'a', 'b' or 'c'", with the first ten of a long list.
+        "unknown field 'x'; expected 'a', 'b' or 'c'", with the first ten of a long list. Names that look the same are
+        shown by their code points.
     """
     known = list(known)
-    folded = {str(candidate).casefold(): candidate for candidate in known}
-    nearest = difflib.get_close_matches(str(name).casefold(), folded, n=1)
+    folded = {_looks(str(candidate)).casefold(): candidate for candidate in known}
+    nearest = difflib.get_close_matches(_looks(str(name)).casefold(), folded, n=1)
     if nearest:
-        return f"unknown {kind} {name!r}; did you mean {folded[nearest[0]]!r}?"
+        found = folded[nearest[0]]
+        show = ascii if _looks(str(name)) == _looks(str(found)) else repr
+        return f"unknown {kind} {show(name)}; did you mean {show(found)}?"
     names = [repr(candidate) for candidate in known[:MOST_NAMES]]
     if len(known) > MOST_NAMES:
         return f"unknown {kind} {name!r}; expected {', '.join(names)} or one of {len(known) - MOST_NAMES} more"
     if not known:
         return f"unknown {kind} {name!r}; none is accepted"
     return f"unknown {kind} {name!r}; expected {' or '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}"
+
+
+def _looks(name: str) -> str:
+    """Return a name without what is not seen of it."""
+    name = unicodedata.normalize("NFKC", name)
+    return "".join(character for character in name if unicodedata.category(character) != "Cf").strip()
 
 
 __all__ = ["unknown"]

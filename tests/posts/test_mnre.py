@@ -728,7 +728,7 @@ def test_annotation_without_what_is_asked_for(repository, tmp_path):
         ({"detected_regions": CORNERS}, "detected_regions: 0.25"),
         ({"grounded_regions": "all"}, "grounded_regions: 'all'"),
         ({"caption": 3}, "caption: 3"),
-        ({"id": 3}, "line: "),
+        ({"id": 3.5}, "line: "),
         ({"id": "train-0"}, "id: 'train-0' again"),
     ],
 )

@@ -157,6 +157,13 @@ def test_released_regions_are_kept_for_counts_where_no_image_is_looked_for(mnre,
     assert posts["train"]["detected_regions"][:] == [[CENTRE], [], [CENTRE], []]  # of an image, whatever its posts
 
 
+def test_without_the_use_of_images_none_is_looked_for(files, folder):
+    posts = open_posts("files", files=files, use_images=False)
+    undecoded = posts["train"].cast_column("image", datasets.Image(decode=False))
+    assert [image["path"].endswith(("a.png", "gone.png")) for image in undecoded["image"]] == [True, True]
+    assert posts["train"]["grounded_regions"][:] == [[BOX], []]
+
+
 def test_regions_and_captions_come_from_an_annotation_file_whatever_the_posts(mnre, files, saved, folder):
     found = {"grounded_regions": [[0.0, 0.0, 0.5, 0.5]], "detected_regions": [BOX], "caption": "a city"}
     for data, ids, options in (
