@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from transformers import AutoConfig
 
-from mmre.processing.focal_augmentation import load_image
+from mmre.processing.picture_files import load_image
 
 from .arguments import TASK_COLUMNS, PictureArguments
 from .keywords import find_keywords
@@ -95,7 +95,7 @@ def read_image(image: dict) -> tuple[Image.Image | None, str | None]:
     """
     path = image["path"]
     try:
-        return load_image(path if image["bytes"] is None else image["bytes"]), None
+        return load_image(image), None
     except FileNotFoundError:
         return None, "not found"
     except (ValueError, OSError) as error:

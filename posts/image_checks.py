@@ -1,14 +1,12 @@
 """Images that cannot be decoded are found before anything is done with them."""
 
-import io
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import datasets
-from PIL import Image
 from transformers.utils import logging
 
+from mmre.processing.picture_files import MAX_PIXELS, check_image
 from mmre.processing.suggestions import unknown
 
 ROWS_AT_ONCE = 1000
@@ -22,19 +20,19 @@ def check_on_missing_image(value: str) -> None:
         raise ValueError(unknown("on_missing_image", value, ON_MISSING_IMAGE))
 
 
-def check_images(images: Sequence[str | dict]) -> list[str | None]:
+def check_images(images: Sequence[str | dict], max_pixels: int = MAX_PIXELS) -> list[str | None]:
     """Decode images, and return why each one cannot be decoded.
 
     Args:
         images: paths, or dictionaries with `bytes` or `path`.
+        max_pixels: most pixels of an image.
 
     Returns:
-        Per image the type and message of the decoder's error; None if the image is good.
+        Per image why a processor would refuse it; None if the image is good.
     """
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with ThreadPoolExecutor() as pool:
         # By index: a column of a data set reads its images one by one, and they do not fit into memory together.
-        reasons = pool.map(lambda index: why_unreadable(images[index]), range(len(images)))
+        reasons = pool.map(lambda index: why_unreadable(images[index], max_pixels), range(len(images)))
         return list(logging.tqdm(reasons, total=len(images), desc="Checking images", unit="image"))
 
 
@@ -44,16 +42,13 @@ def missing_images(dataset: datasets.Dataset) -> list[bool]:
     return [is_null for batch in batches for is_null in batch.column("image").is_null().to_pylist()]
 
 
-def why_unreadable(image: str | dict) -> str | None:
-    """Return type and message of the error of decoding an image; None if it decodes."""
-    if isinstance(image, dict):
-        image = io.BytesIO(image["bytes"]) if image["bytes"] is not None else image["path"]
+def why_unreadable(image: str | dict, max_pixels: int = MAX_PIXELS) -> str | None:
+    """Return why a processor would refuse an image; None if it would not."""
     try:
-        with Image.open(image) as opened:
-            opened.draft("RGB", (1, 1))  # a JPEG is read to its end all the same, but decoded at an eighth of its size
-            opened.load()
-            opened.getexif()  # datasets turns images as it says
-    except Exception as error:  # the decoders raise nearly everything on a broken file
+        check_image(image, max_pixels)
+    except (OSError, ValueError) as error:
+        # The decoder's own words: the report names the image already.
+        error = error.__cause__ or error
         return f"{type(error).__name__}: {error}"
     return None
 

@@ -5,7 +5,9 @@ contains a marker cannot forge one.
 """
 
 import operator
+import re
 import unicodedata
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -51,15 +53,35 @@ def character_span(words: list[str], span: Span, name: str) -> Span:
     Raises:
         ValueError: if the span is empty or not within the words, or these are not strings.
     """
-    if not hasattr(words, "__iter__") or not all(isinstance(word, str) for word in words):
+    if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
         raise ValueError(f"A text must be a string or a list of words, got {words!r}.")
     start, end = check_span(span, len(words), name, "words", words)
     offset = sum(len(word) + 1 for word in words[:start])
     return offset, offset + len(" ".join(words[start:end]))
 
 
-def check_span(span: Span, length: int, name: str, unit: str, content: str | list[str]) -> Span:
+def check_characters(text: str, name: str) -> None:
+    """Refuse half of a pair of surrogates, which JSON can hold and no tokenizer encodes.
+
+    Raises:
+        ValueError: if the text holds one.
+    """
+    half = re.search("[\ud800-\udfff]", text)
+    if half:
+        raise ValueError(
+            f"`{name}` holds {half[0]!r} at {half.start()}, half of a pair of surrogates, which is no character."
+        )
+
+
+def check_span(span: Any, length: int, name: str, unit: str, content: str | list[str]) -> Span:
     """Check a span of words or characters.
+
+    Args:
+        span: a list, a tuple, an array or a tensor of two whole numbers.
+        length: length of what the span is of.
+        name: what to call the span in an error.
+        unit: what the span counts.
+        content: what the span is of, for the error.
 
     Returns:
         The span as a tuple of two integers.
@@ -67,10 +89,12 @@ def check_span(span: Span, length: int, name: str, unit: str, content: str | lis
     Raises:
         ValueError: if it is no pair of integers, is empty, or does not lie within the text.
     """
+    values = span.tolist() if hasattr(span, "tolist") else span
+    is_pair = isinstance(values, (list, tuple)) and len(values) == 2 and bool not in map(type, values)
     try:
-        start, end = (operator.index(value) for value in span)
+        start, end = map(operator.index, values) if is_pair else (0, 0)
         is_span = 0 <= start < end <= length
-    except (TypeError, ValueError):
+    except TypeError:
         is_span = False
     if not is_span:
         raise ValueError(

@@ -1,12 +1,8 @@
-"""Image focal augmentation (FocalMRE, section 3.3): pictures read safely, regions framed or cropped."""
+"""Image focal augmentation (FocalMRE, section 3.3): regions framed or cropped."""
 
-import io
-import os
-import warnings
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 Box = list[float] | tuple[float, float, float, float]
 Size = tuple[int, int]
@@ -19,79 +15,6 @@ DRAW_AT = ("model", "source")
 
 # Released boxes are sums of fractions: they may leave the image by a rounding error.
 BOX_TOLERANCE = 1e-6
-
-
-def load_image(image: Any) -> Image.Image:
-    """Read a picture as people see it: upright, opaque, eight bits a channel, the first frame of an animation.
-
-    Args:
-        image: a PIL image (of an animation, the frame it stands at), a path, the bytes of an image file, or an array
-            (height, width[, channels]) of uint8.
-
-    Returns:
-        A PIL image in RGB. Transparent parts are white.
-
-    Raises:
-        ValueError: if it is no picture, is damaged, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
-        FileNotFoundError: if there is no file at the path.
-    """
-    if isinstance(image, np.ndarray):
-        image = _array_to_image(image)
-    if not isinstance(image, (Image.Image, str, os.PathLike, bytes)):
-        raise ValueError(f"An image must be a PIL image, a path, bytes or an array, got <{type(image).__name__}>.")
-    is_path = isinstance(image, (str, os.PathLike))
-    name = repr(image) if is_path else getattr(image, "filename", "") or f"<{type(image).__name__}>"
-    try:
-        with warnings.catch_warnings():
-            # PIL only warns between one and two times its limit.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if isinstance(image, Image.Image):
-                return _to_rgb(image)
-            with Image.open(image if is_path else io.BytesIO(image)) as file:
-                return _to_rgb(file)
-    except FileNotFoundError:
-        raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ValueError(f"The image {name} is too large: {error}") from error
-    except Exception as error:  # the decoders raise nearly everything on a broken file
-        raise ValueError(f"The image {name} cannot be read: {error!r}") from error
-
-
-def _array_to_image(array: np.ndarray) -> Image.Image:
-    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
-    if array.dtype != np.uint8 or not is_picture or array.size == 0:
-        raise ValueError(
-            "An image array must be of uint8 and (height, width), or (height, width, channels) with 1, 3 or 4 "
-            f"channels, got {array.dtype} and {array.shape}."
-        )
-    return Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Return a copy of an image in RGB, upright."""
-    if 0 in image.size:
-        raise ValueError("it has no pixels")
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and image.width * image.height > limit:
-        raise Image.DecompressionBombError(f"{image.width} x {image.height}, more than {limit} pixels")
-    image = ImageOps.exif_transpose(image)  # a copy
-    if image.mode.startswith(("I", "F")):
-        return _sixteen_bits_to_rgb(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        background = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(background, image)
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _sixteen_bits_to_rgb(image: Image.Image) -> Image.Image:
-    """PIL's own conversion clips at 255, which turns most of such a picture white."""
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"its pixels (mode {image.mode}) are not of 8 or 16 bits")
-    if image.mode == "I" and values.max() <= 255:  # eight bits, stored in 32
-        return image.convert("RGB")
-    return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
 
 
 def check_boxes(boxes: list[Box] | None, name: str) -> list[Box]:

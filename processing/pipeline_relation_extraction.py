@@ -1,7 +1,9 @@
 """The pipeline `multimodal-relation-extraction`: posts in, relations out."""
 
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
+from types import GeneratorType
 from typing import Any
 
 import torch
@@ -9,10 +11,10 @@ from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import Pipeline
-from transformers.image_utils import httpx  # huggingface_hub's HTTP client: httpx, or httpx2 since its version 2
 
 from .entity_markers import Span, character_span
-from .focal_augmentation import load_image
+from .picture_addresses import fetch_image, is_address
+from .picture_files import load_image
 from .spacy_entities import find_entities, load_spacy
 from .suggestions import unknown
 
@@ -20,8 +22,10 @@ TASK = "multimodal-relation-extraction"
 # Fields of a post, and further fields of a row of a data set of posts, which are passed over.
 POST_FIELDS = ("text", "tokens", "image", "head", "tail", "pairs", "grounded_regions", "detected_regions", "caption")
 IGNORED_FIELDS = ("id", "relation", "length")
-ARGUMENTS = ("top_k", "spacy_model", "output_fusion", "batch_size", "num_workers", "device", "dtype")
-DOWNLOAD_TIMEOUT = 30  # seconds
+ARGUMENTS = (
+    *("top_k", "spacy_model", "output_fusion", "return_errors", "fetch_images"),
+    *("batch_size", "num_workers", "device", "dtype"),
+)
 
 
 class RelationExtractionPipeline(Pipeline):
@@ -32,6 +36,11 @@ class RelationExtractionPipeline(Pipeline):
         spacy_model (`str`): name of the spaCy model that finds the entities of posts that come without any;
             `"en_core_web_sm"` by default.
         output_fusion (`bool`): whether each result also has `fusion`, how text and picture were fused; see below.
+        return_errors (`bool`): whether a post that cannot be right, for example of an unreadable picture, has
+            `[{"error": ...}]` as its result; by default such a post raises, which ends a stream.
+        fetch_images (`bool`): whether `image` may be an address, which is then fetched; on by default. Switch it off in
+            whatever serves others: their posts would have this machine ask servers, and read files by their paths, for
+            them. Give the bytes of pictures there.
         batch_size (`int`): how many pairs of entities go through the model at once.
 
     Example:
@@ -67,7 +76,8 @@ class RelationExtractionPipeline(Pipeline):
 
                 `id` and `relation` are passed over, so that the rows of a data set of posts can be given as they are;
                 so is what the model does not read.
-            kwargs: `top_k`, `spacy_model`, `output_fusion`, `batch_size`, `num_workers`.
+            kwargs: `top_k`, `spacy_model`, `output_fusion`, `return_errors`, `fetch_images`, `batch_size`,
+                `num_workers`.
 
         Returns:
             For a post with `head` and `tail` a list of `top_k` dictionaries with `label` and `score`. For another post
@@ -83,12 +93,12 @@ class RelationExtractionPipeline(Pipeline):
             ImportError, OSError: if spaCy or its model is needed and not installed.
         """
         if isinstance(inputs, Mapping):
-            return next(super().__call__((post for post in [inputs]), **kwargs))
+            return next(super().__call__(_Stream([inputs]), **kwargs))
         if isinstance(inputs, (list, tuple)):
-            return list(super().__call__((post for post in inputs), **kwargs))
+            return list(super().__call__(_Stream(inputs), **kwargs))
         if isinstance(inputs, (str, bytes)) or not isinstance(inputs, Iterable) and not hasattr(inputs, "__getitem__"):
             raise ValueError(f"A post is a dictionary with `text`, `image`, `head` and `tail`, got {inputs!r}.")
-        return super().__call__((post for post in inputs), **kwargs)
+        return super().__call__(_Stream(inputs), **kwargs)
 
     def save_pretrained(self, save_directory: str, **kwargs) -> None:
         """Save the model, its processor and the code of both and of this pipeline, all that `pipeline` needs."""
@@ -100,6 +110,8 @@ class RelationExtractionPipeline(Pipeline):
         top_k: int | None = None,
         spacy_model: str | None = None,
         output_fusion: bool | None = None,
+        return_errors: bool | None = None,
+        fetch_images: bool | None = None,
         **others,
     ) -> tuple[dict, dict, dict]:
         for name in others:
@@ -111,10 +123,12 @@ class RelationExtractionPipeline(Pipeline):
             )
         if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
             raise ValueError(f"`top_k` must be a number of relations, at least 1, got {top_k!r}.")
+        reading = {"spacy_model": spacy_model, "return_errors": return_errors, "fetch_images": fetch_images}
+        answering = {"top_k": top_k, "return_errors": return_errors}
         return (
-            {} if spacy_model is None else {"spacy_model": spacy_model},
+            {name: value for name, value in reading.items() if value is not None},
             {} if output_fusion is None else {"output_fusion": output_fusion},
-            {} if top_k is None else {"top_k": top_k},
+            {name: value for name, value in answering.items() if value is not None},
         )
 
     def get_iterator(
@@ -126,6 +140,12 @@ class RelationExtractionPipeline(Pipeline):
         forward_params: dict,
         postprocess_params: dict,
     ) -> Iterator[list[dict]]:
+        is_forked = multiprocessing.get_start_method() == "fork"
+        if num_workers and not is_forked and isinstance(inputs.posts, GeneratorType):
+            raise ValueError(
+                "`num_workers`: a generator cannot go to a worker process that is not forked: give a list or a data "
+                "set, or leave `num_workers` out."
+            )
         # transformers' own iterator for several model inputs per post ends at the first post that has none.
         pairs = _Pairs(inputs, self.preprocess, preprocess_params)
         loader = DataLoader(pairs, batch_size, num_workers=min(num_workers, 1), collate_fn=self._collate)
@@ -136,17 +156,29 @@ class RelationExtractionPipeline(Pipeline):
             for pair in batch:
                 if "inputs" in pair:
                     results += self.postprocess(pair | next(rows), **postprocess_params)
+                elif "error" in pair:
+                    results.append({"error": pair["error"]})
                 if pair["is_last"]:
                     yield results
                     results = []
 
-    def preprocess(self, post: dict, index: int, spacy_model: str = "en_core_web_sm") -> list[dict]:
+    def preprocess(
+        self,
+        post: dict,
+        index: int,
+        spacy_model: str = "en_core_web_sm",
+        return_errors: bool = False,
+        fetch_images: bool = True,
+    ) -> list[dict]:
         """Return each pair of entities of a post with its model inputs; one without any for a post without pairs."""
         try:
-            pairs = self._encode(post, spacy_model)
+            pairs = self._encode(post, spacy_model, fetch_images)
         except (ValueError, TypeError, FileNotFoundError) as error:
             name = f" ({post['id']!r})" if isinstance(post, Mapping) and "id" in post else ""
-            raise ValueError(f"Post {index}{name}: {error}") from error
+            message = f"Post {index}{name}: {error}"
+            if not return_errors:
+                raise ValueError(message) from error
+            pairs = [{"error": message}]
         pairs = pairs or [{}]
         return [pair | {"is_last": number == len(pairs)} for number, pair in enumerate(pairs, start=1)]
 
@@ -166,14 +198,17 @@ class RelationExtractionPipeline(Pipeline):
         outputs = self.model(**model_inputs, output_fusion=True)
         return {"logits": outputs.logits, "fusion": self.model.fusion_summary(outputs, model_inputs)}
 
-    def postprocess(self, pair: dict, top_k: int = 1) -> list[dict]:
+    def postprocess(self, pair: dict, top_k: int = 1, return_errors: bool = False) -> list[dict]:
         """Return the most probable relations of one pair of entities."""
         if not pair["logits"].isfinite().all():
             # The largest of NaNs would be the first relation, which says that there is none.
-            raise ValueError(
+            message = (
                 f"The logits of a post are not finite ({type(self.model).__name__}, {self.model.dtype}): the weights "
                 "are damaged, or the dtype is too narrow for them."
             )
+            if not return_errors:
+                raise ValueError(message)
+            return [pair["entities"] | {"error": message}]
         scores = pair["logits"].float().softmax(dim=-1)
         best = scores.topk(min(top_k, len(scores)))
         fusion = {"fusion": pair["fusion"]} if "fusion" in pair else {}
@@ -182,7 +217,7 @@ class RelationExtractionPipeline(Pipeline):
             for score, label in zip(best.values.tolist(), best.indices.tolist())
         ]
 
-    def _encode(self, post: dict, spacy_model: str) -> list[dict]:
+    def _encode(self, post: dict, spacy_model: str, fetch_images: bool) -> list[dict]:
         """Return each pair of entities of a post: the model's `inputs`, and `entities`, by which results name it."""
         _check_fields(post)
         is_one_pair = post.get("head") is not None
@@ -195,8 +230,10 @@ class RelationExtractionPipeline(Pipeline):
 
         picture_names = self.processor.picture_input_names
         image = post.get("image") if picture_names else None
-        if isinstance(image, str) and image.startswith(("http://", "https://")):
-            image = _download(image)
+        if is_address(image):
+            if not fetch_images:
+                raise ValueError(f"`image` is the address {image}, and `fetch_images` is off: give the picture itself.")
+            image = _fetch(image)
         regions = {name: post.get(name) for name in ("grounded_regions", "detected_regions")}
         encoded, shared = [], {}
         for number, pair in enumerate(pairs):
@@ -220,6 +257,17 @@ class RelationExtractionPipeline(Pipeline):
         if getattr(self, "_spacy_model", ("",))[0] != name:
             self._spacy_model = name, load_spacy(name)
         return self._spacy_model[1]
+
+
+class _Stream(IterableDataset):
+    """Gives the posts of a list or of a stream one by one; a list can go to a worker that is not forked."""
+
+    def __init__(self, posts: Iterable[dict]):
+        self.posts = posts
+
+    def __iter__(self) -> Iterator[dict]:
+        # Not `iter`: what has no more than `__getitem__` will do.
+        yield from (post for post in self.posts)
 
 
 class _Pairs(IterableDataset):
@@ -261,15 +309,10 @@ def _check_fields(post: Any) -> None:
         raise ValueError(f"`pairs` must be a list of (head, tail), got {pairs!r}.")
 
 
-def _download(url: str) -> Image.Image:
-    """Fetch a picture; transformers would take the page of an error for it."""
+def _fetch(url: str) -> Image.Image:
+    content = fetch_image(url)
     try:
-        response = httpx.get(url, timeout=DOWNLOAD_TIMEOUT, follow_redirects=True)
-        response.raise_for_status()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ValueError(f"The image {url} cannot be fetched: {error or repr(error)}") from error
-    try:
-        return load_image(response.content)
+        return load_image(content)
     except ValueError as error:
         raise ValueError(f"The answer of {url} is no image: {error}") from error
 

@@ -6,6 +6,7 @@ from PIL import Image
 
 from .entity_markers import DEFAULT_MARKERS
 from .focal_augmentation import DETECTED_COLOR, DRAW_AT, GROUNDED_COLOR, Box, Canvas
+from .picture_files import MAX_PIXELS
 from .processing_multimodal import WHOLE_IMAGE, MultimodalProcessor, Slot, check_choice
 
 INPUT_MODES = ("augmented", "cropped", "original")
@@ -32,6 +33,7 @@ class FocalMREProcessor(MultimodalProcessor):
             In the official code it gets none.
         inputs (`tuple[str]`, *optional*): what is read of a post, of "text", "image" and "regions"; by default all of
             it. The slots of its pictures are `[grounded regions | detected regions]`.
+        max_image_pixels (`int`): most pixels of a picture; larger ones are refused before they are decoded.
 
     Raises:
         ValueError: if an argument has a value that is not listed here.
@@ -52,6 +54,7 @@ class FocalMREProcessor(MultimodalProcessor):
         draw_at: str = "model",
         original_if_no_region: bool = True,
         inputs: tuple[str, ...] | list[str] | None = None,
+        max_image_pixels: int = MAX_PIXELS,
         **kwargs,
     ):
         self.input_mode = input_mode
@@ -68,6 +71,7 @@ class FocalMREProcessor(MultimodalProcessor):
             num_detected_regions,
             resize,
             inputs,
+            max_image_pixels,
             **kwargs,
         )
 

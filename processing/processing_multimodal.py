@@ -7,7 +7,8 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer
 
 from .entity_markers import DEFAULT_MARKERS
-from .focal_augmentation import Box, Canvas, check_boxes, load_image
+from .focal_augmentation import Box, Canvas, check_boxes
+from .picture_files import MAX_PIXELS, load_image
 from .processing_relation_extraction import RelationExtractionProcessor, naming_the_post
 
 RESIZE = ("squash", "center_crop")
@@ -35,6 +36,7 @@ class MultimodalProcessor(RelationExtractionProcessor):
             proportions and cuts the sides off.
         inputs (`tuple[str]`, *optional*): what is read of a post, of "text", "caption", "image", "regions", "boxes"
             (of what each slot shows) and "entity_spans"; by default all of it.
+        max_image_pixels (`int`): most pixels of a picture; larger ones are refused before they are decoded.
 
     Raises:
         ValueError: if an argument has a value that is not listed here, or the tokenizer separates a text and a caption
@@ -53,14 +55,18 @@ class MultimodalProcessor(RelationExtractionProcessor):
         num_detected_regions: int = 3,
         resize: str = "squash",
         inputs: tuple[str, ...] | list[str] | None = None,
+        max_image_pixels: int = MAX_PIXELS,
         **kwargs,
     ):
         self.num_grounded_regions = num_grounded_regions
         self.num_detected_regions = num_detected_regions
         self.resize = resize
+        self.max_image_pixels = max_image_pixels
         check_count("num_grounded_regions", num_grounded_regions)
         check_count("num_detected_regions", num_detected_regions)
         check_choice("resize", resize, RESIZE)
+        if max_image_pixels < 1:
+            raise ValueError(f"`max_image_pixels` must be at least 1, got {max_image_pixels}.")
         super().__init__(tokenizer, entity_markers, max_length, inputs, image_processor=image_processor, **kwargs)
 
     @classmethod
@@ -137,7 +143,7 @@ class MultimodalProcessor(RelationExtractionProcessor):
                 raise ValueError("There are regions, but no image that they are regions of: `images` is None.")
             return None, [], []
         canvas = Canvas(
-            load_image(image),
+            load_image(image, self.max_image_pixels),
             size=self._image_size(),
             shortest_edge=self.image_processor.size.get("shortest_edge") or max(self._image_size()),
             resample=self.image_processor.resample,

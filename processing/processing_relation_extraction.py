@@ -1,6 +1,6 @@
 """Base of the processors: posts with two entities become token ids in which the entities are marked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from .entity_markers import (
     Span,
     add_markers,
     character_span,
+    check_characters,
     encode_marked_text,
     encode_plain_text,
     special_token_ids,
@@ -204,8 +205,10 @@ class RelationExtractionProcessor(ProcessorMixin):
         """Return a post's token ids, `[CLS]` and `[SEP]` included, and where its entities stand, markers included."""
         spans = [head, tail]
         if not isinstance(text, str):
+            text = text.tolist() if hasattr(text, "tolist") else text
             spans = [character_span(text, span, name) for span, name in zip(spans, ("head", "tail"))]
             text = " ".join(text)
+        check_characters(text, "text")
         room = self.max_length - len(self._text_starts) - len(self._text_ends)
         ids, spans = encode_marked_text(self.tokenizer, text, *spans, self._marker_ids, room)
         start = len(self._text_starts)
@@ -215,6 +218,7 @@ class RelationExtractionProcessor(ProcessorMixin):
         """Put as much of the caption after the text as there is room for."""
         if not isinstance(caption, (str, type(None))):
             raise ValueError(f"`caption` must be a text or None, got {caption!r}.")
+        check_characters(caption or "", "caption")
         room = self.max_length - len(ids) - len(self._separator) - len(self._text_ends)
         if not caption or room < 1:
             return ids
@@ -277,7 +281,7 @@ def as_posts(text: Any, head: Any, images: Any, **columns: Any) -> list[dict]:
 
 def _is_one_post(text: Any, head: Any) -> bool:
     """Tell a post from a list of posts: a list of strings with one span is one post, given word by word."""
-    if isinstance(text, str) or not hasattr(head, "__iter__"):
+    if isinstance(text, (str, bytes, Mapping)) or not hasattr(text, "__iter__") or not hasattr(head, "__iter__"):
         return True
     has_spans = any(hasattr(span, "__iter__") and not isinstance(span, str) for span in head)
     return all(isinstance(words, str) for words in text) and not has_spans

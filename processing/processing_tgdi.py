@@ -4,6 +4,7 @@ from typing import Any
 
 from .entity_markers import DEFAULT_MARKERS
 from .focal_augmentation import Box, Canvas
+from .picture_files import MAX_PIXELS
 from .processing_multimodal import MultimodalProcessor, Slot, check_count
 
 
@@ -22,6 +23,7 @@ class TGDIProcessor(MultimodalProcessor):
         inputs (`tuple[str]`, *optional*): what is read of a post, of "text", "caption", "image" and "regions"; by
             default all of it. The slots of its pictures are `[whole image | m regions]`: the first m boxes, grounded
             ones before detected ones.
+        max_image_pixels (`int`): most pixels of a picture; larger ones are refused before they are decoded.
 
     Raises:
         ValueError: if an argument has a value that is not listed here, or the tokenizer separates two texts in a way
@@ -39,13 +41,23 @@ class TGDIProcessor(MultimodalProcessor):
         num_object_images: int = 3,
         resize: str = "squash",
         inputs: tuple[str, ...] | list[str] | None = None,
+        max_image_pixels: int = MAX_PIXELS,
         **kwargs,
     ):
         self.num_object_images = num_object_images
         check_count("num_object_images", num_object_images)
         # Regions of both kinds share the slots.
         super().__init__(
-            image_processor, tokenizer, entity_markers, max_length, num_object_images, 0, resize, inputs, **kwargs
+            image_processor,
+            tokenizer,
+            entity_markers,
+            max_length,
+            num_object_images,
+            0,
+            resize,
+            inputs,
+            max_image_pixels,
+            **kwargs,
         )
 
     @classmethod

@@ -145,7 +145,10 @@ BAD_POSTS = {
     "relation": (post(relation=...), "train.jsonl:2: relation: nothing; expected a name"),
     "list": (post(relation=["couple"]), "train.jsonl:2: relation: ['couple']"),
     "space": (post(relation="couple "), "train.jsonl:2: relation: 'couple '; expected a name without space around it"),
-    "none": (post(relation="none"), "train.jsonl:2: relation: 'none'; expected a name without space around it or invisible characters, 'None'"),
+    "none": (
+        post(relation="none"),
+        "train.jsonl:2: relation: 'none'; expected a name without space around it or invisible characters, 'None'",
+    ),
     "id": (post(id=1.5), "train.jsonl:2: id: 1.5; expected text or null"),
     "empty id": (post(id=""), "train.jsonl:2: id: ''; expected text or null"),
     "caption": (post(caption=["a"]), "train.jsonl:2: caption: ['a']; expected text or null"),

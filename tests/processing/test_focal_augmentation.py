@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from transformers import CLIPImageProcessorPil
 
-from mmre.processing.focal_augmentation import BOX_TOLERANCE, check_boxes, load_image
+from mmre.processing.focal_augmentation import BOX_TOLERANCE, check_boxes
+from mmre.processing.picture_files import load_image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 SIZE = 32  # of the model's pictures
@@ -444,7 +445,7 @@ def test_arrays(make_processor, shape):
         5,
         [],
         [None, None],
-        {"bytes": b"", "path": "photo.jpg"},
+        {"url": "photo.jpg"},
         object(),
         torch.zeros(3, 4, 4),
         io.BytesIO(b""),

@@ -1,17 +1,16 @@
 """The pipeline: what a post may be, and that neither batches nor streams change what is said of it."""
 
-import http.server
-import threading
+import functools
 
 import pytest
 import torch
 from model_helpers import ENCODERS, tiny_model
 from transformers import AutoModel, AutoProcessor, pipeline
-from transformers.image_utils import httpx
 from transformers.pipelines.pt_utils import KeyDataset
 
 from mmre.posts import make_synthetic_posts
 from mmre.processing import RelationExtractionPipeline, TextProcessor
+from mmre.processing import pipeline_relation_extraction as module
 
 TASK = "multimodal-relation-extraction"
 TEXT, HEAD, TAIL = "Rafael Nadal weds Mery Perello in South Wales", (0, 12), (18, 30)
@@ -86,37 +85,17 @@ def test_a_picture_may_be_an_image_a_path_bytes_or_an_address(extract, post, pic
     assert extract({**post, "image": str(tmp_path / "a.png")}) == expected
     assert extract({**post, "image": raw}) == expected
     asked = []
-
-    def get(url, **options):
-        asked.append((url, options["timeout"]))
-        return httpx.Response(200, content=raw, request=httpx.Request("GET", url))
-
-    monkeypatch.setattr(httpx, "get", get)
+    monkeypatch.setattr(module, "fetch_image", lambda url: asked.append(url) or raw)
     assert extract({**post, "image": "https://example.org/a.png"}) == expected
-    assert asked == [("https://example.org/a.png", 30)]
+    assert asked == ["https://example.org/a.png"]
+    with pytest.raises(ValueError, match="`image` is the address https://example.org/a.png, and `fetch_images` is off"):
+        extract({**post, "image": "https://example.org/a.png"}, fetch_images=False)
 
 
-@pytest.mark.parametrize(
-    ("status", "content", "message"),
-    [(404, b"<html>nothing here</html>", "a.png cannot be fetched: .*404 Not Found"), (200, b"<html>", "is no image")],
-)
-def test_what_a_server_says_of_a_picture_is_told(extract, post, status, content, message):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        with pytest.raises(ValueError, match=f"Post 0: .*{message}"):
-            extract({**post, "image": f"http://127.0.0.1:{server.server_port}/a.png"})
-        server.shutdown()
-        thread.join()
+def test_an_answer_that_is_no_picture_is_told(extract, post, monkeypatch):
+    monkeypatch.setattr(module, "fetch_image", lambda url: b"<html>")
+    with pytest.raises(ValueError, match="Post 0: The answer of https://example.org/a.png is no image"):
+        extract({**post, "image": "https://example.org/a.png"})
 
 
 def test_neither_batches_nor_streams_nor_workers_change_a_result(extract):
@@ -180,7 +159,7 @@ def test_the_picture_is_read_once_for_all_pairs(extract, post, monkeypatch):
     from mmre.processing import processing_multimodal as module
 
     calls, load = [], module.load_image
-    monkeypatch.setattr(module, "load_image", lambda image: calls.append(image) or load(image))
+    monkeypatch.setattr(module, "load_image", lambda image, *rest: calls.append(image) or load(image, *rest))
     pairs = {"text": TEXT, "image": post["image"], "pairs": [(HEAD, TAIL), (TAIL, HEAD), (HEAD, HEAD)]}
     extract(pairs)
     assert len(calls) == 1
@@ -291,3 +270,38 @@ def test_results_of_words_are_in_characters_of_the_text_that_they_return(extract
     assert {row["text"] for row in results} == {TEXT}
     as_text = extract({"text": TEXT, "image": picture, "pairs": [((0, 12), (18, 30)), ((34, 45), (0, 12))]})
     assert scores(results) == pytest.approx(scores(as_text), abs=1e-6) and all("text" not in row for row in as_text)
+
+
+def test_an_error_is_the_result_of_its_post_where_that_is_asked_for(extract, post):
+    bad = [{**post, "image": b"<html>"}, {**post, "head": (5, 5), "id": "x"}, {"text": 5}]
+    stream = [post, bad[0], post, *bad[1:], post]
+    with pytest.raises(ValueError, match="Post 1: The image <bytes> cannot be read"):
+        list(extract(iter(stream)))
+    results = list(extract(iter(stream), return_errors=True, batch_size=2))
+    expected = extract(post)
+    assert [scores(results[index]) for index in (0, 2, 5)] == [pytest.approx(scores(expected), abs=1e-5)] * 3
+    (first,), (second,), (third,) = (results[index] for index in (1, 3, 4))
+    assert first["error"].startswith("Post 1: The image <bytes> cannot be read")
+    assert second["error"].startswith("Post 3 ('x'): `head` must be a span") and third.keys() == {"error"}
+
+
+def test_logits_that_are_not_finite_are_no_relation(text_pipeline, post):
+    with torch.no_grad():
+        next(text_pipeline.model.classifier.parameters())[0] = float("nan")
+    with pytest.raises(
+        ValueError, match=r"The logits of a post are not finite \(MTBForRelationClassification, torch.f"
+    ):
+        text_pipeline(post)
+    (result,) = text_pipeline([post], return_errors=True)
+    assert "not finite" in result[0]["error"] and "label" not in result[0]
+
+
+def test_posts_go_to_a_worker_that_is_not_forked_and_a_generator_is_refused(text_pipeline, post, monkeypatch):
+    """As on macOS and Windows, and on Linux from Python 3.14."""
+    texts = [{**post, "image": None, "grounded_regions": [], "detected_regions": []}] * 3
+    expected = text_pipeline(texts)
+    monkeypatch.setattr(module.multiprocessing, "get_start_method", lambda *_: "spawn")
+    monkeypatch.setattr(module, "DataLoader", functools.partial(module.DataLoader, multiprocessing_context="spawn"))
+    with pytest.raises(ValueError, match="`num_workers`: a generator cannot go to a worker process"):
+        next(iter(text_pipeline((row for row in texts), num_workers=1)))
+    assert text_pipeline(texts, num_workers=1) == expected

@@ -24,6 +24,7 @@ POST = {"text": TEXT, "head": HEAD, "tail": TAIL}
 
 # A value for each argument of each processor that is not its default.
 CHANGED = {
+    "max_image_pixels": 1_000_000,
     "entity_markers": ["<s>", "</s>", "<o>", "</o>"],
     "max_length": 40,
     "num_grounded_regions": 2,

@@ -197,5 +197,5 @@ def test_a_frozen_encoder_is_left_as_it_is(run, tmp_path, frozen, trained):
 def test_adapters_need_an_encoder_that_is_not_frozen(run, tmp_path):
     with pytest.raises((OSError, ValueError), match="`lora_rank` puts adapters into the encoders"):
         settings_of([config_of(run, tmp_path / "a", lora_rank=2, freeze_text=True, freeze_vision=True)])
-    with pytest.raises((OSError, ValueError), match="`lora_rank` must be at least 1, got 0"):
+    with pytest.raises((OSError, ValueError), match="`lora_rank` is 0; expected at least 1"):
         settings_of([config_of(run, tmp_path / "b", lora_rank=0)])

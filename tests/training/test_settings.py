@@ -105,7 +105,6 @@ def test_the_command_line_wins_over_the_file(config_file):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dataset=files"], "needs `train_file`"),
         (["--train_file=a.csv"], "belong to `dataset` 'files', not 'synthetic'"),
         (["--dataset=files", "--train_file=a.csv", "--regions=released"], "path of an annotation file, not 'released'"),
         (["--dataset=org/posts", "--captions", "a.txt", "b.txt"], "one annotation file, not"),
