@@ -10,6 +10,7 @@ ROOMS := modeling processing posts evaluation annotation inference model_cards t
 .PHONY: quickstart test test-slow lint FORCE
 
 $(VENV)/packages: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("mmre needs Python 3.10 or newer, and this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) -c constraints.txt -e ".[test]"
 	touch $@

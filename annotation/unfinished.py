@@ -46,8 +46,11 @@ def only_run(out: str | os.PathLike) -> Iterator[None]:
 def append_line(file: BinaryIO, line: dict) -> None:
     """Append a line of JSON to a file, and wait until it is on the disk."""
     file.write(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
-    file.flush()
-    os.fsync(file.fileno())
+    try:
+        file.flush()
+        os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, file.name) from error
 
 
 def check_header(found: dict, header: dict, path: str | os.PathLike) -> None:

@@ -18,6 +18,7 @@ def add_arguments(parser) -> None:
     from .parser import show_default
 
     parser.usage = "mmre train [CONFIG] [--any_argument value ...]"
+    parser.add_argument("--config", dest="config_option", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     shipped = ", ".join(shipped_configurations())
     parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"a YAML file, or one that is shipped: {shipped}")
     groups = {}
@@ -48,12 +49,15 @@ def run(args) -> int:
 
     from .parser import UsageError
 
+    if "config_option" in args:
+        raise UsageError(f"--config is no option: mmre train {args.config_option}")
     start_processes()
     given = {name: value for name, value in vars(args).items() if name != "config"}
     try:
         settings = resolve(read_config(args.config) if args.config else {}, given)
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        hint = "" if args.config else " (no CONFIG is given: a YAML file, or a name such as `mmre train quickstart`)"
+        raise UsageError(f"{error}{hint}") from error
     report = run_experiment(settings)
     if report is None:
         return 0

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from peft import PeftConfig, PeftModel
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import find_adapter_config_file
 
@@ -28,10 +29,14 @@ def load_model(
         OSError: there is no model, or the model under the adapter is gone.
     """
     config = adapter_config(folder, revision)
-    if config is None:
-        return AutoModel.from_pretrained(folder, revision=revision, dtype=dtype).eval()
-    base = AutoModel.from_pretrained(config.base_model_name_or_path, revision=config.revision, dtype=dtype)
-    return PeftModel.from_pretrained(base, folder, config=config, is_trainable=is_trainable, revision=revision).eval()
+    try:
+        if config is None:
+            return AutoModel.from_pretrained(folder, revision=revision, dtype=dtype).eval()
+        base = AutoModel.from_pretrained(config.base_model_name_or_path, revision=config.revision, dtype=dtype)
+        model = PeftModel.from_pretrained(base, folder, config=config, is_trainable=is_trainable, revision=revision)
+    except SafetensorError as error:
+        raise OSError(f"the weights of {folder} cannot be read: {error}. Is the file complete?") from error
+    return model.eval()
 
 
 def adapter_config(folder: str | os.PathLike, revision: str | None = None) -> PeftConfig | None:

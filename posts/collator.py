@@ -1,5 +1,6 @@
 """The collator that turns rows of a data set of posts into a batch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,21 +29,40 @@ class PostCollator:
         """Collate rows.
 
         Args:
-            rows: posts, with the columns of [`post_features`] that the processor reads, and `relation`, which posts
-                without a label lack.
+            rows: posts with `text`, `head` and `tail` (each `{"start": ..., "end": ...}` or a pair, in characters);
+                optional are the other columns of [`post_features`] that the processor reads, and `relation`, the id.
 
         Returns:
-            The model's inputs, and `labels` (batch,) if the posts have a relation.
+            The model's inputs, and `labels` (batch,) if all of the posts have a relation.
+
+        Raises:
+            ValueError: a row lacks what a post needs, or only some rows have a relation.
         """
+        for row in rows:
+            missing = [name for name in ("text", "head", "tail") if name not in row]
+            if missing:
+                raise ValueError(
+                    f"a row has no {', '.join(missing)}, only {', '.join(row) or 'nothing'}: the Trainer takes away "
+                    "what the model's `forward` does not name unless TrainingArguments has remove_unused_columns=False"
+                )
         columns = {column for name in self.processor.inputs for column in INPUT_COLUMNS.get(name, ())}
-        given = {column: [row[column] for row in rows] for column in columns}
+        given = {column: [row.get(column) for row in rows] for column in columns}
         if "image" in given:
             given["images"] = given.pop("image")
-        spans = {name: [(row[name]["start"], row[name]["end"]) for row in rows] for name in ("head", "tail")}
+        spans = {name: [_pair(row[name]) for row in rows] for name in ("head", "tail")}
         batch = self.processor(text=[row["text"] for row in rows], **spans, **given, return_tensors="pt")
-        if "relation" in rows[0]:
-            batch["labels"] = batch["input_ids"].new_tensor([row["relation"] for row in rows])
+        relations = [row.get("relation") for row in rows]
+        if None not in relations:
+            batch["labels"] = batch["input_ids"].new_tensor(relations)
+        elif any(relation is not None for relation in relations):
+            raise ValueError(
+                f"{relations.count(None)} of {len(rows)} posts of a batch have no `relation`: all, or none"
+            )
         return batch
+
+
+def _pair(span: Any) -> Any:
+    return (span["start"], span["end"]) if isinstance(span, Mapping) and span.keys() == {"start", "end"} else span
 
 
 __all__ = ["INPUT_COLUMNS", "PostCollator"]

@@ -113,6 +113,11 @@ def _load(name: str) -> dict[str, datasets.Dataset]:
         raise FileNotFoundError(
             f"{name}: no text file of MNRE, no data set of `save_to_disk` and no parquet file in it. {error}"
         ) from error
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise OSError(
+            f"the cache of datasets, {datasets.config.HF_DATASETS_CACHE}, cannot be written: {error}. Set "
+            "HF_DATASETS_CACHE to another folder"
+        ) from error
     except datasets.exceptions.DatasetsError as error:
         raise ValueError(f"{name}: {error}: {error.__cause__}") from error
 

@@ -2,13 +2,18 @@
 
 import random
 from collections import defaultdict
+from functools import cache
 
 import datasets
+import numpy as np
+from transformers.utils import logging
 
 from .column_changes import replace_columns
 from .fingerprint import picture_keys
 from .sampling import check_share
 from .schema import PICTURE_COLUMNS, REGION_COLUMNS
+
+logger = logging.get_logger(__name__)
 
 # The picture and what belongs to it, which moves with it.
 MOVED_COLUMNS = ["image", *PICTURE_COLUMNS]
@@ -65,8 +70,8 @@ def aug_noise(dataset: datasets.Dataset, share: float, seed: int) -> datasets.Da
 
     Returns:
         The data set where each chosen region is, by the toss of a coin, deleted or replaced by a random box of the
-        picture. At most a tenth of that box lies in any of the post's regions, if fifty tries find one so; else it is
-        the one with the least. Other regions, their order, and the other columns stay.
+        picture. At most a tenth of that box lies in any of the post's regions, where there is room for such a box; how
+        often there is none is logged. Other regions, their order, and the other columns stay.
 
     Raises:
         ValueError: the share is not in [0, 1].
@@ -80,10 +85,19 @@ def aug_noise(dataset: datasets.Dataset, share: float, seed: int) -> datasets.Da
         for name in REGION_COLUMNS
         for position in range(len(columns[name][row]))
     ]
-    changed = {}
+    changed, num_replaced, num_without_room = {}, 0, 0
     for row, name, position in sorted(generator.sample(places, round(share * len(places)))):
         focal = [box for column in REGION_COLUMNS for box in columns[column][row]]
-        changed[row, name, position] = _irrelevant_box(generator, focal) if generator.random() < 0.5 else None
+        changed[row, name, position] = None
+        if generator.random() < 0.5:
+            changed[row, name, position], overlap = _irrelevant_box(generator, focal)
+            num_replaced += 1
+            num_without_room += overlap > IRRELEVANT_OVERLAP
+    if num_without_room:
+        logger.warning(
+            f"Aug-Noise: of {num_replaced} irrelevant regions {num_without_room} "
+            f"({num_without_room / num_replaced:.1%}) lie by more than {IRRELEVANT_OVERLAP:.0%} in a region of their post, which leave no room for others."
+        )
     noisy = {}
     for name, rows in columns.items():
         found = [
@@ -94,8 +108,15 @@ def aug_noise(dataset: datasets.Dataset, share: float, seed: int) -> datasets.Da
     return replace_columns(dataset, noisy)
 
 
-def _irrelevant_box(generator: random.Random, focal: list[list[float]]) -> list[float]:
-    """Draw a random box, hardly any of which lies in one of the focal regions, if there is room."""
+def _irrelevant_box(generator: random.Random, focal: list[list[float]]) -> tuple[list[float], float]:
+    """Draw a random box, hardly any of which lies in one of the focal regions, if there is room.
+
+    After `IRRELEVANT_TRIES` that failed, boxes of all sizes at all places of a grid are looked at, and one of the
+    largest that fit is drawn.
+
+    Returns:
+        The box, and the largest share of it that lies in one of the focal regions.
+    """
     best, least = [], float("inf")
     for _ in range(IRRELEVANT_TRIES):
         width, height = (generator.uniform(*IRRELEVANT_SIDES) for _ in range(2))
@@ -108,8 +129,37 @@ def _irrelevant_box(generator: random.Random, focal: list[list[float]]) -> list[
         if overlap / (width * height) < least:
             best, least = box, overlap / (width * height)
         if least <= IRRELEVANT_OVERLAP:
-            break
-    return best
+            return best, least
+    boxes = _grid_of_boxes()
+    overlaps = _overlaps(boxes, np.array(focal))
+    fitting = np.flatnonzero(overlaps <= IRRELEVANT_OVERLAP)
+    if not len(fitting):
+        place = int(overlaps.argmin())
+        return (boxes[place].tolist(), float(overlaps[place])) if overlaps[place] < least else (best, least)
+    areas = np.prod(boxes[fitting, 2:] - boxes[fitting, :2], axis=1)
+    place = generator.choice(fitting[areas >= areas.max() - 1e-9].tolist())
+    return boxes[place].tolist(), float(overlaps[place])
+
+
+@cache
+def _grid_of_boxes() -> np.ndarray:
+    """Return boxes (N, 4) of nine widths and heights, at steps of a twentieth of the picture."""
+    low, high = IRRELEVANT_SIDES
+    sides = np.linspace(low, high, 9)
+    boxes = [
+        (x, y, x + width, y + height)
+        for width in sides
+        for height in sides
+        for x in np.arange(0, 1 - width + 1e-9, 0.05)
+        for y in np.arange(0, 1 - height + 1e-9, 0.05)
+    ]
+    return np.minimum(np.array(boxes), 1.0)
+
+
+def _overlaps(boxes: np.ndarray, focal: np.ndarray) -> np.ndarray:
+    """Return the largest share of each box (N, 4) that lies in one of the focal regions (K, 4)."""
+    shared = np.minimum(boxes[:, None, 2:], focal[None, :, 2:]) - np.maximum(boxes[:, None, :2], focal[None, :, :2])
+    return (np.clip(shared, 0, None).prod(axis=2) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)[:, None]).max(axis=1)
 
 
 __all__ = ["align_noise", "aug_noise"]

@@ -35,8 +35,10 @@ def whole_file(path: str | os.PathLike, mode: str = "w", newline: str | None = "
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
-    except BaseException:
+    except BaseException as error:
         unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
 
 

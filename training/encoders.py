@@ -217,7 +217,11 @@ def _save_new(folder: Path, kind: str, values: dict[str, Any]) -> PreTrainedConf
         config = AutoConfig.for_model(kind, **values)
     except StrictDataclassError as error:
         raise ValueError(" ".join(str(error).split())) from error
-    AutoModel.from_config(config, dtype=torch.float32).save_pretrained(folder)
+    try:
+        model = AutoModel.from_config(config, dtype=torch.float32)
+    except (ArithmeticError, ValueError, TypeError, RuntimeError) as error:  # sizes of zero, of which torch says little
+        raise ValueError(f"no {kind} can be made of {values}: {type(error).__name__}: {error}") from error
+    model.save_pretrained(folder)
     return config
 
 

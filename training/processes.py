@@ -2,7 +2,9 @@
 
 import os
 import re
+import subprocess
 import sys
+import tempfile
 
 import psutil
 from accelerate import DistributedType, PartialState
@@ -21,8 +23,18 @@ def start_processes() -> None:
     if processes is None or re.search(r"^--num[-_]machines[=\n](?!1$)", launcher, re.MULTILINE):
         return
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", processes[1]]
-    # What this process was started with: a script, or `-m` and a module.
-    os.execv(sys.executable, [*command, *sys.orig_argv[1:]])  # noqa: S606 - this interpreter, no shell
+    # The launcher leaves a folder for logs behind where it is given none.
+    with tempfile.TemporaryDirectory() as logs:
+        # What this process was started with: a script, or `-m` and a module.
+        command += ["--log_dir", logs, *sys.orig_argv[1:]]
+        launched = subprocess.Popen(command)  # noqa: S603 - this interpreter, no shell
+        while True:
+            try:
+                status = launched.wait()
+                break
+            except KeyboardInterrupt:  # the processes have heard it too, and end
+                continue
+    sys.exit(status)
 
 
 def check_processes() -> None:

@@ -1,5 +1,6 @@
 """One run: posts, model, training, test, and the record of it."""
 
+import errno
 import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -10,6 +11,7 @@ import datasets
 import transformers
 from accelerate import PartialState
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import EarlyStoppingCallback, PreTrainedModel, ProcessorMixin
 from transformers.integrations import TrackioCallback
 from transformers.utils import logging
@@ -141,7 +143,16 @@ def _train_and_test(
         raise NotFiniteError(
             f"the run in {output_dir} failed after {trainer.state.global_step} steps: {error}"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, SafetensorError) as error:
+        if not is_full(error):
+            raise RuntimeError(
+                f"the run in {output_dir} failed after {trainer.state.global_step} steps: {error}"
+            ) from error
+        raise OSError(
+            f"the disk of {output_dir} is full: the run stopped after {trainer.state.global_step} steps. Make room, "
+            "and go on by --resume_from_checkpoint true"
+        ) from error
+    except ValueError as error:
         # Not an error of the user's that one line explains: with its traceback.
         raise RuntimeError(
             f"the run in {output_dir} failed after {trainer.state.global_step} steps: {error}"
@@ -156,6 +167,11 @@ def _train_and_test(
     if training.do_train or (tested and Path(tested).resolve() == output_dir.resolve()):
         render_model_card(output_dir).save(output_dir / "README.md")
     return Report(output_dir, tables, settings.model.model_type, repo_id)
+
+
+def is_full(error: Exception) -> bool:
+    """Tell whether an error is that of a full disk."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
 
 
 def _prepare(

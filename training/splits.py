@@ -60,6 +60,9 @@ def open_splits(
         "test": training.do_predict,
     }
     _check_splits([split for split in used if used[split] and split not in posts], data)
+    for split, rows in posts.items():
+        if used[split] and not len(rows):
+            raise ValueError(f"`dataset` {data.dataset!r}: {split} has no posts")
     return datasets.DatasetDict(
         {split: _under_protocol(rows, split, data, training.seed) for split, rows in posts.items() if used[split]}
     )
@@ -85,6 +88,8 @@ def _under_protocol(rows: datasets.Dataset, split: str, data: DataArguments, see
         rows = region_count_as_caption(rows)
     elif not data.use_images:
         rows = drop_pictures(rows)
+    # Undecoded: the processor opens pictures within its limits.
+    rows = rows.cast_column("image", datasets.Image(decode=False))
     return rows.add_column("length", [len(text.split()) for text in rows["text"]])
 
 

@@ -43,7 +43,11 @@ class RelationTrainer(Trainer):
         """Write nothing: each `push_to_hub` would put the Trainer's draft in place of our card."""
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        super()._save(output_dir, state_dict)
+        token, self.args.hub_token = self.args.hub_token, None  # `training_args.bin` holds all arguments
+        try:
+            super()._save(output_dir, state_dict)
+        finally:
+            self.args.hub_token = token
         if self.args.should_save:
             complete(output_dir or self.args.output_dir)
 

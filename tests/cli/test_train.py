@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from mmre.cli.main import main
 from mmre.training import run as module
@@ -44,6 +45,8 @@ def test_a_run_alone_prints_its_results_and_goes_on(config_file, tmp_path, capsy
         (["--use_gate", "7"], 2, "use_gate"),
         (["--num_train_epochs", "many"], 2, "`num_train_epochs`: invalid float value: 'many'"),
         (["--dataset", "mnre", "--data_dir", "nowhere"], 1, "nowhere"),
+        (["--config", "x.yaml"], 2, "--config is no option: mmre train x.yaml"),
+        (["--new_vision_encoder", '{"patch_size": 0}'], 1, "no clip_vision_model can be made of {'patch_size': 0}: "),
         (["--max_length", "65"], 1, "`max_length` is 65, but the text encoder reads at most 64"),
     ],
 )
@@ -55,6 +58,25 @@ def test_an_error_is_one_line_and_says_whose_it_is(config_file, words, status, m
     assert found == status
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert line.startswith("mmre train: error: ") and message in line
+
+
+def test_without_a_configuration_the_error_says_that_there_is_none(capsys):
+    assert main(["train"]) == 2
+    assert "no CONFIG is given: a YAML file, or a name such as `mmre train quickstart`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), SafetensorError("I/O error: No space left on device (os error 28)")],
+)
+def test_a_full_disk_is_said_in_one_line(config_file, tmp_path, monkeypatch, capsys, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(module.RelationTrainer, "train", fail)
+    assert main(["train", config_file(num_synthetic_posts=8)]) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert f"the disk of {tmp_path / 'run'} is full: the run stopped after 0 steps" in line
 
 
 def test_a_training_that_is_stopped_says_how_to_go_on(config_file, monkeypatch, capsys):

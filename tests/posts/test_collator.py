@@ -23,6 +23,10 @@ class Unreadable(dict):
         assert name not in self.hidden, name
         return super().__getitem__(name)
 
+    def get(self, name, default=None):
+        assert name not in self.hidden, name
+        return super().get(name, default)
+
 
 def rows(picture) -> list[dict]:
     entities = {"head": {"start": 10, "end": 17}, "tail": {"start": 33, "end": 35}}
@@ -87,8 +91,26 @@ def test_posts_without_a_label_give_a_batch_without_labels(make_processor, pictu
     for processor, _ in processors(make_processor):
         unlabelled = [{name: value for name, value in row.items() if name != "relation"} for row in rows(picture)]
         assert PostCollator(processor)(unlabelled).keys() == set(processor.model_input_names)
-    with pytest.raises(KeyError, match="relation"):  # not a batch in which one label is another post's
+    # Not a batch in which one label is another post's.
+    with pytest.raises(ValueError, match="1 of 2 posts of a batch have no `relation`: all, or none"):
         PostCollator(processor)([rows(picture)[0], unlabelled[1]])
+
+
+def test_columns_beside_text_and_entities_are_optional_and_spans_may_be_pairs(make_processor, picture):
+    for processor, _ in processors(make_processor):
+        bare = [{name: row[name] for name in ("text", "head", "tail")} for row in rows(picture)]
+        nothing = {"image": None, "grounded_regions": [], "detected_regions": [], "caption": None}
+        pairs = [row | {name: tuple(row[name].values()) for name in ("head", "tail")} for row in bare]
+        expected = PostCollator(processor)([row | nothing for row in bare])
+        for given in (bare, pairs):
+            batch = PostCollator(processor)(given)
+            assert batch.keys() == expected.keys()
+            assert all(torch.equal(batch[name], expected[name]) for name in batch)
+
+
+def test_a_row_that_the_trainer_took_apart_says_which_argument_keeps_it(make_processor):
+    with pytest.raises(ValueError, match="no text, head, tail, only relation: .* has remove_unused_columns=False"):
+        PostCollator(make_processor())([{"relation": 1}])
 
 
 def test_a_copy_makes_the_same_batch(make_processor, picture):

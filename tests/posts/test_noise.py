@@ -77,3 +77,24 @@ def test_region_noise_is_repeated_by_its_seed(drawn):
 def test_a_share_below_zero_or_beyond_one_is_refused(posts, noise, share):
     with pytest.raises(ValueError, match=f"`share` is {share}; it must be in"):
         noise(posts, share, seed=0)
+
+
+def overlap(box, other) -> float:
+    """The share of a box that lies in another one."""
+    width = max(0, min(box[2], other[2]) - max(box[0], other[0]))
+    height = max(0, min(box[3], other[3]) - max(box[1], other[1]))
+    return width * height / ((box[2] - box[0]) * (box[3] - box[1]))
+
+
+def test_where_little_room_is_left_it_is_found_and_where_none_is_that_is_said(posts, caplog):
+    # A strip of 12 % is free on the right: hardly any of fifty random boxes lies in it.
+    narrow = [[0.0, 0.0, 0.88, 1.0]]
+    rows = [row | {"grounded_regions": narrow, "detected_regions": []} for row in others(posts)]
+    noisy = aug_noise(datasets.Dataset.from_list(rows, features=posts.features), 1.0, seed=0)
+    boxes = [box for boxes in noisy["grounded_regions"] for box in boxes]
+    assert len(boxes) > 15 and max(overlap(box, narrow[0]) for box in boxes) <= 0.1 + 1e-9
+    assert "Aug-Noise" not in caplog.text
+    full = [row | {"grounded_regions": [[0.0, 0.0, 1.0, 1.0]]} for row in rows]
+    noisy = aug_noise(datasets.Dataset.from_list(full, features=posts.features), 1.0, seed=0)
+    count = sum(len(boxes) for boxes in noisy["grounded_regions"])
+    assert f"of {count} irrelevant regions {count} (100.0%) lie by more than 10%" in caplog.text

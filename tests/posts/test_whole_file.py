@@ -32,3 +32,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, stop)
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), whole_file(tmp_path / "nowhere" / "a.txt"):
         pass
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError, match=r"No space left on device: .*a\.txt"), whole_file(tmp_path / "a.txt"):
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []

@@ -115,15 +115,21 @@ def test_the_processes_are_started_as_the_first_one_was(words, monkeypatch):
     started = []
     parent = SimpleNamespace(cmdline=lambda: ["accelerate", "launch", "--cpu", "--num_processes", "3", *words])
     monkeypatch.setattr(processes.psutil, "Process", lambda: SimpleNamespace(parent=lambda: parent))
-    monkeypatch.setattr(processes.os, "execv", lambda path, command: started.append(command))
+    monkeypatch.setattr(
+        processes.subprocess, "Popen", lambda command: started.append(command) or SimpleNamespace(wait=lambda: 7)
+    )
     monkeypatch.setattr(processes.sys, "orig_argv", [sys.executable, *words])
     monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
     processes.start_processes()
     assert not started  # nobody launched this one
     monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    processes.start_processes()
-    assert started[0][1:4] == ["-m", "torch.distributed.run", "--standalone"] and started[0][5:] == ["3", *words]
+    with pytest.raises(SystemExit) as ended:
+        processes.start_processes()
+    assert ended.value.code == 7
+    assert started[0][1:4] == ["-m", "torch.distributed.run", "--standalone"]
+    assert started[0][5:7] == ["3", "--log_dir"] and started[0][8:] == words
+    assert not Path(started[0][7]).exists()
 
 
 def test_processes_that_nobody_can_start_are_refused(config, tmp_path):

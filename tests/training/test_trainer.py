@@ -77,3 +77,9 @@ def test_early_stopping_stops_early(config_file, tmp_path):
         ]
     )
     assert metrics(tmp_path / "run")["train"]["epoch"] == 2
+
+
+def test_no_token_stands_in_what_is_saved(config_file, tmp_path):
+    train([config_file(num_synthetic_posts=8, num_train_epochs=1), "--hub_token", "hf_secret_of_mine"])
+    for path in (tmp_path / "run").rglob("*"):
+        assert path.is_dir() or b"hf_secret_of_mine" not in path.read_bytes(), path
