@@ -96,7 +96,8 @@ def aug_noise(dataset: datasets.Dataset, share: float, seed: int) -> datasets.Da
     if num_without_room:
         logger.warning(
             f"Aug-Noise: of {num_replaced} irrelevant regions {num_without_room} "
-            f"({num_without_room / num_replaced:.1%}) lie by more than {IRRELEVANT_OVERLAP:.0%} in a region of their post, which leave no room for others."
+            f"({num_without_room / num_replaced:.1%}) lie by more than {IRRELEVANT_OVERLAP:.0%} in a region of their "
+            "post, which leave no room for others."
         )
     noisy = {}
     for name, rows in columns.items():

@@ -246,6 +246,7 @@ def test_pictures_that_are_not_there_are_left_out_and_named():
     assert "Left out, since most pictures are not there: picture is there" in audit_report(result)
 
 
+@pytest.mark.slow
 def test_what_happens_by_chance_with_few_posts_is_no_leak():
     """Of 100 and 30 posts, some feature tells the relation of a tenth of the posts by chance alone."""
     above, called = 0, 0

@@ -47,7 +47,7 @@ def changed_copy(folder: Path, target: Path) -> Path:
     return target
 
 
-@pytest.mark.parametrize("system", ["run", "tgdi_run"])
+@pytest.mark.parametrize("system", ["run", pytest.param("tgdi_run", marks=pytest.mark.slow)])
 def test_others_load_what_was_published(request, hub, run_client, system):
     folder, repo = request.getfixturevalue(system), f"someone/{system}"
     run_client(PUBLISH, folder, repo, "public", "", token=hub.write_token)
@@ -65,6 +65,7 @@ def test_others_load_what_was_published(request, hub, run_client, system):
     assert f'"{repo}"' in card.content
 
 
+@pytest.mark.slow
 def test_a_private_repository_needs_a_token_and_revisions_stay(hub, run_client, run, tmp_path):
     """One commit on a branch, a second one after it; the first is loaded by its hash."""
     first = last_line(run_client(PUBLISH, run, "someone/private", "private", "trial", token=hub.write_token))
@@ -82,6 +83,7 @@ def test_a_private_repository_needs_a_token_and_revisions_stay(hub, run_client, 
     assert "model.safetensors" not in hub.files("someone/private")
 
 
+@pytest.mark.slow
 def test_models_and_processors_push_themselves_too(hub, run_client, tgdi_run):
     code = """
 import sys

@@ -145,8 +145,9 @@ def test_fused_features_of_an_exported_program_are_zero_where_a_slot_is_absent()
         torch.testing.assert_close(actual[field], expected[field], **PARITY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SYSTEMS.values(), ids=SYSTEMS)
-@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backend", ["eager", "inductor"])
 def test_a_compiled_model_has_the_same_loss_and_gradients(case, backend):
     if backend == "inductor" and not shutil.which("g++"):
         pytest.skip("inductor needs a C++ compiler")

@@ -47,7 +47,7 @@ def config_of(run, folder, **changes) -> str:
     return str(path)
 
 
-@pytest.fixture(scope="module", params=["run", "tgdi_run"])
+@pytest.fixture(scope="module", params=["run", pytest.param("tgdi_run", marks=pytest.mark.slow)])
 def adapter(request, tmp_path_factory):
     """The output folder of a training of adapters."""
     run = request.getfixturevalue(request.param)
@@ -152,6 +152,7 @@ def test_the_output_folder_of_an_adapter_predicts(adapter, tmp_path):
     assert {row["label"]: row["score"] for row in results} == gray_scores(adapter)
 
 
+@pytest.mark.slow
 def test_adapters_are_trained_by_several_processes(run, tmp_path):
     config = config_of(run, tmp_path / "lora", lora_rank=2)
     done = launch("--config_file", CPU, "--num_processes", 2, "train.py", config)

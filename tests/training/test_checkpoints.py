@@ -1,17 +1,19 @@
 """Runs that go on where they were stopped."""
 
+import copy
 import shutil
 
 import pytest
 import torch
-from run_helpers import metrics, train
+import yaml
+from run_helpers import TINY, metrics, train
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from mmre.training.trainer import RelationTrainer
 
 
-@pytest.mark.parametrize("stop_after", [3, 6, 8])
+@pytest.mark.parametrize("stop_after", [3, pytest.param(6, marks=pytest.mark.slow), 8])
 def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(run, config_file, tmp_path, stop_after):
     """Six steps are an epoch: stopped within one, at its end, and within the second."""
 
@@ -64,16 +66,26 @@ def test_a_run_is_neither_mixed_with_another_nor_resumed_as_another(run, config_
         train([path, "--resume_from_checkpoint=true", f"--output_dir={tmp_path / 'nothing'}"])
 
 
-@pytest.fixture
-def stopped(config_file, tmp_path):
-    """The configuration of a run that was stopped after one of two epochs, and its folder."""
-    path = config_file(num_synthetic_posts=16)
-    train([path])
-    folder = tmp_path / "run"
+@pytest.fixture(scope="module")
+def one_epoch(tmp_path_factory):
+    """The output folder of a run that was stopped after one of two epochs."""
+    folder = tmp_path_factory.mktemp("stopped")
+    config = copy.deepcopy(TINY)
+    config["data"]["num_synthetic_posts"] = 16
+    config["training"]["output_dir"] = str(folder / "run")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    train([str(folder / "config.yaml")])
     for name in ("model.safetensors", "metrics.json"):
-        (folder / name).unlink()
-    shutil.rmtree(folder / "checkpoint-4")
-    return path, folder
+        (folder / "run" / name).unlink()
+    shutil.rmtree(folder / "run" / "checkpoint-4")
+    return folder / "run"
+
+
+@pytest.fixture
+def stopped(one_epoch, config_file, tmp_path):
+    """The configuration of a run that was stopped after one of two epochs, and its folder."""
+    shutil.copytree(one_epoch, tmp_path / "run")
+    return config_file(num_synthetic_posts=16), tmp_path / "run"
 
 
 RESUME = ["--resume_from_checkpoint", "true"]

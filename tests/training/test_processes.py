@@ -82,11 +82,12 @@ def one(config):
     [
         # accelerate starts one process, which starts both.
         (["--cpu"], ["-m", "mmre.cli.main", "train"], ["--per_device_train_batch_size", "4"], 1e-5),
-        (
+        pytest.param(
             ["--config_file", CPU],
             ["train.py"],
             ["--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "2", "--bf16", "true"],
             2e-3,
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["float32", "accumulation-bf16"],
@@ -150,7 +151,8 @@ def test_sharding_that_accelerate_does_not_do_on_a_cpu_is_refused(config, tmp_pa
     assert done.returncode != 0 and "does not share out parameters (FSDP)" in done.stderr
 
 
-@pytest.mark.parametrize("system", [pytest.param("run", marks=pytest.mark.slow), "tgdi_run"])
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["run", "tgdi_run"])
 def test_the_models_can_be_shared_out_over_processes(request, tmp_path, system):
 
     from mmre.posts import PostCollator, make_synthetic_posts
