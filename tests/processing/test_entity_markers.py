@@ -434,7 +434,12 @@ BAD_SPANS = {
     "strings": ("0", "6"),
     "a string": "nadal",
     "a dictionary": {"start": 0, "end": 6},
+    "a dictionary of numbers": {0: "a", 6: "b"},
     "nothing": (),
+    "a range": range(3, 5),
+    "a set": {0, 6},
+    "bytes": b"\x00\x06",
+    "truths": (False, True),
 }
 
 

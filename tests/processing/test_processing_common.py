@@ -698,3 +698,23 @@ def test_it_is_built_for_the_encoders_it_has(make, picture, tmp_path):
     assert_same_outputs(make.cls(**parts, **make.changed), built, mixed_posts(picture, tmp_path))
     with pytest.raises(TypeError, match="max_lenght"):
         make.cls.from_encoders(**encoders, max_lenght=3)
+
+
+def test_half_of_a_pair_of_surrogates_is_named_with_its_post_and_its_field(make):
+    processor, good = make(), {"head": (0, 1), "tail": (2, 3)}
+    for text in ("a b \ud83d", ["a", "b", "\udc00"]):
+        spans = good if isinstance(text, str) else {"head": (0, 1), "tail": (1, 2)}
+        with pytest.raises(ValueError, match=r"^`text` holds '\\ud[8c][0-9a-f]+' at 4, half of a pair of surrogates"):
+            processor(text=text, **spans)
+    with pytest.raises(ValueError, match="^Post 1 of the batch: `text` holds "):
+        processor(text=["a b c", "a b \ud83d"], **{name: [span] * 2 for name, span in good.items()})
+    if "caption" in processor.inputs:
+        with pytest.raises(ValueError, match="^`caption` holds "):
+            processor(text="a b c", caption="\ud83d", **good)
+    assert processor(text="a b 😂", **good)["input_ids"].shape[0] == 1
+
+
+@pytest.mark.parametrize("text", [5, b"a b", {"a": "b"}, [], [[]], 0.5])
+def test_what_is_no_text_is_a_value_error(make, text):
+    with pytest.raises(ValueError):
+        make()(text=text, head=(0, 1), tail=(2, 3))
