@@ -120,6 +120,7 @@ def test_training_publishes_at_its_end(hub, run_client, tmp_path):
         assert path.is_dir() or hub.write_token.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.slow
 def test_what_an_earlier_publication_left_is_replaced_and_the_licence_stays(hub, run_client, run, tmp_path):
     code = """
 import json, sys

@@ -112,6 +112,7 @@ def test_an_exported_program_agrees_for_other_batches_lengths_and_images(exporte
     check_program(*exported)
 
 
+@pytest.mark.slow
 def test_an_onnx_model_agrees_for_other_batches_lengths_and_images(exported, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

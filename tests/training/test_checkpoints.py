@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from mmre.training.trainer import RelationTrainer
 
 
-@pytest.mark.parametrize("stop_after", [3, pytest.param(6, marks=pytest.mark.slow), 8])
+@pytest.mark.parametrize("stop_after", [3, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (6, 8))])
 def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(run, config_file, tmp_path, stop_after):
     """Six steps are an epoch: stopped within one, at its end, and within the second."""
 

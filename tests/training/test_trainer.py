@@ -40,6 +40,7 @@ def test_a_parameter_left_out_of_the_optimizer_stops_the_run(config_file, tmp_pa
         trainer.create_optimizer()
 
 
+@pytest.mark.slow
 def test_gradient_accumulation_changes_nothing(config_file, tmp_path):
     for steps, batch, folder in ((1, 8, "one"), (4, 2, "four")):
         train(
