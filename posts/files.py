@@ -6,6 +6,8 @@ from collections.abc import Iterable
 import datasets
 from transformers.utils import logging
 
+from mmre.processing.picture_files import MAX_PIXELS
+
 from .checks import Problems
 from .image_checks import TEXT_ONLY_HINT, check_images, check_on_missing_image
 from .lookalikes import composed, path_on_disk
@@ -24,6 +26,7 @@ def load_files(
     relations: Iterable[str] | None = None,
     image_dir: str | os.PathLike | None = None,
     on_missing_image: str = "error",
+    max_image_pixels: int = MAX_PIXELS,
 ) -> datasets.DatasetDict:
     """Load a user's own posts, one file per split: JSON lines (`.jsonl`, `.json`) or CSV (`.csv`), in UTF-8.
 
@@ -47,6 +50,7 @@ def load_files(
         image_dir: the folder that relative paths of images start from; the folder of their file if not given.
         on_missing_image: what happens if images are missing or unreadable. `"error"` raises; `"text_only"` logs the
             same report as a warning and leaves their posts without image and regions. `"keep"` does not look at images.
+        max_image_pixels: most pixels of an image; a larger one counts as unreadable.
 
     Returns:
         `datasets.DatasetDict` with the splits that have a file, and the columns of [`post_features`]. An `id` that is
@@ -73,7 +77,7 @@ def load_files(
         known, source = check_names(map(composed, relations)), "`relations`"
     check_relations(splits, known, source, problems)
     check_ids(splits, problems)
-    missing = add_images(splits, image_dir, look=on_missing_image != "keep")
+    missing = add_images(splits, image_dir, on_missing_image != "keep", max_image_pixels)
     if on_missing_image == "error":
         problems.extend(missing)
     problems.raise_if_any(TEXT_ONLY_HINT if missing and on_missing_image == "error" else "")
@@ -120,13 +124,16 @@ def read_file(path: str, split: str, problems: Problems) -> list[dict]:
     return posts
 
 
-def add_images(splits: dict[str, list[dict]], image_dir: str | os.PathLike | None, look: bool) -> Problems:
+def add_images(
+    splits: dict[str, list[dict]], image_dir: str | os.PathLike | None, look: bool, max_pixels: int
+) -> Problems:
     """Give each post the path of its image.
 
     Args:
         splits: the posts of each split; those whose image cannot be read lose image and regions.
         image_dir: the folder that relative paths start from; the folder of their file if not given.
         look: whether to look at the images.
+        max_pixels: most pixels of an image.
 
     Returns:
         The images that cannot be read.
@@ -141,7 +148,7 @@ def add_images(splits: dict[str, list[dict]], image_dir: str | os.PathLike | Non
         return missing
     paths = dict.fromkeys(post["image"] for posts in splits.values() for post in posts if post["image"] is not None)
     there = [path for path in paths if os.path.isfile(path)]
-    reasons = dict.fromkeys(paths, "there is no such file") | dict(zip(there, check_images(there)))
+    reasons = dict.fromkeys(paths, "there is no such file") | dict(zip(there, check_images(there, max_pixels)))
     for posts in splits.values():
         for post in posts:
             reason = reasons.get(post["image"])

@@ -9,6 +9,7 @@ from typing import Any
 import datasets
 from transformers.utils import logging
 
+from mmre.processing.picture_files import MAX_PIXELS
 from mmre.processing.suggestions import unknown
 
 from .checks import Problems, show
@@ -34,7 +35,10 @@ def is_saved(folder: str | os.PathLike) -> bool:
 
 
 def load_saved_posts(
-    name: str | os.PathLike, columns: Sequence[str] | None = None, on_missing_image: str = "error"
+    name: str | os.PathLike,
+    columns: Sequence[str] | None = None,
+    on_missing_image: str = "error",
+    max_image_pixels: int = MAX_PIXELS,
 ) -> datasets.DatasetDict:
     """Load a data set in our schema, as `DatasetDict.push_to_hub` or `save_to_disk` leaves it.
 
@@ -45,6 +49,7 @@ def load_saved_posts(
         columns: the columns to return, of those of [`post_features`]; all if not given. The others may be missing.
         on_missing_image: what happens if images are unreadable. `"error"` raises; `"text_only"` logs the same report
             as a warning and leaves their posts without image and regions; `"keep"` does not look at images.
+        max_image_pixels: most pixels of an image; a larger one counts as unreadable.
 
     Returns:
         `datasets.DatasetDict` with those of `train`, `validation` and `test` that are there, and the columns.
@@ -73,7 +78,7 @@ def load_saved_posts(
         where = f"{name}, {split}"
         checked[split] = check_rows(rows, where, problems)
         if "image" in columns and on_missing_image != "keep":
-            unreadable = check_stored_images(rows, checked[split], where, problems, missing)
+            unreadable = check_stored_images(rows, checked[split], where, problems, missing, max_image_pixels)
             if unreadable and on_missing_image == "text_only":
                 loaded[split] = _without_images(rows, unreadable)
     check_ids(checked, problems)
@@ -221,7 +226,7 @@ def check_schema(features: datasets.Features, where: str, columns: Sequence[str]
 
 
 def check_stored_images(
-    rows: datasets.Dataset, posts: list[dict], where: str, problems: Problems, missing: Problems
+    rows: datasets.Dataset, posts: list[dict], where: str, problems: Problems, missing: Problems, max_pixels: int
 ) -> list[int]:
     """Check that images decode, and that posts without one have no regions.
 
@@ -231,6 +236,7 @@ def check_stored_images(
         where: name of the split.
         problems: gets the regions of posts without an image.
         missing: gets the images that do not decode.
+        max_pixels: most pixels of an image.
 
     Returns:
         The indices of the rows whose images do not decode.
@@ -243,7 +249,7 @@ def check_stored_images(
             check_regions_have_image(post, where, post["where"], problems)
         else:
             there.append(index)
-    for index, reason in zip(there, check_images(stored.select(there)["image"])):
+    for index, reason in zip(there, check_images(stored.select(there)["image"], max_pixels)):
         if reason:
             expected = "an image, embedded as `push_to_hub` does it"
             missing.add(where, posts[index]["where"], "image", reason, expected)

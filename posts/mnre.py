@@ -12,6 +12,7 @@ from typing import Any
 import datasets
 from transformers.utils import logging
 
+from mmre.processing.picture_files import MAX_PIXELS
 from mmre.processing.suggestions import unknown
 
 from .annotation_file import add_annotation, read_annotation_header
@@ -74,6 +75,7 @@ def load_mnre(
     on_missing_image: str = "error",
     image_dir: str | os.PathLike | None = None,
     use_images: bool = True,
+    max_image_pixels: int = MAX_PIXELS,
 ) -> datasets.DatasetDict:
     """Load MNRE, version 2, from the authors' repository, the HVPNeT / MKGformer archive, or a mix of both.
 
@@ -92,6 +94,7 @@ def load_mnre(
             same report as a warning and leaves their posts without image and regions; `"keep"` does not look at images,
             and gives those that are not there a path at which nothing is.
         image_dir: where the images are, in one folder or in one per split; below `data_dir` if not given.
+        max_image_pixels: most pixels of an image; a larger one counts as unreadable.
         use_images: `False` looks for no image at all: the column is null, and regions stay. For what counts regions.
 
     Returns:
@@ -140,9 +143,9 @@ def load_mnre(
         for post in every:
             post["image"] = None
     elif image_dir is None:
-        add_images(posts, files, data_dir, on_missing_image)
+        add_images(posts, files, data_dir, on_missing_image, max_image_pixels)
     else:
-        add_images(posts, index_files(image_dir), image_dir, on_missing_image)
+        add_images(posts, index_files(image_dir), image_dir, on_missing_image, max_image_pixels)
     if regions == "released":
         logger.warning_once(LEAK)
     features = post_features(MNRE_RELATIONS)
@@ -286,7 +289,11 @@ def add_captions(posts: dict[str, dict[int, dict]], paths: list[str | os.PathLik
 
 
 def add_images(
-    posts: dict[str, dict[int, dict]], files: dict[str, list[str]], folder: str | os.PathLike, on_missing_image: str
+    posts: dict[str, dict[int, dict]],
+    files: dict[str, list[str]],
+    folder: str | os.PathLike,
+    on_missing_image: str,
+    max_pixels: int,
 ) -> None:
     """Give each post the path of its image, after a look at all of them.
 
@@ -295,6 +302,7 @@ def add_images(
         files: from [`index_files`].
         folder: the folder that was indexed.
         on_missing_image: as [`load_mnre`] takes it.
+        max_pixels: most pixels of an image.
 
     Raises:
         FileNotFoundError: images are missing.
@@ -310,7 +318,7 @@ def add_images(
                 post["image"] = images[split][post["img_id"]] or os.path.abspath(os.path.join(folder, post["img_id"]))
         return
     paths = list(dict.fromkeys(path for found in images.values() for path in found.values() if path))
-    reasons = {None: "not found", **dict(zip(paths, check_images(paths)))}
+    reasons = {None: "not found", **dict(zip(paths, check_images(paths, max_pixels)))}
 
     report = []
     for split, found in images.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import datasets
 
+from mmre.processing.picture_files import MAX_PIXELS
 from mmre.processing.suggestions import unknown
 
 from .annotation_file import with_annotation
@@ -57,6 +58,7 @@ def open_posts(
     use_images: bool = True,
     columns: Sequence[str] | None = None,
     relations: Sequence[str] | None = None,
+    max_image_pixels: int = MAX_PIXELS,
     num_synthetic_posts: int = 2000,
 ) -> datasets.DatasetDict:
     """Open posts, wherever they are.
@@ -81,6 +83,7 @@ def open_posts(
             lack the others.
         relations: names of the relations in the order of their ids, such as those of a checkpoint; those of the data if
             not given. Posts may have only some of them.
+        max_image_pixels: most pixels of an image; a larger one counts as unreadable.
         num_synthetic_posts: number of training posts, with `"synthetic"`.
 
     Returns:
@@ -108,6 +111,7 @@ def open_posts(
             regions=REGION_SOURCES[kind][0] if regions is None else regions,
             captions=captions,
             on_missing_image=on_missing_image,
+            max_image_pixels=max_image_pixels,
             image_dir=image_dir,
             use_images=use_images,
         )
@@ -115,11 +119,17 @@ def open_posts(
         if kind == "synthetic":
             posts = make_synthetic_posts(num_train=num_synthetic_posts)
         elif kind == "files":
-            posts = load_files(**files, relations=relations, image_dir=image_dir, on_missing_image=on_missing_image)
+            posts = load_files(
+                **files,
+                relations=relations,
+                image_dir=image_dir,
+                on_missing_image=on_missing_image,
+                max_image_pixels=max_image_pixels,
+            )
         else:
             of_annotation = [*(REGION_COLUMNS if _is_path(kind, regions) else ()), *(["caption"] if captions else [])]
             needed = None if columns is None else list(dict.fromkeys([*columns, "image", *of_annotation]))
-            posts = load_saved_posts(data, needed if of_annotation else columns, on_missing_image)
+            posts = load_saved_posts(data, needed if of_annotation else columns, on_missing_image, max_image_pixels)
         annotation = regions if _is_path(kind, regions) else None
         posts = with_annotation(posts, annotation, captions[0] if captions else None)
         if regions == "none":

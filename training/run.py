@@ -30,6 +30,7 @@ from mmre.inference.loading import relations_of
 from mmre.model_cards.model_card import render_model_card
 from mmre.posts.collator import PostCollator
 from mmre.posts.fingerprint import posts_fingerprint
+from mmre.processing.picture_files import MAX_PIXELS
 
 from .arguments import DataArguments
 from .checkpoints import check_posts, find_checkpoint
@@ -181,7 +182,9 @@ def _prepare(
     with settings.training.main_process_first(desc="opening the posts"):
         path = settings.model.model_name_or_path
         known = None if path is None or settings.model.new_classifier else relations_of(path)
-        posts = open_splits(settings.data, settings.training, known)
+        posts = open_splits(
+            settings.data, settings.training, known, settings.values.get("max_image_pixels", MAX_PIXELS)
+        )
     with settings.training.main_process_first(desc="building the model"):
         processor, model = build(settings.model, settings.values, _relations(posts), posts, output_dir)
     PartialState().wait_for_everyone()

@@ -8,18 +8,23 @@ from mmre.posts.column_changes import drop_pictures, region_count_as_caption
 from mmre.posts.noise import align_noise, aug_noise
 from mmre.posts.sampling import sample_per_relation, sample_share
 from mmre.posts.sources import open_posts
+from mmre.processing.picture_files import MAX_PIXELS
 
 from .arguments import DataArguments, RelationTrainingArguments
 
 
 def open_splits(
-    data: DataArguments, training: RelationTrainingArguments, relations: Sequence[str] | None = None
+    data: DataArguments,
+    training: RelationTrainingArguments,
+    relations: Sequence[str] | None = None,
+    max_image_pixels: int = MAX_PIXELS,
 ) -> datasets.DatasetDict:
     """Open the posts of a run.
 
     Args:
         data: which posts, and under which protocol.
         training: what is done with them: `do_train`, `do_eval`, `do_predict`; and `seed`.
+        max_image_pixels: most pixels of an image, as the processor takes them.
         relations: the relations of the checkpoint, in the order of their ids; those of the posts if not given.
 
     Returns:
@@ -45,6 +50,7 @@ def open_splits(
             on_missing_image=data.on_missing_image,
             use_images=data.use_images,
             relations=relations,
+            max_image_pixels=max_image_pixels,
             num_synthetic_posts=data.num_synthetic_posts,
         )
     except ValueError as error:

@@ -157,6 +157,12 @@ def test_released_regions_are_kept_for_counts_where_no_image_is_looked_for(mnre,
     assert posts["train"]["detected_regions"][:] == [[CENTRE], [], [CENTRE], []]  # of an image, whatever its posts
 
 
+def test_the_limit_of_pixels_holds_for_every_kind_of_data(mnre, files, saved):
+    for data, options in ((mnre, {"regions": "none"}), ("files", {"files": files}), (saved, {})):
+        with pytest.raises((ValueError, OSError), match="more than 10 pixels"):
+            open_posts(data, **options, max_image_pixels=10)
+
+
 def test_without_the_use_of_images_none_is_looked_for(files, folder):
     posts = open_posts("files", files=files, use_images=False)
     undecoded = posts["train"].cast_column("image", datasets.Image(decode=False))
