@@ -2,7 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # One process a core, one thread each: tiny tensors spend their time waiting for other threads.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+# The files in their order: sorted by their number of tests, the slow ones with few tests would run last, on one core.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 # Editable and strict: a folder `mmre/` of links, in which editors and type checkers find `mmre.*`.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=strict
 ROOMS := modeling processing posts evaluation annotation inference model_cards training benchmark cli configs
