@@ -592,7 +592,7 @@ def bad_images(repository, monkeypatch):
 REASONS = {
     "train: 2 of 2 images: a.jpg (not found), b.jpg (": "b.jpg (OSError: image file is truncated",
     "validation: 1 of 1 images: c.jpg (": "c.jpg (UnidentifiedImageError: ",
-    "test: 1 of 1 images: d.jpg (": "exceeds limit of 4000 pixels",
+    "test: 1 of 1 images: d.jpg (": "DecompressionBombError: 80 x 60, more than 4000 pixels",
 }
 
 
