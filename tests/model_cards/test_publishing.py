@@ -48,6 +48,7 @@ def changed_copy(folder: Path, target: Path) -> Path:
 
 
 @pytest.mark.parametrize("system", ["run", pytest.param("tgdi_run", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_others_load_what_was_published(request, hub, run_client, system):
     folder, repo = request.getfixturevalue(system), f"someone/{system}"
     run_client(PUBLISH, folder, repo, "public", "", token=hub.write_token)
@@ -173,6 +174,7 @@ def test_a_folder_without_a_model_is_named(tmp_path):
         assemble(tmp_path, tmp_path / "target")
 
 
+@pytest.mark.slow
 def test_what_does_not_load_or_says_something_else_elsewhere_is_not_published(run, tmp_path, monkeypatch):
     assemble(run, tmp_path / "good")
     shutil.copytree(tmp_path / "good", tmp_path / "broken")

@@ -160,6 +160,7 @@ def test_adapters_are_trained_by_several_processes(run, tmp_path):
     assert type(load_model(tmp_path / "lora")).__name__ == "PeftModel"
 
 
+@pytest.mark.slow
 def test_an_adapter_is_published_with_the_model_it_belongs_to(adapter, hub, run_client, tmp_path):
     repo = f"someone/lora-{json.loads((adapter / 'metrics.json').read_text('utf-8'))['test']['loss']:.6f}"
     run_client(PUBLISH, adapter, repo, "public", "", token=hub.write_token)

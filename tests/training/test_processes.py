@@ -176,6 +176,7 @@ def test_accelerate_reads_the_configurations(name):
     assert config.num_processes == 2
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work_and_one_writes(config_file, tmp_path):
     """A real launch with new encoders; the global batch is that of one process."""
     path = config_file(num_synthetic_posts=18, num_train_epochs=1, optim="sgd", per_device_train_batch_size=4)
