@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from mmre.modeling import MODELS
+from mmre.training.arguments import MODALITIES, encoder_arguments, encoders_of
 from mmre.training.record import sections_of
-from mmre.training.settings import read_config, resolve, shipped_configurations
+from mmre.training.settings import WORD_ARGUMENTS, read_config, resolve, shipped_configurations
 from mmre.training.system_values import config_names
 
 from .addresses import digest, sources_digest
@@ -92,13 +93,14 @@ def plan_rows(suite: Suite, args: BenchmarkArguments, recipes: dict[str, tuple[s
         if cell.needs_regions and args.protocol == "none":
             rows.append(Row(cell, cell.name, []))
             continue
-        undone = sorted({*args.train} & {*cell.arguments})
+        train = arguments_of_system(cell.model_type, args.train)
+        undone = sorted({*train} & {*cell.arguments})
         if undone:
             raise ValueError(f"--{undone[0]} is what {cell.name!r} of {suite.title!r} is about: leave it out.")
         shipped = shipped_recipe(cell, is_mnre)
         recipe, values = recipes.get(cell.model_type) or (shipped, read_config(shipped))
         values = values | cell.arguments
-        reads = inputs_of(cell, values | args.train)
+        reads = inputs_of(cell, values | train)
         captions = [None]
         if is_mnre and "caption" in reads:
             captions = args.captions or [values.get("captions")]
@@ -106,9 +108,17 @@ def plan_rows(suite: Suite, args: BenchmarkArguments, recipes: dict[str, tuple[s
                 raise ValueError(f"{cell.name!r} of {suite.title!r} reads captions of the pictures: give --captions.")
         for files in captions:
             name = cell.name if len(captions) == 1 else f"{cell.name} ({_common_name(files)})"
-            runs = plan_runs(cell, name, recipe, values | data_arguments(cell, reads, args, files), args)
+            runs = plan_runs(cell, name, recipe, values | data_arguments(cell, reads, args, files), train, args)
             rows.append(Row(cell, name, runs))
     return rows
+
+
+def arguments_of_system(model_type: str, train: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what is said of encoders and word vectors that this system of a suite does not have."""
+    encoders = encoders_of(MODELS[model_type].config_class)
+    others = {name for modality in MODALITIES if modality not in encoders for name in encoder_arguments(modality)}
+    others |= {*WORD_ARGUMENTS} if "text" in encoders else set()
+    return {name: value for name, value in train.items() if name not in others}
 
 
 def inputs_of(cell: Cell, values: dict[str, Any]) -> set[str]:
@@ -155,7 +165,9 @@ def data_arguments(cell: Cell, reads: set[str], args: BenchmarkArguments, captio
     }
 
 
-def plan_runs(cell: Cell, name: str, recipe: str, values: dict[str, Any], args: BenchmarkArguments) -> list[Run]:
+def plan_runs(
+    cell: Cell, name: str, recipe: str, values: dict[str, Any], train: dict[str, Any], args: BenchmarkArguments
+) -> list[Run]:
     """Plan the runs of a cell, one for each seed.
 
     Args:
@@ -163,10 +175,11 @@ def plan_runs(cell: Cell, name: str, recipe: str, values: dict[str, Any], args: 
         name: of the cell, with the source of its captions where there are several.
         recipe: name of its recipe.
         values: of the run's arguments.
+        train: arguments that win over them.
         args: of the benchmark.
     """
     values = values | {"output_dir": str(args.out.absolute())}
-    settings = resolve(values, {"model_type": cell.model_type} | args.train)
+    settings = resolve(values, {"model_type": cell.model_type} | train)
     sections, training = sections_of(settings), settings.training
     data = sections["data"]
     found = read_content(data)

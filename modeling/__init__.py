@@ -2,16 +2,23 @@
 
 from transformers import AutoConfig, AutoModel
 
+from .configuration_cnn import CNNConfig
 from .configuration_focalmre import FocalMREConfig
 from .configuration_mtb import MTBConfig
 from .configuration_tgdi import TGDIConfig
+from .modeling_cnn import CNNForRelationClassification, CNNPreTrainedModel
 from .modeling_focalmre import FocalMREForRelationClassification, FocalMREOutput, FocalMREPreTrainedModel
 from .modeling_mtb import MTBForRelationClassification, MTBPreTrainedModel
 from .modeling_tgdi import TGDIForRelationClassification, TGDIOutput, TGDIPreTrainedModel
 
 MODELS = {
     model.config_class.model_type: model
-    for model in (FocalMREForRelationClassification, MTBForRelationClassification, TGDIForRelationClassification)
+    for model in (
+        CNNForRelationClassification,
+        FocalMREForRelationClassification,
+        MTBForRelationClassification,
+        TGDIForRelationClassification,
+    )
 }
 
 for _model in MODELS.values():
@@ -23,6 +30,9 @@ for _model in MODELS.values():
 
 __all__ = [
     "MODELS",
+    "CNNConfig",
+    "CNNForRelationClassification",
+    "CNNPreTrainedModel",
     "FocalMREConfig",
     "FocalMREForRelationClassification",
     "FocalMREOutput",

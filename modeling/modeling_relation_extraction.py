@@ -56,6 +56,12 @@ class RelationExtractionPreTrainedModel(PreTrainedModel):
             )
         return model
 
+    @classmethod
+    def _check_names(cls, config: dict) -> None:
+        unknown = sorted(set(config) - set(cls.config_class.__dataclass_fields__) - {"num_labels"})
+        if unknown:
+            raise TypeError(f"`{cls.config_class.__name__}` has no argument {', '.join(map(repr, unknown))}.")
+
     def encoders(self, modality: str | None = None) -> list[nn.Module]:
         """Return the pretrained encoders: those of `modality`, `"text"` or `"vision"`, or all."""
         names = {
@@ -113,12 +119,6 @@ class TextRelationExtractionPreTrainedModel(RelationExtractionPreTrainedModel):
         model = cls(cls.config_class(text_config=text_config, **config))
         model._load_encoders(text=text_encoder)
         return model._with_vocabulary(vocab_size).eval()
-
-    @classmethod
-    def _check_names(cls, config: dict) -> None:
-        unknown = sorted(set(config) - set(cls.config_class.__dataclass_fields__) - {"num_labels"})
-        if unknown:
-            raise TypeError(f"`{cls.config_class.__name__}` has no argument {', '.join(map(repr, unknown))}.")
 
     def _build_encoders(self) -> None:
         # The whole model has one dtype, whatever the encoders' configurations say.

@@ -8,10 +8,13 @@ from .processing_focalmre import FocalMREProcessor
 from .processing_multimodal import MultimodalProcessor
 from .processing_text import TextProcessor
 from .processing_tgdi import TGDIProcessor
+from .processing_words import WordProcessor
 from .spacy_entities import find_entities, find_nouns, load_spacy
 
 # By the name that a configuration has as `processor_class`, and `processor_config.json` too.
-PROCESSORS = {cls.__name__: cls for cls in (TextProcessor, MultimodalProcessor, FocalMREProcessor, TGDIProcessor)}
+PROCESSORS = {
+    cls.__name__: cls for cls in (TextProcessor, WordProcessor, MultimodalProcessor, FocalMREProcessor, TGDIProcessor)
+}
 
 for _name, _processor in PROCESSORS.items():
     AutoProcessor.register(_name, _processor)
@@ -26,6 +29,7 @@ __all__ = [
     "RelationExtractionPipeline",
     "TGDIProcessor",
     "TextProcessor",
+    "WordProcessor",
     "find_entities",
     "find_nouns",
     "load_spacy",

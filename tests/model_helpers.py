@@ -10,8 +10,11 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from mmre.modeling import MODELS
 from mmre.modeling.configuration_relation_extraction import RelationExtractionConfig
 
+TINY_CNN = {"vocab_size": 250, "word_size": 12, "position_size": 3, "max_distance": 5, "hidden_size": 40}
 # What every model is asked, it is asked as each of these: a system, values of its configuration, its picture slots.
 CASES = {
+    "cnn": ("cnn", TINY_CNN, 0),
+    "cnn-piecewise": ("cnn", TINY_CNN | {"pooling": "piecewise"}, 0),
     "focalmre": ("focalmre", {"num_grounded_regions": 2, "num_detected_regions": 2}, 4),
     "focalmre-official": (
         "focalmre",
@@ -135,7 +138,9 @@ def tiny_batch(case: str, config: RelationExtractionConfig, labels: bool = False
     if "caption" in reads:
         batch["text_mask"] = torch.arange(10) < text_lengths
     if "entity_spans" in reads:
-        batch["entity_spans"] = torch.stack([batch["entity_positions"], batch["entity_positions"] + 1], dim=-1)
+        batch["entity_positions"] = torch.tensor([[1, 4], [4, 1], [0, 3], [3, 3], [5, 2]])
+        # A marker, a token, a marker.
+        batch["entity_spans"] = torch.stack([batch["entity_positions"], batch["entity_positions"] + 3], dim=-1)
     image_mask = torch.tensor(
         [
             [True for slot in range(slots)],

@@ -42,6 +42,16 @@ class ModelArguments:
             "read feature maps."
         },
     )
+    word_vectors: str | None = field(
+        default=None,
+        metadata={
+            "help": "File of word vectors in GloVe's text format, for systems without a text encoder; the words of the "
+            "training posts get new vectors if not given."
+        },
+    )
+    max_words: int | None = field(
+        default=None, metadata={"help": "Use only the first words of `word_vectors`, in GloVe's files the most usual."}
+    )
     new_classifier: bool = field(
         default=False,
         metadata={
@@ -60,7 +70,14 @@ class ModelArguments:
         encoders = encoders_of(MODELS[self.model_type].config_class)
         for modality in MODALITIES:
             self._check_encoder(modality, modality in encoders)
-        check_numbers(self, least={"lora_rank": 1})
+        if self.word_vectors is not None and ("text" in encoders or self.model_name_or_path is not None):
+            reason = f"{self.model_type} has a text encoder" if "text" in encoders else "a checkpoint has its own words"
+            raise ValueError(f"`word_vectors`: {reason}: leave it out.")
+        if self.max_words is not None and self.word_vectors is None:
+            raise ValueError("`max_words` is of `word_vectors`: leave it out.")
+        if self.lora_rank is not None and not encoders:
+            raise ValueError(f"`lora_rank`: {self.model_type} has no pretrained encoder for adapters: leave it out.")
+        check_numbers(self, least={"lora_rank": 1, "max_words": 1})
         if self.new_classifier and self.model_name_or_path is None:
             raise ValueError("`new_classifier` is for `model_name_or_path`: on encoders, every classifier is new.")
         if self.lora_rank is not None and all(getattr(self, f"freeze_{modality}") for modality in encoders):

@@ -26,10 +26,12 @@ from transformers.utils import logging
 from mmre.inference.loading import load_model
 from mmre.modeling import MODELS
 from mmre.posts.checks import some
+from mmre.processing.word_tokenizer import split_words
 
 from .adapters import add_adapters
 from .arguments import MODALITIES, ModelArguments, encoders_of
 from .system_values import config_names, only, processor_class, processor_values
+from .word_vectors import read_word_vectors
 
 logger = logging.get_logger("mmre.train")
 
@@ -146,11 +148,25 @@ def _compose(
     own = only(values, config_names(arguments.model_type))
     try:
         config = config_class(**own)
-        processor = processor_class(arguments.model_type).from_encoders(**encoders, **processor_values(config, values))
-        model = model_class.from_encoders(**encoders, vocab_size=len(processor.tokenizer), **labels, **own)
+        for_processor, of_system = processor_values(config, values), processor_class(arguments.model_type)
+        if "text" in encoders:
+            processor = of_system.from_encoders(**encoders, **for_processor)
+            model = model_class.from_encoders(**encoders, vocab_size=len(processor.tokenizer), **labels, **own)
+        else:
+            words, vectors = _words(arguments, posts)
+            processor = of_system.from_words(words, **for_processor)
+            model = model_class.from_word_vectors(vectors, vocab_size=len(processor.tokenizer), **labels, **own)
     except StrictDataclassError as error:
         raise ValueError(" ".join(str(error).split())) from error
     return processor, model
+
+
+def _words(arguments: ModelArguments, posts: datasets.DatasetDict) -> tuple[list[str], torch.Tensor | None]:
+    """Return the words that a system reads, and their vectors: those of the file, or the training posts' without."""
+    if arguments.word_vectors is not None:
+        return read_word_vectors(arguments.word_vectors, arguments.max_words)
+    counts = Counter(word for text in posts["train"]["text"] for word in split_words(text.lower()))
+    return [word for word, _ in counts.most_common()], None
 
 
 def _check_length(processor: ProcessorMixin, model: PreTrainedModel | PeftModel) -> None:

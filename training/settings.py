@@ -29,6 +29,8 @@ from .system_values import config_names, documented_values, processor_names, try
 
 # What a configuration file says of its own data, and of no other.
 OF_ONE_DATASET = ("data_dir", "train_file", "validation_file", "test_file", "image_dir", "captions")
+# What belongs to systems without a text encoder.
+WORD_ARGUMENTS = ("word_vectors", "max_words")
 SECTIONS = {"model": ModelArguments, "data": DataArguments, "training": RelationTrainingArguments}
 
 
@@ -166,6 +168,8 @@ def resolve(settings: dict[str, Any], given: dict[str, Any] | None = None) -> Se
             if modality not in encoders_of(config_class):
                 for name in encoder_arguments(modality):
                     settings.pop(name, None)
+        if "text" in encoders_of(config_class):
+            settings = {name: value for name, value in settings.items() if name not in WORD_ARGUMENTS}
     if given.get("dataset", settings.get("dataset")) != settings.get("dataset"):
         settings = {name: value for name, value in settings.items() if name not in OF_ONE_DATASET}
         if settings.get("regions") != "none":
@@ -242,10 +246,19 @@ def _read_words(name: str, value: Any, model_type: str) -> Any:
     """Read a word of the command line for the configuration or the processor; other words are read by their types."""
     if not isinstance(value, str) or name not in config_names(model_type) | processor_names(model_type):
         return value
+    return read_value(name, value)
+
+
+def read_value(name: str, word: str) -> Any:
+    """Read a word of the command line as a value of a configuration file.
+
+    Raises:
+        ValueError: if it is no YAML.
+    """
     try:
-        return yaml.load(value, Loader=_Loader)  # noqa: S506, it is a SafeLoader
+        return yaml.load(word, Loader=_Loader)  # noqa: S506, it is a SafeLoader
     except yaml.YAMLError as error:
-        raise ValueError(f"--{name}: {value!r} is not a YAML value") from error
+        raise ValueError(f"--{name}: {word!r} is not a YAML value") from error
 
 
 def _unknown_argument(name: str, model_type: str, known: Iterable[str]) -> str:
@@ -260,6 +273,7 @@ __all__ = [
     "Settings",
     "list_arguments",
     "read_config",
+    "read_value",
     "resolve",
     "shipped_configurations",
 ]

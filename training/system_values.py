@@ -12,8 +12,8 @@ from mmre.processing import PROCESSORS
 from .arguments import encoders_of
 from .docstrings import documented_arguments
 
-# Arguments of processors that the run gives itself.
-NOT_SETTABLE = {"tokenizer", "image_processor", "inputs"}
+# Arguments of processors and values of configurations that the run gives itself.
+NOT_SETTABLE = {"tokenizer", "image_processor", "inputs", "vocab_size", "pad_token_id"}
 
 
 def documented_values(model_type: str) -> dict[str, str]:
@@ -29,7 +29,8 @@ def documented_values(model_type: str) -> dict[str, str]:
 def config_names(model_type: str) -> set[str]:
     """Return what can be set of a model's configuration: its own fields, without the encoders' configurations."""
     config_class = MODELS[model_type].config_class
-    return {*config_class.__dataclass_fields__} - {*PreTrainedConfig.__dataclass_fields__} - {*config_class.sub_configs}
+    own = {*config_class.__dataclass_fields__} - {*PreTrainedConfig.__dataclass_fields__}
+    return own - {*config_class.sub_configs} - NOT_SETTABLE
 
 
 def processor_names(model_type: str) -> set[str]:

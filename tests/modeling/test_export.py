@@ -30,7 +30,8 @@ def make_model(case: str, attention: str = "sdpa", **values):
         layer = {} if kind == "maps" else LAYER
         values.setdefault(name, {**ENCODERS[kind], **layer})
     model = tiny_model(case, **values)
-    model.set_attn_implementation(attention)
+    if model._supports_sdpa:  # its encoders attend
+        model.set_attn_implementation(attention)
     model.case = case
     return model
 
@@ -53,7 +54,7 @@ def make_inputs(model, posts: int, tokens: int, images: str = "some") -> dict[st
     if "caption" in reads:
         inputs["text_mask"] = torch.arange(tokens) < lengths - lengths // 4
     if "entity_spans" in reads:
-        inputs["entity_spans"] = torch.stack([inputs["entity_positions"], inputs["entity_positions"] + 1], dim=-1)
+        inputs["entity_spans"] = torch.stack([inputs["entity_positions"], inputs["entity_positions"] + 2], dim=-1)
     if not slots:
         return inputs
     mask = torch.rand(posts, slots, generator=generator) < 0.5
@@ -79,7 +80,10 @@ def cases(model):
 
 def export(model, inputs: dict[str, torch.Tensor]) -> torch.export.ExportedProgram:
     """Export a model as the README does."""
-    batch, length = Dim("batch"), Dim("length", max=model.config.get_text_config().max_position_embeddings)
+    batch, length = (
+        Dim("batch"),
+        Dim("length", max=getattr(model.config.get_text_config(), "max_position_embeddings", 40)),
+    )
     of_tokens = {"input_ids", "attention_mask", "text_mask"}
     shapes = {name: {0: batch, 1: length} if name in of_tokens else {0: batch} for name in inputs}
     return torch.export.export(model, (), dict(inputs), dynamic_shapes=shapes)
@@ -181,7 +185,7 @@ def test_a_device_map_loads_the_same_model(case, device_map, tmp_path):
     # So that no layer with a residual connection is cut in two.
     for encoder in loaded.encoders():
         assert set(encoder._no_split_modules) <= set(loaded._no_split_modules)
-    assert loaded._no_split_modules
+    assert loaded._no_split_modules or not loaded.encoders()
 
 
 @pytest.mark.parametrize("case", SYSTEMS.values(), ids=SYSTEMS)
@@ -193,7 +197,7 @@ def test_linear_layers_read_matrices_or_batches_of_them_as_8_bit_layers_must(cas
             layer.register_forward_pre_hook(lambda _, args, path=path: dimensions.update({path: args[0].dim()}))
     with torch.no_grad():
         model(**make_inputs(model, 3, 9))
-    assert len(dimensions) > 5
+    assert len(dimensions) > (5 if model.encoders() else 0)
     assert {path: number for path, number in dimensions.items() if number not in (2, 3)} == {}
 
 

@@ -239,7 +239,8 @@ def test_layers_that_a_checkpoint_lacks_are_initialised_and_the_others_are_kept(
     model = tiny_model(case, initializer_range=0.05)
     model.save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
-    lacking = set(new_parameters(model))
+    embeddings = {name for name, module in model.named_modules() if module is model.get_input_embeddings()}
+    lacking = set(new_parameters(model)) - {f"{name}.weight" for name in embeddings}
     kept = {name: weight for name, weight in weights.items() if name not in lacking}
     assert lacking and kept
     save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
@@ -260,7 +261,7 @@ def test_a_weight_is_kept_when_the_checkpoint_lacks_only_its_bias(tmp_path, syst
     model = tiny_model(system)
     model.save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
-    bias = next(name for name in new_parameters(model) if name.endswith("proj.bias") or name.endswith("layer.bias"))
+    bias = next(name for name in new_parameters(model) if name.endswith(".bias"))
     assert weights.pop(bias).any()
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     loaded = AutoModel.from_pretrained(tmp_path, output_loading_info=True)[0].state_dict()
@@ -371,6 +372,8 @@ def test_a_model_is_built_from_pretrained_encoders_whose_weights_it_keeps(tmp_pa
 def test_names_that_the_configuration_does_not_know_are_refused(tmp_path, system):
     model = tiny_model(system)
     folders = {modality: str(tmp_path / modality) for modality in save_encoders(tmp_path, model)}
+    if not folders:
+        pytest.skip("the system has no pretrained encoder")
     build, name = type(model).from_encoders, type(model.config).__name__
     with pytest.raises(TypeError, match=f"`{name}` has no argument 'num_region', 'usegate'"):
         build(**folders, vocab_size=100, usegate=False, num_region=1)
@@ -734,6 +737,8 @@ def test_a_frozen_encoder_stays_in_evaluation_mode_and_the_rest_trains(case, mod
 
 def test_adapters_in_the_encoders_train_and_come_back(tmp_path, case):
     model = tiny_model(case)
+    if not model.encoders():
+        pytest.skip("the system has no pretrained encoder")
     batch = tiny_batch(case, model.config, labels=True)
     expected = model(**batch).logits.detach()
     model.save_pretrained(tmp_path / "model")
