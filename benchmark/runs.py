@@ -155,7 +155,8 @@ def _train(run: Run) -> str:
             process.wait()
             raise
     record["seconds"] = round(time.monotonic() - started, 1)
-    missing = [name for name in (METRICS_FILE, PREDICTIONS_FILE) if not (run.folder / name).is_file()]
+    expected = [METRICS_FILE, *([PREDICTIONS_FILE] if run.settings["training"].get("do_predict", True) else [])]
+    missing = [name for name in expected if not (run.folder / name).is_file()]
     if status == 0 and not missing:
         for path in (path for pattern in WEIGHTS for path in run.folder.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
