@@ -16,7 +16,7 @@ ROOMS += ["benchmark", "cli"]
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).glob("*.py"))]
 SHIPPED = {
     "modeling": {"torch", "transformers", "huggingface_hub"},
-    "processing": {"torch", "transformers", "numpy", "PIL"},
+    "processing": {"torch", "transformers", "tokenizers", "numpy", "PIL"},
 }
 SHIPPED_FILES = [path for path in FILES if path.parent.name in SHIPPED]
 LAZY_ROOMS = [room for room in ROOMS if room not in SHIPPED]

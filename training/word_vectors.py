@@ -45,7 +45,7 @@ def read_word_vectors(path: str | Path, max_words: int | None = None) -> tuple[l
                 vector = _numbers(values)
                 if size == 0 or len(values) != size or vector is None:
                     raise ValueError(f"{path}:{number}: {line[:60]!r}; expected a word and {size or 'its'} numbers")
-                if not word or word in vectors or word in SPECIAL_TOKENS or len(word.split()) != 1:
+                if not word or word in vectors or word in SPECIAL_TOKENS or word.split() != [word]:
                     left_out += 1
                 else:
                     vectors[word] = vector

@@ -100,6 +100,7 @@ ModelCard.load(sys.argv[1] + "/README.md").validate()
     assert any(request.path == "/api/validate-yaml" and request.status == 200 for request in hub.requests)
 
 
+@pytest.mark.slow
 def test_training_publishes_at_its_end(hub, run_client, tmp_path):
     config = (
         (Path(__file__).resolve().parents[1] / "tiny_training.yaml")

@@ -124,6 +124,7 @@ def as_loaded(row: dict) -> dict:
     return row | {"relation": RELATIONS.index(row["relation"]), "image": picture}
 
 
+@pytest.mark.slow
 def test_posts_come_back_from_the_hub_as_they_were(hub, run_client, rows, tmp_path):
     public, private = "org/posts", "org/private-posts"
     pushed = run_client(PUSH, public, private, json.dumps(rows), json.dumps(RELATIONS), token=hub.write_token)

@@ -81,7 +81,13 @@ def one(config):
     ("how", "script", "arguments", "tolerance"),
     [
         # accelerate starts one process, which starts both.
-        (["--cpu"], ["-m", "mmre.cli.main", "train"], ["--per_device_train_batch_size", "4"], 1e-5),
+        pytest.param(
+            ["--cpu"],
+            ["-m", "mmre.cli.main", "train"],
+            ["--per_device_train_batch_size", "4"],
+            1e-5,
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ["--config_file", CPU],
             ["train.py"],
@@ -133,6 +139,7 @@ def test_the_processes_are_started_as_the_first_one_was(words, monkeypatch):
     assert not Path(started[0][7]).exists()
 
 
+@pytest.mark.slow
 def test_processes_that_nobody_can_start_are_refused(config, tmp_path):
     """Two machines without MPI: accelerate starts one process here, and so would the other machine, each by itself."""
     address = ["--num_machines", 2, "--machine_rank", 0, "--main_process_ip", "127.0.0.1", "--main_process_port", 29500]
