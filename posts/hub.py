@@ -18,6 +18,7 @@ from .image_checks import TEXT_ONLY_HINT, check_images, check_on_missing_image, 
 from .lookalikes import composed, has_invisible
 from .row_checks import check_ids, check_post, check_regions_have_image
 from .schema import NEGATIVE_RELATION, REGION_COLUMNS, SPLITS, post_features
+from .utf16 import Utf16Spans
 
 logger = logging.get_logger(__name__)
 
@@ -138,7 +139,7 @@ def _folder_hint(name: str) -> str:
 def check_rows(rows: datasets.Dataset, where: str, problems: Problems) -> list[dict]:
     """Check each row of a split, and return the posts with the place where each stands."""
     names = getattr(rows.features.get("relation"), "names", None)
-    posts = []
+    posts, spans = [], Utf16Spans()
     for index, row in enumerate(rows.remove_columns([name for name in ["image"] if name in rows.column_names])):
         place = f"{where}[{index}]"
         post = check_post(row | {"image": "below"}, where, place, problems)
@@ -148,6 +149,9 @@ def check_rows(rows: datasets.Dataset, where: str, problems: Problems) -> list[d
         if post["id"] is None:
             problems.add(where, place, "id", "nothing", "text, another one for each post")
         posts.append(post | {"file": where, "where": place})
+        if row.get("text") == post["text"] is not None:
+            spans.look_at(where, place, post["text"], [(post[e]["start"], post[e]["end"]) for e in ("head", "tail")])
+    spans.report(problems)
     return posts
 
 

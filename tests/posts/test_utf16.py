@@ -3,7 +3,7 @@
 import pytest
 from post_file_helpers import post, write
 
-from mmre.posts import load_files
+from mmre.posts import load_files, load_saved_posts
 from mmre.posts.utf16 import Utf16Spans, from_utf16
 
 TEXT = "😂 Anna Lee 🎾 weds Bob today"
@@ -51,6 +51,23 @@ def test_a_file_with_spans_that_are_right_as_they_are_is_warned_of_only(folder, 
     mixed = [post(), post(text=TEXT, image=None, **RIGHT), post(text=TEXT, image=None, **WRONG)]
     assert len(load_files(write(folder / "train.jsonl", mixed))["train"]) == 3
     assert "2 spans cut words where they would not if they were counted in UTF-16" in caplog.text
+
+
+def test_a_stored_data_set_is_asked_the_same(folder, caplog):
+    right = load_files(write(folder / "train.jsonl", [post(), post(text=TEXT, image=None, **RIGHT)]))
+
+    def save(name: str, **spans) -> str:
+        def put(row: dict) -> dict:
+            return row if row["text"] != TEXT else row | {e: dict(zip(("start", "end"), s)) for e, s in spans.items()}
+
+        right.map(put, features=right["train"].features).save_to_disk(folder / name)
+        return str(folder / name)
+
+    assert load_saved_posts(save("right"))["train"][1]["head"] == {"start": 2, "end": 10}
+    with pytest.raises(ValueError, match=r"train\[1\]: entities: \[3, 11\] cuts a word; .* \[2, 10\] is 'Anna Lee'"):
+        load_saved_posts(save("wrong", **WRONG))
+    assert len(load_saved_posts(save("mixed", head=WRONG["head"], tail=[0, 1]))["train"]) == 2
+    assert "spans cut words where they would not if they were counted in UTF-16" in caplog.text
 
 
 def test_characters_of_the_basic_plane_move_nothing():
