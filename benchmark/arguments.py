@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .suites import SUITES, Suite
+from .suite import Suite
+from .suites import SUITES
 
 ALL = "all"
 SYNTHETIC = "synthetic"

@@ -18,7 +18,7 @@ from .addresses import digest, sources_digest
 from .arguments import SYNTHETIC, BenchmarkArguments
 from .post_counts import number_of_training_posts, read_content
 from .runs import Run
-from .suites import Cell, Suite
+from .suite import Cell, Suite
 
 # What a system reads that has to do with the picture.
 PICTURE_INPUTS = {"image", "regions", "boxes"}

@@ -14,7 +14,7 @@ from .arguments import BenchmarkArguments
 from .plan import Row
 from .post_counts import count_posts
 from .runs import Run
-from .suites import Suite
+from .suite import Suite
 
 METRICS = ("accuracy", "precision", "recall", "f1")
 PAPERS_FIGURES = "The papers' figures are of MNRE and stand here for orientation only."

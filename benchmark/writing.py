@@ -11,7 +11,7 @@ from mmre.posts.whole_file import whole_file
 
 from .plan import Row
 from .runs import Run, seconds_per_visit
-from .suites import Suite
+from .suite import Suite
 from .tables import METRICS
 
 LABELS = {"accuracy": "accuracy", "precision": "P", "recall": "R", "f1": "F1", "count": "number"}

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from mmre.benchmark.arguments import BenchmarkArguments
 from mmre.benchmark.plan import Row, plan_rows, read_recipes
-from mmre.benchmark.suites import SUITES, Cell, Suite
+from mmre.benchmark.suite import Cell, Suite
+from mmre.benchmark.suites import SUITES
 
 TINY = Path(__file__).with_name("tiny_training.yaml")
 RELATIONS = ["None", "couple", "peer"]

@@ -12,7 +12,8 @@ from benchmark_helpers import ABLATION, RELATIONS, TINY
 
 from mmre.benchmark import post_counts
 from mmre.benchmark import runs as benchmark_runs
-from mmre.benchmark.suites import SUITES, Suite
+from mmre.benchmark.suite import Suite
+from mmre.benchmark.suites import SUITES
 from mmre.cli.main import main
 
 

@@ -7,7 +7,8 @@ from benchmark_helpers import FAKE, TINY, captions, plan
 
 from mmre.benchmark import post_counts
 from mmre.benchmark.plan import inputs_of
-from mmre.benchmark.suites import SUITES, Cell
+from mmre.benchmark.suite import Cell
+from mmre.benchmark.suites import SUITES
 from mmre.cli.main import main
 
 

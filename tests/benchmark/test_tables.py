@@ -11,7 +11,8 @@ from sklearn.metrics import f1_score
 
 from mmre.benchmark import runs as benchmark_runs
 from mmre.benchmark.post_counts import count_posts
-from mmre.benchmark.suites import SUITES, Cell, Suite
+from mmre.benchmark.suite import Cell, Suite
+from mmre.benchmark.suites import SUITES
 from mmre.cli.main import main
 from mmre.evaluation.plots import plot_results
 from mmre.posts.mnre_regions import LEAK
