@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 F1 = "test F1 (%)"
 # In place of a `model_type`: large language models, asked with examples in the prompt.
 PROMPT = "mmre prompt"
+# Arguments of `mmre train` that a cell, a seed or an option of the benchmark sets.
+OWN_ARGUMENTS = {"model_type", "dataset", "data_dir", "regions", "captions", "seed", "output_dir", "push_to_hub"}
+OWN_ARGUMENTS |= {"resume_from_checkpoint", "do_train", "do_eval", "do_predict"}
 
 
 class Cell(NamedTuple):
@@ -41,7 +44,7 @@ class Suite(NamedTuple):
         per_relation: the paper's F1 by relation, of each cell: a line for each relation and each cell.
         statistics: the paper's counts: a line for each, of the data; there is nothing to train.
         axes: labels of the plot's axes, if there is one.
-        compares: whether the cells are systems that share one budget: the table has what they cost, and tests each pair.
+        compares: whether the cells are systems with one budget: the table has their cost, and tests each pair.
     """
 
     title: str
@@ -82,4 +85,4 @@ def varied(
     return tuple(cells)
 
 
-__all__ = ["F1", "PROMPT", "Cell", "Suite", "varied"]
+__all__ = ["F1", "OWN_ARGUMENTS", "PROMPT", "Cell", "Suite", "varied"]
