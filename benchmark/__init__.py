@@ -7,15 +7,16 @@ if TYPE_CHECKING:
     from .arguments import BenchmarkArguments
     from .plan import plan_benchmark
     from .runs import do_runs
-    from .suites import SUITES, Cell, Suite
+    from .suite import Cell, Suite
+    from .suites import SUITES
     from .tables import make_table
 
 # The file of each public name: importing one does not import the world of all.
 _FILES = {
     "SUITES": "suites",
     "BenchmarkArguments": "arguments",
-    "Cell": "suites",
-    "Suite": "suites",
+    "Cell": "suite",
+    "Suite": "suite",
     "do_runs": "runs",
     "make_table": "tables",
     "plan_benchmark": "plan",

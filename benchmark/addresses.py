@@ -5,7 +5,7 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +26,16 @@ def digest(content: Any) -> str:
     """Return a short hash of bytes, or of any value that JSON can hold."""
     data = content if isinstance(content, bytes) else json.dumps(content, sort_keys=True).encode()
     return hashlib.sha256(data).hexdigest()[:16]
+
+
+@lru_cache
+def file_digest(path: str) -> str:
+    """Return a short hash of a file's content."""
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()[:16]
 
 
 @lru_cache
@@ -64,22 +74,26 @@ def source_files(model_type: str, folders: Mapping[str, Path] | None = None) -> 
 
 def _imports(room: str, path: Path, folders: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
     """Yield the files that a file imports of the package, as pairs of room and name."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            targets = [(alias.name, []) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            module = node.module or ""
-            names = [alias.name for alias in node.names]
-            targets = [(f"mmre.{room}.{module}".rstrip(".") if node.level else module, names)]
-        else:
+    for module, names, level in _import_statements(path.read_text("utf-8")):
+        module = f"mmre.{room}.{module}".rstrip(".") if level else module
+        package, *parts = module.split(".")
+        if package != "mmre" or not parts or parts[0] not in folders:
             continue
-        for module, names in targets:
-            package, *parts = module.split(".")
-            if package != "mmre" or not parts or parts[0] not in folders:
-                continue
-            files = [parts[1]] if len(parts) > 1 else [n for n in names if (folders[parts[0]] / f"{n}.py").is_file()]
-            for name in files or ["__init__"]:
-                yield parts[0], name
+        files = [parts[1]] if len(parts) > 1 else [n for n in names if (folders[parts[0]] / f"{n}.py").is_file()]
+        for name in files or ["__init__"]:
+            yield parts[0], name
+
+
+@cache
+def _import_statements(source: str) -> list[tuple[str, list[str], int]]:
+    """List the module, the names and the level of each import; reading a file as Python takes longest in a plan."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, [], 0) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append((node.module or "", [alias.name for alias in node.names], node.level))
+    return found
 
 
 def code_version(model_types: Iterable[str]) -> dict[str, Any]:
@@ -115,4 +129,4 @@ def _commit(root: Path) -> str | None:
         return None
 
 
-__all__ = ["code_version", "digest", "source_files", "sources_digest"]
+__all__ = ["code_version", "digest", "file_digest", "source_files", "sources_digest"]

@@ -1,17 +1,18 @@
 """Arguments of a benchmark: which suite, on which posts, under which protocol, with which seeds."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .suites import SUITES, Suite
+from .suite import OWN_ARGUMENTS, Suite
+from .suites import SUITES
 
 ALL = "all"
-SYNTHETIC = "synthetic"
+SYSTEMS = "systems"
+# Data that every machine can make, and the recipe that all systems can be trained by on each.
+MADE_DATA = {"synthetic": "quickstart", "digits": "digits"}
 PROTOCOLS = ("released", "label_free", "none")
-# Set by a cell, by a seed, or by the fields of `BenchmarkArguments`.
-OWN_ARGUMENTS = {"model_type", "dataset", "data_dir", "regions", "captions", "seed", "output_dir", "push_to_hub"}
-OWN_ARGUMENTS |= {"resume_from_checkpoint", "do_train", "do_eval", "do_predict"}
 
 
 @dataclass
@@ -19,14 +20,16 @@ class BenchmarkArguments:
     """The arguments of a benchmark.
 
     Args:
-        suite: a name of `SUITES`, or `"all"`.
-        data: a folder of MNRE's files, or `"synthetic"`.
+        suite: a name of `SUITES`, `"all"` of them, or `"systems"`.
+        data: a folder of MNRE's files, `"synthetic"` or `"digits"`.
         seeds: a run of each cell for each.
         protocol: whose regions, of MNRE: `"released"` (the default; they leak the label), `"label_free"` (those of
-            `regions`), or `"none"`. Synthetic posts have theirs, `"drawn"`.
+            `regions`), or `"none"`. Data that are made have theirs, `"drawn"`.
         regions: the annotation file, with `"label_free"`.
         captions: of MNRE, the caption files of one source or of several; cells with captions are measured with each.
-        config: recipes in place of the papers', at most one of each system.
+        config: recipes in place of the papers', at most one of each system; with `"systems"`, one that names no
+            `model_type` is for all.
+        systems: with `"systems"`, those to compare, see [`~mmre.benchmark.systems.systems_suite`].
         out: the folder of the tables and of the runs.
         train: arguments of `mmre train` in each run, by name.
 
@@ -41,6 +44,7 @@ class BenchmarkArguments:
     regions: str | None = None
     captions: list[list[str]] = field(default_factory=list)
     config: list[str] = field(default_factory=list)
+    systems: list[str] = field(default_factory=list)
     out: Path = Path("outputs/benchmark")
     train: dict[str, Any] = field(default_factory=dict)
 
@@ -51,10 +55,12 @@ class BenchmarkArguments:
             raise ValueError(
                 f"--{taken[0]} is set for each run: see --data, --protocol, --regions, --captions, --seeds, --out"
             )
-        if self.data == SYNTHETIC:
+        if self.systems and self.suite != SYSTEMS:
+            raise ValueError(f"--systems belongs to mmre benchmark {SYSTEMS}, not to {self.suite}")
+        if self.data in MADE_DATA:
             for name in ("protocol", "regions", "captions"):
                 if getattr(self, name):
-                    raise ValueError(f"--{name}: synthetic posts have their own regions and captions: leave it out")
+                    raise ValueError(f"--{name}: {self.data} posts have their own regions and captions: leave it out")
             self.protocol = "drawn"
         else:
             self.protocol = self.protocol or PROTOCOLS[0]
@@ -63,10 +69,19 @@ class BenchmarkArguments:
         if len({*self.seeds}) < len(self.seeds):
             raise ValueError(f"--seeds: each seed once, got {self.seeds}")
 
-    @property
+    @cached_property
     def suites(self) -> dict[str, Suite]:
         """Return the suites to measure, by name."""
+        if self.suite == SYSTEMS:
+            from .systems import systems_suite  # imports torch, which the help of the command does without
+
+            return {SYSTEMS: systems_suite(self.systems)}
         return SUITES if self.suite == ALL else {self.suite: SUITES[self.suite]}
+
+    @property
+    def table_protocol(self) -> str:
+        """Return the end of the names of the tables' files."""
+        return f"{self.data}_{self.protocol}" if self.data == "digits" else self.protocol
 
 
 def arguments_by_name(words: list[str]) -> dict[str, Any]:
@@ -89,4 +104,4 @@ def arguments_by_name(words: list[str]) -> dict[str, Any]:
     return {name: value[0] if len(value) == 1 else value for name, value in values.items()}
 
 
-__all__ = ["ALL", "PROTOCOLS", "SYNTHETIC", "BenchmarkArguments", "arguments_by_name"]
+__all__ = ["ALL", "MADE_DATA", "PROTOCOLS", "SYSTEMS", "BenchmarkArguments", "arguments_by_name"]

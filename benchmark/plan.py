@@ -9,28 +9,39 @@ from typing import Any
 import yaml
 
 from mmre.modeling import MODELS
-from mmre.training.arguments import MODALITIES, encoder_arguments, encoders_of
+from mmre.training.arguments import MODALITIES, ModelArguments, encoder_arguments, encoders_of
 from mmre.training.record import sections_of
 from mmre.training.settings import WORD_ARGUMENTS, read_config, resolve, shipped_configurations
 from mmre.training.system_values import config_names
 
-from .addresses import digest, sources_digest
-from .arguments import SYNTHETIC, BenchmarkArguments
+from .addresses import digest, file_digest, sources_digest
+from .arguments import MADE_DATA, SYSTEMS, BenchmarkArguments
 from .post_counts import number_of_training_posts, read_content
 from .runs import Run
-from .suites import Cell, Suite
+from .suite import Cell, Suite
+from .systems import MNRE_BUDGET
 
+NOT_BUILT = "not built yet"
+NO_REGIONS = "means nothing without regions"
 # What a system reads that has to do with the picture.
 PICTURE_INPUTS = {"image", "regions", "boxes"}
 
 
 @dataclass
 class Row:
-    """A cell of a suite with its runs, one for each seed; none under a protocol where the cell means nothing."""
+    """A cell of a suite with its runs, one for each seed; or the reason why it has none.
+
+    Args:
+        cell: the cell.
+        name: of the cell, with the source of its captions where there are several.
+        runs: one for each seed.
+        reason: `NOT_BUILT` or `NO_REGIONS`, of a cell without runs.
+    """
 
     cell: Cell
     name: str
     runs: list[Run]
+    reason: str = ""
 
 
 def plan_benchmark(args: BenchmarkArguments) -> dict[str, list[Row]]:
@@ -43,11 +54,11 @@ def plan_benchmark(args: BenchmarkArguments) -> dict[str, list[Row]]:
         The rows of each suite, by its name.
 
     Raises:
-        ValueError: if a recipe, an argument or the data is wrong, an argument would undo what a cell is, or captions
-            are missing.
-        OSError: if a recipe or data are missing.
+        ValueError: if a recipe, an argument or the data is wrong, an argument would undo what a cell is, captions are
+            missing, or two systems to compare are the same.
+        OSError: if a recipe, data or word vectors are missing.
     """
-    recipes = read_recipes(args.config)
+    recipes = read_recipes(args.config, args.suite == SYSTEMS)
     return {name: plan_rows(suite, args, recipes) for name, suite in args.suites.items()}
 
 
@@ -57,11 +68,15 @@ def different_runs(plan: dict[str, list[Row]], seeds: list[int]) -> list[Run]:
     return sorted(runs.values(), key=lambda run: seeds.index(run.seed))
 
 
-def read_recipes(paths: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
+def read_recipes(paths: list[str], is_shared: bool = False) -> dict[str | None, tuple[str, dict[str, Any]]]:
     """Read recipes that take the place of the shipped ones.
 
+    Args:
+        paths: of the files.
+        is_shared: whether one that names no `model_type` is for all systems, not for the one that `mmre train` takes.
+
     Returns:
-        Of each system, the recipe's name and its values.
+        Of each system, or of `None` for all, the recipe's name and its values.
 
     Raises:
         ValueError: if two are of one system.
@@ -69,40 +84,62 @@ def read_recipes(paths: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
     recipes, given = {}, {}
     for path in paths:
         values = read_config(path)
-        model_type = values.get("model_type", "focalmre")
+        model_type = values.get("model_type", None if is_shared else ModelArguments.model_type)
         if model_type in given:
-            raise ValueError(f"--config: {given[model_type]} and {path} are both recipes of {model_type}: give one.")
+            whose = model_type or "all systems"
+            raise ValueError(f"--config: {given[model_type]} and {path} are both recipes of {whose}: give one.")
         given[model_type] = path
         recipes[model_type] = Path(path).stem, values
     return recipes
 
 
-def shipped_recipe(cell: Cell, is_mnre: bool) -> str:
-    """Name the shipped recipe of a cell: on synthetic posts its system's quickstart, else the one that all share."""
-    if is_mnre:
-        return cell.recipe or f"{cell.model_type}_mnre"
-    own = f"{cell.model_type}_quickstart"
-    return own if own in shipped_configurations() else "quickstart"
+def recipe_of(
+    cell: Cell, suite: Suite, data: str, recipes: dict[str | None, tuple[str, dict[str, Any]]]
+) -> tuple[str, dict[str, Any]]:
+    """Choose the recipe of a cell.
+
+    Args:
+        cell: the cell.
+        suite: its suite. Systems that are compared share the recipe on data that are made, and on MNRE the budget.
+        data: a folder of MNRE's files, or one of `MADE_DATA`.
+        recipes: given ones, see [`read_recipes`], which are taken as they are.
+
+    Returns:
+        Its name and its values.
+    """
+    given = recipes.get(cell.model_type, recipes.get(None))
+    if given is not None:
+        return given
+    if data in MADE_DATA:
+        own = f"{cell.model_type}_{MADE_DATA[data]}"
+        name = own if own in shipped_configurations() and not suite.compares else MADE_DATA[data]
+        return name, read_config(name)
+    name = cell.recipe or f"{cell.model_type}_mnre"
+    return name, read_config(name) | (MNRE_BUDGET if suite.compares else {})
 
 
-def plan_rows(suite: Suite, args: BenchmarkArguments, recipes: dict[str, tuple[str, dict[str, Any]]]) -> list[Row]:
+def plan_rows(
+    suite: Suite, args: BenchmarkArguments, recipes: dict[str | None, tuple[str, dict[str, Any]]]
+) -> list[Row]:
     """Plan the runs of a suite; for the arguments see [`plan_benchmark`]."""
-    is_mnre = args.data != SYNTHETIC
     rows = []
     for cell in suite.cells:
+        if cell.model_type not in MODELS:
+            rows.append(Row(cell, cell.name, [], NOT_BUILT))
+            continue
         if cell.needs_regions and args.protocol == "none":
-            rows.append(Row(cell, cell.name, []))
+            rows.append(Row(cell, cell.name, [], NO_REGIONS))
             continue
         train = arguments_of_system(cell.model_type, args.train)
         undone = sorted({*train} & {*cell.arguments})
         if undone:
             raise ValueError(f"--{undone[0]} is what {cell.name!r} of {suite.title!r} is about: leave it out.")
-        shipped = shipped_recipe(cell, is_mnre)
-        recipe, values = recipes.get(cell.model_type) or (shipped, read_config(shipped))
+        recipe, values = recipe_of(cell, suite, args.data, recipes)
         values = values | cell.arguments
+        train |= place_of_word_vectors(cell, suite, values | train)
         reads = inputs_of(cell, values | train)
         captions = [None]
-        if is_mnre and "caption" in reads:
+        if args.data not in MADE_DATA and "caption" in reads:
             captions = args.captions or [values.get("captions")]
             if captions == [None]:
                 raise ValueError(f"{cell.name!r} of {suite.title!r} reads captions of the pictures: give --captions.")
@@ -110,7 +147,40 @@ def plan_rows(suite: Suite, args: BenchmarkArguments, recipes: dict[str, tuple[s
             name = cell.name if len(captions) == 1 else f"{cell.name} ({_common_name(files)})"
             runs = plan_runs(cell, name, recipe, values | data_arguments(cell, reads, args, files), train, args)
             rows.append(Row(cell, name, runs))
+    if suite.compares:
+        _check_different(rows)
     return rows
+
+
+def _check_different(rows: list[Row]) -> None:
+    """Refuse to compare a system with itself."""
+    names = {}
+    for row in rows:
+        other = names.setdefault(row.runs[0].address, row.name)
+        if other != row.name:
+            raise ValueError(f"--systems: {other} and {row.name} are the same system with the same recipe: give one.")
+
+
+def place_of_word_vectors(cell: Cell, suite: Suite, values: dict[str, Any]) -> dict[str, str]:
+    """Return where the word vectors of a cell are, from wherever a run is started; nothing if it reads none.
+
+    Args:
+        cell: the cell.
+        suite: its suite, for the message.
+        values: of its run.
+
+    Raises:
+        FileNotFoundError: if they are not there.
+    """
+    path = values.get("word_vectors")
+    if path is None or "text" in encoders_of(MODELS[cell.model_type].config_class):
+        return {}
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f"{cell.name!r} of {suite.title!r} reads word vectors, and there is no file {path}: give --word_vectors "
+            "FILE, in GloVe's text format."
+        )
+    return {"word_vectors": os.path.abspath(path)}
 
 
 def arguments_of_system(model_type: str, train: dict[str, Any]) -> dict[str, Any]:
@@ -150,9 +220,9 @@ def data_arguments(cell: Cell, reads: set[str], args: BenchmarkArguments, captio
         captions: the caption files, if the cell reads captions.
     """
     use_images = bool(reads & PICTURE_INPUTS)
-    if args.data == SYNTHETIC:
+    if args.data in MADE_DATA:
         places = dict.fromkeys(["data_dir", "image_dir", "regions", "captions"])
-        return {"dataset": SYNTHETIC, "use_images": use_images, **places}
+        return {"dataset": args.data, "use_images": use_images, **places}
     regions = os.path.abspath(args.regions) if args.protocol == "label_free" else args.protocol
     if not (use_images or cell.arguments.get("region_count_as_caption")):
         regions = "none"
@@ -190,6 +260,8 @@ def plan_runs(
         "fingerprint": found.fingerprint,
         "sources": sources_digest(cell.model_type),
     }
+    if sections["model"]["word_vectors"] is not None:
+        content["model"] = sections["model"] | {"word_vectors": file_digest(sections["model"]["word_vectors"])}
     if data["regions"] not in ("released", "none", "drawn"):
         content["data"]["regions"] = "annotation file"
     posts = number_of_training_posts(data, found)

@@ -10,14 +10,14 @@ from mmre.posts.fingerprint import picture_keys, posts_fingerprint
 from mmre.posts.sources import open_posts
 from mmre.posts.synthetic import SYNTHETIC_RELATIONS
 
-from .arguments import SYNTHETIC
+from .arguments import MADE_DATA
 
 
 class Content(NamedTuple):
     """Facts of the posts of a run, wherever they lie.
 
     Args:
-        fingerprint: hash of the content of all splits; empty for synthetic posts, which the code makes.
+        fingerprint: hash of the content of all splits; empty for posts that the code makes.
         training: number of training posts of each relation.
     """
 
@@ -35,11 +35,17 @@ def read_content(data: dict[str, Any]) -> Content:
         OSError: files or the training split are missing.
         ValueError: the data is bad.
     """
-    if data["dataset"] == SYNTHETIC:
-        # As many as are made, of each relation: more than any limit that is asked for.
-        return Content("", Counter(dict.fromkeys(SYNTHETIC_RELATIONS, data["num_synthetic_posts"])))
+    if data["dataset"] in MADE_DATA:
+        return Content("", _count_made(data["dataset"], data["num_synthetic_posts"]))
     captions = tuple(data["captions"]) if data["captions"] else None
     return _read(data["data_dir"], data["image_dir"], data["regions"], captions, data["use_images"])
+
+
+@lru_cache
+def _count_made(dataset: str, number: int) -> Counter:
+    if dataset == "synthetic":  # as many as are made, of each relation: more than any limit that is asked for
+        return Counter(dict.fromkeys(SYNTHETIC_RELATIONS, number))
+    return Counter(open_posts(dataset, num_synthetic_posts=number, columns=["relation"])["train"]["relation"])
 
 
 @lru_cache
@@ -67,7 +73,7 @@ def number_of_training_posts(data: dict[str, Any], content: Content) -> int:
         data: the section `data` of the run's settings.
         content: of its posts.
     """
-    number = data["num_synthetic_posts"] if data["dataset"] == SYNTHETIC else content.training.total()
+    number = data["num_synthetic_posts"] if data["dataset"] == "synthetic" else content.training.total()
     number = min(number, data["max_train_samples"] or number)
     if data["samples_per_relation"] is not None:
         return min(number, sum(min(count, data["samples_per_relation"]) for count in content.training.values()))
@@ -78,12 +84,11 @@ def count_posts(data: str) -> dict[str, int]:
     """Count pictures, sentences, posts, entities and relations of all splits, as TGDI's Table 1 does.
 
     Args:
-        data: a folder of MNRE's files, or `"synthetic"`.
+        data: a folder of MNRE's files, or one of `MADE_DATA`.
     """
-    is_synthetic = data == SYNTHETIC
     splits = (
-        open_posts(SYNTHETIC)
-        if is_synthetic
+        open_posts(data)
+        if data in MADE_DATA
         else open_posts("mnre", data_dir=data, regions="none", on_missing_image="keep")
     )
     rows = datasets.concatenate_datasets([*splits.values()])

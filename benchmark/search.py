@@ -13,7 +13,7 @@ from mmre.training.settings import SECTIONS, read_config, resolve
 
 from .arguments import BenchmarkArguments
 from .plan import Row, plan_rows
-from .suites import Cell, Suite
+from .suite import Cell, Suite
 
 # A search never looks at the test split.
 BLIND = {"do_predict": False}

@@ -11,12 +11,15 @@ from mmre.posts.schema import NEGATIVE_RELATION
 
 from .addresses import code_version
 from .arguments import BenchmarkArguments
-from .plan import Row
+from .pairs import compare_pairs
+from .plan import NOT_BUILT, Row
 from .post_counts import count_posts
 from .runs import Run
-from .suites import Suite
+from .suite import Suite
 
 METRICS = ("accuracy", "precision", "recall", "f1")
+# Of the record of a run, see `mmre.training.cost`.
+COSTS = ("parameters", "trained_parameters", "train_seconds_per_post", "test_seconds_per_post", "peak_memory")
 PAPERS_FIGURES = "The papers' figures are of MNRE and stand here for orientation only."
 
 
@@ -30,10 +33,12 @@ def make_table(name: str, suite: Suite, rows: list[Row], args: BenchmarkArgument
         args: of the benchmark.
 
     Returns:
-        A table in JSON's types. All figures are per cent but counts. `rows` have `measured`: for each metric the
-        `mean` over the seeds that are there, the sample standard deviation `std` (null for one seed) and the `values`;
-        `interval`: the 95 % bootstrap interval of `interval_of` (see [`bootstrap_interval`]); `paper` and its `source`;
-        and of a cell the `regions` that it is given: none where it sees no picture.
+        A table in JSON's types. All figures are per cent but counts and costs. `rows` have `measured`: for each metric
+        the `mean` over the seeds that are there, the sample standard deviation `std` (null for one seed) and the
+        `values`; `interval`: the 95 % bootstrap interval of `interval_of` (see [`bootstrap_interval`]); `paper` and its
+        `source`; `not_run`, why there are no runs; of a cell the `regions` that it is given: none where it sees no
+        picture; and in a table by relation the `system`. A comparison of systems has the `budget` of each, the
+        `devices` of the runs, and `pairs`, see [`~mmre.benchmark.pairs.compare_pairs`].
     """
     protocol = region_protocol(args.regions or args.protocol)
     missing = [problem for row in rows for problem in _missing(row)]
@@ -44,14 +49,16 @@ def make_table(name: str, suite: Suite, rows: list[Row], args: BenchmarkArgument
         ]
         measured, paper_metrics = ["count"], ["count"]
     elif suite.per_relation is not None:
-        lines = [line for row in rows for line in _relation_lines(suite, row)]
+        lines = _relation_lines(suite, rows)
         measured, paper_metrics = ["precision", "recall", "f1"], ["f1"]
     else:
         lines = [_cell_line(suite, row) for row in rows]
         measured, paper_metrics = list(METRICS), list(suite.paper_metrics)
+        measured += COSTS if suite.compares else []
     runs = [run for row in rows for run in row.runs]
     done = [run for run in runs if run.state == "done"]
-    facts = [read_metrics(run.folder)["posts"] for run in done]
+    records = [read_metrics(run.folder) for run in done]
+    facts = [record["posts"] for record in records]
     no_picture = sorted(
         {fact["samples_without_image"]["test"] for fact in facts if fact["images"] == "used"} - {0}, reverse=True
     )
@@ -61,7 +68,7 @@ def make_table(name: str, suite: Suite, rows: list[Row], args: BenchmarkArgument
         "source": suite.source,
         "protocol": args.protocol,
         "protocol_note": f"{protocol.name}. {protocol.note}"
-        + (f" {PAPERS_FIGURES}" if protocol.name == "drawn" else ""),
+        + (f" {PAPERS_FIGURES}" if protocol.name == "drawn" and suite.source else ""),
         "protocol_title": protocol.title,
         "data": Path(args.data).name,
         "test_posts": max((fact["samples"]["test"] for fact in facts), default=None),
@@ -73,16 +80,26 @@ def make_table(name: str, suite: Suite, rows: list[Row], args: BenchmarkArgument
         "code": code_version({run.model_type for run in runs}),
         "measured": measured,
         "interval_of": None if suite.statistics else paper_metrics[-1],
-        "paper_metrics": paper_metrics,
+        "paper_metrics": paper_metrics if suite.source else [],
         "rows": lines,
         "missing": missing,
+        "budget": [_budget(row) for row in rows] if suite.compares else None,
+        "devices": sorted({record["cost"]["device"] for record in records if "cost" in record}),
+        "pairs": compare_pairs(rows) if suite.compares else None,
     }
 
 
+def _budget(row: Row) -> dict[str, Any]:
+    run = row.runs[0]
+    training = run.settings["training"]
+    batch = training["per_device_train_batch_size"] * training["gradient_accumulation_steps"]
+    return {"name": row.name, "posts": run.posts, "epochs": run.epochs, "batch": batch, "steps": run.steps}
+
+
 def _missing(row: Row) -> list[str]:
-    """List the runs of a cell that are not there, and why."""
-    if not row.runs:
-        return [f"{row.name}: means nothing without regions"]
+    """List the runs of a cell that are not there, and why; of a system that is not built, its line says so."""
+    if row.reason:
+        return [] if row.reason == NOT_BUILT else [f"{row.name}: {row.reason}"]
     states = {"failed": "failed: {}", "interrupted": "stopped before its end", "missing": "not run"}
     return [
         f"{row.name}, seed {run.seed}: {states[run.state].format(run.record.get('error'))}"
@@ -98,16 +115,16 @@ def _line(
     values: dict[str, list[float]],
     runs: list[Run],
     interval: tuple[float, float] | None,
-    point: tuple[str, float | str] | None = None,
-    test_posts: int | None = None,
 ) -> dict[str, Any]:
     """Make one row of a table."""
     paper_metrics = ("count",) if suite.statistics else suite.paper_metrics
     source = f"{suite.source}, {name}" if paper else f"{suite.source}: not printed" if suite.source else ""
     return {
         "name": name,
-        "test_posts": test_posts,
+        "system": None,
+        "test_posts": None,
         "runs": {run.seed: run.address for run in runs},
+        "not_run": None,
         "measured": {
             metric: {"mean": mean(found), "std": stdev(found) if len(found) > 1 else None, "values": found}
             for metric, found in values.items()
@@ -116,48 +133,61 @@ def _line(
         "interval": interval and [100 * end for end in interval],
         "paper": dict(zip(paper_metrics, paper)),
         "source": source,
-        "point": point,
+        "point": None,
         "regions": None,
     }
 
 
 def _cell_line(suite: Suite, row: Row) -> dict[str, Any]:
     runs = [run for run in row.runs if run.state == "done"]
-    scores = [read_metrics(run.folder)["test"] for run in runs]
-    values = {metric: [100 * score[metric] for score in scores] for metric in METRICS}
+    records = [read_metrics(run.folder) for run in runs]
+    values = {metric: [100 * record["test"][metric] for record in records] for metric in METRICS}
+    for name in COSTS if suite.compares else ():
+        # Records of earlier versions have none.
+        found = [record.get("cost", {}).get(name) for record in records]
+        values[name] = [value for value in found if value is not None]
     interval = None
     if runs:
         predictions = [read_predictions(run.folder) for run in runs]
         check_same_posts(predictions, [run.folder for run in runs])
         interval = bootstrap_interval(predictions, suite.paper_metrics[-1])
-    line = _line(row.cell.name, suite, row.cell.paper, values, runs, interval, row.cell.point)
-    if row.name != row.cell.name and row.cell.point:  # a line of the plot for each source of captions
-        line["point"] = (row.name.replace(row.cell.name, row.cell.point[0]), row.cell.point[1])
+    line = _line(row.cell.name, suite, row.cell.paper, values, runs, interval)
+    point = row.cell.point
+    if row.name != row.cell.name and point:  # a line of the plot for each source of captions
+        point = (row.name.replace(row.cell.name, point[0]), point[1])
     regions = Path(row.runs[0].settings["data"]["regions"]).name if row.runs else None
-    return line | {"name": row.name, "regions": regions}
+    return line | {"name": row.name, "point": point, "regions": regions, "not_run": row.reason or None}
 
 
-def _relation_lines(suite: Suite, row: Row) -> list[dict[str, Any]]:
-    """Make a row for each relation that the paper lists or the test posts have."""
-    runs = [run for run in row.runs if run.state == "done"]
-    scores = [read_metrics(run.folder)["test"]["per_relation"] for run in runs]
-    predictions = [read_predictions(run.folder) for run in runs]
-    support = {name: score["support"] for name, score in scores[0].items()} if scores else {}
-    if runs:
-        check_same_posts(predictions, [run.folder for run in runs])
+def _relation_lines(suite: Suite, rows: list[Row]) -> list[dict[str, Any]]:
+    """Make a row for each relation that the paper lists or the test posts have, and each cell."""
+    done = [[run for run in row.runs if run.state == "done"] for row in rows]
+    scores = [[read_metrics(run.folder)["test"]["per_relation"] for run in runs] for runs in done]
+    predictions = [[read_predictions(run.folder) for run in runs] for runs in done]
+    for runs, found in zip(done, predictions):
+        if runs:
+            check_same_posts(found, [run.folder for run in runs])
+    first = next((found[0] for found in scores if found), {})
+    support = {name: score["support"] for name, score in first.items()}
     others = sorted((name for name in support if support[name]), key=lambda name: -support[name])
     lines = []
     for name in dict.fromkeys([*suite.per_relation, *others]):
         if name == NEGATIVE_RELATION:
             continue
-        tested = runs if support.get(name) else []
-        values = {metric: [100 * score[name][metric] for score in scores] if tested else [] for metric in METRICS[1:]}
-        interval = bootstrap_interval(predictions, "f1", name) if tested else None
-        paper = (suite.per_relation[name],) if name in suite.per_relation else ()
-        lines.append(_line(name, suite, paper, values, tested, interval, test_posts=support.get(name, 0)))
-        if len(row.name) > len(row.cell.name):
-            lines[-1]["name"] = name + row.name.removeprefix(row.cell.name)
+        for row, runs, found, predicted in zip(rows, done, scores, predictions):
+            tested = runs if support.get(name) else []
+            values = {
+                metric: [100 * score[name][metric] for score in found] if tested else [] for metric in METRICS[1:]
+            }
+            interval = bootstrap_interval(predicted, "f1", name) if tested else None
+            paper = suite.per_relation.get(name)
+            if paper is None and not tested:
+                continue
+            figure = (paper[suite.cells.index(row.cell)],) if paper else ()
+            line = _line(name, suite, figure, values, tested, interval)
+            line |= {"system": row.name, "test_posts": support.get(name, 0), "not_run": row.reason or None}
+            lines.append(line)
     return lines
 
 
-__all__ = ["METRICS", "make_table"]
+__all__ = ["COSTS", "METRICS", "make_table"]

@@ -11,10 +11,14 @@ from mmre.posts.whole_file import whole_file
 
 from .plan import Row
 from .runs import Run, seconds_per_visit
-from .suites import Suite
-from .tables import METRICS
+from .suite import Suite
+from .tables import COSTS, METRICS
 
-LABELS = {"accuracy": "accuracy", "precision": "P", "recall": "R", "f1": "F1", "count": "number"}
+LABELS = {
+    **{"accuracy": "accuracy", "precision": "P", "recall": "R", "f1": "F1", "count": "number"},
+    **{"parameters": "parameters", "trained_parameters": "trained", "peak_memory": "peak memory, MiB"},
+    **{"train_seconds_per_post": "training, ms per post", "test_seconds_per_post": "testing, ms per post"},
+}
 
 
 def markdown(table: dict[str, Any]) -> str:
@@ -32,30 +36,86 @@ def markdown(table: dict[str, Any]) -> str:
         lines.append(f"Without regions, under each protocol: {', '.join(without)}.")
     if table["test_posts_without_picture"]:
         lines.append(f"{table['test_posts_without_picture']:,} of the test posts had no picture.")
-    by_relation = any(row["test_posts"] is not None for row in table["rows"])
-    header = ["relation" if by_relation else ""] + (["test posts"] if by_relation else [])
-    header += ["seeds"] if table["seeds"] else []
-    header += [LABELS[metric] for metric in table["measured"]]
+    lines += _budget(table["budget"]) if table["budget"] else []
+    by_relation = any(row["system"] for row in table["rows"])
+    has_runs = bool(table["seeds"]) or any(row["not_run"] for row in table["rows"])
+    metrics = [metric for metric in table["measured"] if metric not in COSTS]
+    costs = [metric for metric in table["measured"] if metric in COSTS]
+    names = ["relation", "system"] if by_relation else [""]
+    header = names + (["test posts"] if by_relation else []) + (["seeds"] if has_runs else [])
+    header += [LABELS[metric] for metric in metrics]
     header += [f"{LABELS[table['interval_of']]}, 95 % interval"] if table["interval_of"] else []
-    header += [f"paper: {LABELS[metric]}" for metric in table["paper_metrics"]] + ["source"]
-    lines += ["", f"| {' | '.join(header)} |", f"|---|{'--:|' * (len(header) - 2)}---|"]
+    header += [LABELS[metric] for metric in costs] + [f"paper: {LABELS[metric]}" for metric in table["paper_metrics"]]
+    lines += ["", f"| {' | '.join(header)} |{' source |' if table['source'] else ''}"]
+    lines.append(f"|{'---|' * len(names)}{'--:|' * (len(header) - len(names))}{'---|' if table['source'] else ''}")
     for row in table["rows"]:
-        cells = [row["name"]] + ([str(row["test_posts"])] if by_relation else [])
-        cells += [str(len(row["runs"]))] if table["seeds"] else []
-        cells += [_measured(metric, row["measured"].get(metric)) for metric in table["measured"]]
+        cells = [row["name"]] + ([row["system"], str(row["test_posts"])] if by_relation else [])
+        cells += [row["not_run"] or str(len(row["runs"]))] if has_runs else []
+        cells += [_measured(metric, row["measured"].get(metric)) for metric in metrics]
         if table["interval_of"]:
             cells.append("{:.2f} to {:.2f}".format(*row["interval"]) if row["interval"] else "")
+        cells += [_measured(metric, row["measured"].get(metric)) for metric in costs]
         cells += [_number(metric, row["paper"].get(metric)) for metric in table["paper_metrics"]]
-        lines.append(f"| {' | '.join([*cells, row['source']])} |")
+        cells += [row["source"]] if table["source"] else []
+        lines.append(f"| {' | '.join(cells)} |")
     if table["interval_of"]:
         lines += [
             "",
             "±: sample standard deviation over the seeds. Interval: bootstrap over the test posts "
             f"({BOOTSTRAP_SAMPLES:,} samples; each scores all seeds on the same posts and takes their mean): it says "
-            "what other test posts could give, not what other seeds could. Paper: on MNRE with the released regions.",
+            "what other test posts could give, not what other seeds could."
+            + (" Paper: on MNRE with the released regions." if table["source"] else ""),
         ]
+    lines += _costs_and_pairs(table) if table["budget"] else []
     lines += ["", *(f"- Missing: {problem}" for problem in table["missing"])] if table["missing"] else []
     return "\n".join(lines) + "\n"
+
+
+def _budget(budgets: list[dict[str, Any]]) -> list[str]:
+    """Say what each system may spend; one by one where they differ."""
+    words = [
+        f"{budget['epochs']:g} epochs of {budget['posts']:,} posts in batches of {budget['batch']}, "
+        f"{budget['steps']:,} steps"
+        for budget in budgets
+    ]
+    if len({*words}) == 1:
+        return [f"Budget of each system and seed: {words[0]}; the best epoch by validation F1 is tested."]
+    named = [f"{budget['name']} {spent}" for budget, spent in zip(budgets, words)]
+    return [f"**The budgets differ**: {'; '.join(named)}."]
+
+
+def _costs_and_pairs(table: dict[str, Any]) -> list[str]:
+    """Say what the costs are of, and list the pairs of systems."""
+    lines = [
+        "Parameters: all, and those that the training changes. Times: of whole steps, with the reading of the posts, "
+        "without evaluations and checkpoints; a post counts as often as it was seen. Memory: the most that the process "
+        "of a run held in main memory, or on a GPU allocated there. All are means over the seeds, measured by the runs "
+        f"themselves, on: {'; '.join(table['devices']) or 'not recorded'}.",
+    ]
+    pairs = table["pairs"]
+    if not pairs:
+        return lines
+    lines += [
+        "",
+        "| A | B | seeds | F1 of A minus F1 of B | 95 % interval | p | p, corrected |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for pair in pairs:
+        numbers = [
+            f"{len(pair['seeds'])}",
+            f"{pair['difference']:+.2f}",
+            "{:+.2f} to {:+.2f}".format(*pair["interval"]),
+        ]
+        numbers += [f"{pair['p_value']:.4f}", f"{pair['corrected_p_value']:.4f}"]
+        lines.append(f"| {pair['a']} | {pair['b']} | {' | '.join(numbers)} |")
+    return [
+        *lines,
+        "",
+        f"p: paired bootstrap over the test posts ({BOOTSTRAP_SAMPLES:,} samples; each scores both systems on the same "
+        "posts, with the mean F1 over the seeds that both have), two-sided: whether the difference would last on other "
+        "test posts, with these seeds. Corrected: by Holm, for the "
+        f"{len(pairs)} comparison{'s' if len(pairs) > 1 else ''} of this table. Intervals are not corrected.",
+    ]
 
 
 def _code(code: dict[str, Any]) -> str:
@@ -65,11 +125,18 @@ def _code(code: dict[str, Any]) -> str:
 def _measured(metric: str, found: dict[str, Any] | None) -> str:
     if found is None:
         return ""
-    return _number(metric, found["mean"]) + (f" ± {found['std']:.2f}" if found["std"] is not None else "")
+    deviation = found["std"] is not None and metric not in COSTS
+    return _number(metric, found["mean"]) + (f" ± {found['std']:.2f}" if deviation else "")
 
 
 def _number(metric: str, value: float | None) -> str:
-    return "" if value is None else f"{value:,}" if metric == "count" else f"{value:.2f}"
+    if value is None:
+        return ""
+    if metric in ("count", "parameters", "trained_parameters"):
+        return f"{value:,.0f}"
+    if metric == "peak_memory":
+        return f"{value / 2**20:,.0f}"
+    return f"{1000 * value:,.2f}" if metric.endswith("_seconds_per_post") else f"{value:.2f}"
 
 
 def write_table(table: dict[str, Any], suite: Suite, stem: Path) -> list[Path]:
@@ -91,8 +158,10 @@ def write_table(table: dict[str, Any], suite: Suite, stem: Path) -> list[Path]:
             "suite": table["suite"],
             "protocol": table["protocol"],
             "name": row["name"],
+            "system": row["system"],
             "test_posts": table["test_posts"] if row["test_posts"] is None else row["test_posts"],
             "seeds": " ".join(map(str, row["runs"])),
+            "not_run": row["not_run"],
             **{
                 f"{metric}_{part}": row["measured"].get(metric, {}).get(part)
                 for metric in table["measured"]
@@ -112,7 +181,7 @@ def write_table(table: dict[str, Any], suite: Suite, stem: Path) -> list[Path]:
         writer.writerows(columns)
     with whole_file(files[2]) as file:
         file.write(json.dumps(table, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    metric = table["paper_metrics"][-1]
+    metric = table["interval_of"]
     points = [
         {
             "line": row["point"][0],
@@ -149,7 +218,7 @@ def cost_table(plan: dict[str, list[Row]], runs: list[Run], out: Path) -> str:
             lines.append(f"| {name} | (counts posts, nothing to train) | | | | | | |")
         for row in rows:
             if not row.runs:
-                lines.append(f"| {name} | {row.name} | (means nothing without regions) | | | | | |")
+                lines.append(f"| {name} | {row.name} | ({row.reason}) | | | | | |")
                 continue
             run, to_do = row.runs[0], [run for run in row.runs if run.state != "done"]
             lines.append(

@@ -1,20 +1,28 @@
 """Measure a table or a figure of the papers, and show what is measured beside what the paper reports.
 
-    mmre benchmark SUITE --data FOLDER|synthetic [--any_argument_of_mmre_train value ...]
+    mmre benchmark SUITE --data FOLDER|synthetic|digits [--any_argument_of_mmre_train value ...]
+    mmre benchmark systems --data FOLDER|synthetic|digits [--systems cnn PCNN tgdi:use_caption=false ...]
     mmre benchmark compare RUN_A RUN_B
 
 A suite is a table of cells. Each cell is a run of `mmre train` for each seed, in a process of its own. Its address is a
 hash of what its result comes from: the recipe, the content of the data, the code. A run that is there is not done
 again, one that was stopped goes on, and one that fails is recorded while the rest goes on. The exit status is 1 if a
-run is missing at the end. `compare` tests the difference of two runs on the same test posts: paired bootstrap, McNemar.
+run is missing at the end. Systems of the papers that are not built yet are listed with the paper's figures and not run.
+
+`systems` compares any list of systems under one protocol, one budget and the same seeds: scores, parameters, time and
+memory, and each pair is tested, corrected for the number of pairs. The recipe of all is `quickstart` on synthetic posts
+and `digits` on digits; on MNRE each has its own, with 20 epochs in batches of 16. --config and arguments win over that.
+
+`compare` tests the difference of two runs on the same test posts: paired bootstrap, McNemar.
 """
 
 from pathlib import Path
 
-from mmre.benchmark.arguments import ALL, PROTOCOLS, BenchmarkArguments, arguments_by_name
+from mmre.benchmark.arguments import ALL, MADE_DATA, PROTOCOLS, SYSTEMS, BenchmarkArguments, arguments_by_name
 from mmre.benchmark.suites import SUITES
 
-HELP = "measure the papers' tables and figures, or compare two runs"
+HELP = "measure the papers' tables and figures, compare systems, or two runs"
+DATA = f"a folder of MNRE files, {' or '.join(map(repr, MADE_DATA))}"
 STOPPED = "the same command goes on"
 TAKES_REST = True
 COMPARE = "compare"
@@ -23,14 +31,28 @@ COMPARE = "compare"
 def add_arguments(parser) -> None:
     """Add the suite and its options, and those of `compare`."""
     parser.usage = (
-        "mmre benchmark SUITE --data FOLDER|synthetic [options] [--any_argument_of_mmre_train value ...]\n"
+        "mmre benchmark SUITE --data FOLDER|synthetic|digits [options] [--any_argument_of_mmre_train value ...]\n"
+        "       mmre benchmark systems --data FOLDER|synthetic|digits [--systems SYSTEM ...] [the same options]\n"
         "       mmre benchmark compare RUN_A RUN_B [--json FILE]"
     )
     listing = "\n".join(f"  {name:16} {suite.source or 'no paper'}: {suite.title}" for name, suite in SUITES.items())
-    parser.epilog = f"suites:\n{listing}\n  {ALL:16} all of them\n"
-    parser.add_argument("suite", choices=[*SUITES, ALL, COMPARE], metavar="SUITE", help="what to measure, see below")
+    listing += (
+        f"\n  {ALL:16} all of them\n  {SYSTEMS:16} no paper: any list of systems, their cost, and a test of each pair"
+    )
+    parser.epilog = f"suites:\n{listing}\n"
+    parser.add_argument(
+        "suite", choices=[*SUITES, ALL, SYSTEMS, COMPARE], metavar="SUITE", help="what to measure, see below"
+    )
     parser.add_argument("runs", nargs="*", metavar="RUN", help="of compare: predictions.jsonl, or its folder; two")
-    parser.add_argument("--data", help="a folder of MNRE files, or 'synthetic'; required of a suite")
+    parser.add_argument("--data", help=f"{DATA}; required of a suite")
+    parser.add_argument(
+        "--systems",
+        nargs="+",
+        default=[],
+        metavar="SYSTEM",
+        help="of systems: which to compare, by model_type (cnn), by the papers' names (PCNN), or with arguments that "
+        "make a variant (cnn:pooling=piecewise,dropout=0.3); all that are built if not given",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="a run of each cell for each")
     parser.add_argument(
         "--protocol",
@@ -52,7 +74,8 @@ def add_arguments(parser) -> None:
         nargs="+",
         default=[],
         metavar="YAML",
-        help="recipes in place of the papers', at most one of each system",
+        help="recipes in place of the shipped ones, at most one of each system; with 'systems' one that names no "
+        "model_type is for all",
     )
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmark"), help="folder of the tables and runs")
     parser.add_argument("--dry_run", action="store_true", help="only list the cells and what they cost")
@@ -66,9 +89,10 @@ def run(args) -> int:
     if args.suite == COMPARE:
         return compare_runs(args)
     if args.data is None:
-        raise UsageError("--data is missing; expected a folder of MNRE files, or 'synthetic'")
+        raise UsageError(f"--data is missing; expected {DATA}")
     if args.runs:
-        raise UsageError(f"unexpected {args.runs[0]!r}; runs belong to mmre benchmark {COMPARE}")
+        belong = "systems follow --systems" if args.suite == SYSTEMS else f"runs belong to mmre benchmark {COMPARE}"
+        raise UsageError(f"unexpected {args.runs[0]!r}; {belong}")
     try:
         arguments = BenchmarkArguments(
             args.suite,
@@ -78,9 +102,11 @@ def run(args) -> int:
             regions=args.regions,
             captions=args.captions,
             config=args.config,
+            systems=args.systems,
             out=args.out,
             train=arguments_by_name(args.rest),
         )
+        _ = arguments.suites  # an unknown system is wrong usage
     except ValueError as error:
         raise UsageError(str(error)) from error
     return measure(arguments, args.dry_run)
@@ -110,7 +136,7 @@ def measure(arguments: BenchmarkArguments, dry_run: bool) -> int:
         arguments.out.mkdir(parents=True, exist_ok=True)
         for name, suite in arguments.suites.items():
             table = make_table(name, suite, plan[name], arguments)
-            files = write_table(table, suite, arguments.out / f"{name}_{arguments.protocol}")
+            files = write_table(table, suite, arguments.out / f"{name}_{arguments.table_protocol}")
             print(f"\n{markdown(table)}\nWritten: {', '.join(map(str, files))}")
     return int(any(run.state != "done" for run in runs))
 

@@ -32,8 +32,8 @@ def write_metrics(folder: str | Path, results: dict[str, Any]) -> None:
     Args:
         folder: the output folder of the run.
         results: `posts`, see [`~mmre.evaluation.protocol.describe_posts`]; `train`, the Trainer's metrics of the
-            training; `validation` and `test`, see [`~mmre.evaluation.scores.score_split`]; those of them that the
-            run has.
+            training; `validation` and `test`, see [`~mmre.evaluation.scores.score_split`]; `cost`, see
+            [`~mmre.training.cost.measure_cost`]; those of them that the run has.
     """
     _write(Path(folder) / METRICS_FILE, json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmre.benchmark.arguments import BenchmarkArguments
 from mmre.benchmark.plan import Row, plan_rows, read_recipes
-from mmre.benchmark.suites import SUITES, Cell, Suite
+from mmre.benchmark.suite import Cell, Suite
 
 TINY = Path(__file__).with_name("tiny_training.yaml")
 RELATIONS = ["None", "couple", "peer"]
@@ -24,7 +24,9 @@ known = json.load(open({folder!r} + "/known.json"))
 scores = dict.fromkeys(["accuracy", "precision", "recall", "f1"], known["f1"][seed - 1])
 per_relation = {{name: scores | {{"support": n}} for name, n in known["support"].items()}}
 posts = {{"samples": {{"test": len(known["gold"])}}, "samples_without_image": {{"test": 0}}, "images": "used"}}
-metrics = {{"posts": posts, "test": scores | {{"per_relation": per_relation}}}}
+cost = {{"parameters": 1000, "trained_parameters": 900, "peak_memory": 2**20, "device": "CPU, 1 thread"}}
+cost |= {{"train_seconds_per_post": 0.25, "test_seconds_per_post": None}}
+metrics = {{"posts": posts, "test": scores | {{"per_relation": per_relation}}, "cost": cost}}
 (folder / "metrics.json").write_text(json.dumps(metrics))
 (folder / "model.safetensors").touch()
 with open(folder / "predictions.jsonl", "w") as file:
@@ -42,6 +44,15 @@ ABLATION = Suite(
     ),
 )
 WHOLE = ABLATION._replace(cells=ABLATION.cells[:1])
+# One that reads text alone, one that reads pictures, and one that reads captions too.
+THREE = Suite(
+    title="three systems",
+    cells=(
+        Cell("text only", "mtb", recipe="text_only_mnre"),
+        Cell("FocalMRE", "focalmre"),
+        Cell("TGDI", "tgdi"),
+    ),
+)
 
 
 def table(tmp_path: Path, name: str = "tiny_drawn") -> dict:
@@ -49,10 +60,12 @@ def table(tmp_path: Path, name: str = "tiny_drawn") -> dict:
     return json.loads((tmp_path / f"out/{name}.json").read_text("utf-8"))
 
 
-def plan(suite: str, data: str | Path = "synthetic", **options) -> dict[str, Row]:
+def plan(suite: str | Suite, data: str | Path = "synthetic", **options) -> dict[str, Row]:
     """Return the rows of a suite by name, with one seed."""
-    args = BenchmarkArguments(suite, str(data), seeds=[1], **options)
-    return {row.name: row for row in plan_rows(SUITES[suite], args, read_recipes(args.config))}
+    args = BenchmarkArguments(suite if isinstance(suite, str) else None, str(data), seeds=[1], **options)
+    recipes = read_recipes(args.config, suite == "systems")
+    suite = args.suites[suite] if isinstance(suite, str) else suite
+    return {row.name: row for row in plan_rows(suite, args, recipes)}
 
 
 def captions(folder: Path, source: str = "blip2") -> list[str]:

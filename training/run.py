@@ -34,6 +34,7 @@ from mmre.processing.picture_files import MAX_PIXELS
 
 from .arguments import DataArguments
 from .checkpoints import check_posts, find_checkpoint
+from .cost import count_parameters, measure_cost
 from .earlier_results import add_facts, earlier_results
 from .encoders import build
 from .output_lock import only_run
@@ -113,7 +114,7 @@ def _train_and_test(
         if training.do_train and (data.train_share != 1 or data.samples_per_relation is not None):
             write_train_posts(output_dir, list(posts["train"]["id"]))
 
-    relations = _relations(posts)
+    relations, sizes, trained = _relations(posts), count_parameters(model), None
     stopping = [EarlyStoppingCallback(training.early_stopping_patience)] if training.early_stopping_patience else None
     trainer = RelationTrainer(
         model=model,
@@ -127,9 +128,10 @@ def _train_and_test(
     )
     try:
         if training.do_train:
-            trained = trainer.train(resume_from_checkpoint=checkpoint)
-            check_finite_metrics(trained.metrics)
-            results["train"] = trained.metrics | {"best_checkpoint": trainer.state.best_model_checkpoint}
+            metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
+            check_finite_metrics(metrics)
+            results["train"] = metrics | {"best_checkpoint": trainer.state.best_model_checkpoint}
+            trained = metrics["train_runtime"] - trainer.seconds_aside, trainer.posts_trained
             trainer.save_model()
             # trackio's run ends with the training: the figures below would open a second one.
             trainer.remove_callback(TrackioCallback)
@@ -161,6 +163,9 @@ def _train_and_test(
     if not trainer.is_world_process_zero():
         return None
 
+    tested = None if prediction is None else (prediction.metrics["test_runtime"], len(posts["test"]))
+    # A test of a checkpoint takes nothing from the record of its training.
+    results.setdefault("cost", measure_cost(sizes, training.device, trained, tested))
     tables = _write_results(settings, results, posts, prediction)
     _draw(output_dir, trainer, results, posts, prediction)
     # A card is of the model beside it: a checkpoint that is tested into another folder gets none there.

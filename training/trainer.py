@@ -1,7 +1,9 @@
 """The Trainer, where its defaults differ from what the papers say or our files need."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import datasets
 import torch
@@ -16,7 +18,14 @@ from .sampler import EpochLengthGroupedSampler
 
 
 class RelationTrainer(Trainer):
-    """transformers' Trainer with the papers' weight decay, resumable batches, and checkpoints that load anywhere."""
+    """transformers' Trainer with the papers' weight decay, resumable batches, and checkpoints that load anywhere.
+
+    `posts_trained` counts the posts of all steps, each as often as it was seen, and `seconds_aside` the seconds between
+    the steps for logs, evaluations and checkpoints: `train_runtime` holds them, too.
+    """
+
+    posts_trained = 0
+    seconds_aside = 0.0
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """Return the names of the parameters that decay, by `weight_decay_on`."""
@@ -38,6 +47,16 @@ class RelationTrainer(Trainer):
             if parameter.requires_grad and id(parameter) not in optimized:
                 raise RuntimeError(f"The trainable parameter {name} is not in the optimizer.")
         return optimizer
+
+    def training_step(self, model: nn.Module, inputs: Mapping[str, Any], *args, **kwargs) -> torch.Tensor:
+        """Take a step on a batch of each process, and count its posts."""
+        self.posts_trained += len(inputs["labels"]) * self.args.world_size
+        return super().training_step(model, inputs, *args, **kwargs)
+
+    def _maybe_log_save_evaluate(self, *args, **kwargs) -> None:
+        started = time.perf_counter()
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+        self.seconds_aside += time.perf_counter() - started
 
     def create_model_card(self, *args, **kwargs) -> None:
         """Write nothing: each `push_to_hub` would put the Trainer's draft in place of our card."""

@@ -12,21 +12,24 @@ from benchmark_helpers import ABLATION, RELATIONS, TINY
 
 from mmre.benchmark import post_counts
 from mmre.benchmark import runs as benchmark_runs
-from mmre.benchmark.suites import SUITES, Suite
+from mmre.benchmark.suite import Suite
+from mmre.benchmark.suites import SUITES
 from mmre.cli.main import main
 
 
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
-    """Run the benchmark on a suite called `tiny`, in `out`, with a program in place of the training."""
+    """Run a suite called `tiny`, or one by name, in `out`, with a program in place of the training."""
 
-    def run(program: str, *arguments: str, suite: Suite = ABLATION, data: str = "synthetic") -> int:
-        monkeypatch.setitem(SUITES, "tiny", suite)
+    def run(program: str, *arguments: str, suite: Suite | str = ABLATION, data: str = "synthetic") -> int:
+        name = suite if isinstance(suite, str) else "tiny"
+        if name == "tiny":
+            monkeypatch.setitem(SUITES, name, suite)
         path = tmp_path / "program.py"
         path.write_text(program.format(folder=str(tmp_path)), "utf-8")
         monkeypatch.setattr(benchmark_runs, "TRAINING", (sys.executable, str(path)))
         options = ["--data", data, "--config", str(TINY), "--out", str(tmp_path / "out")]
-        return main(["benchmark", "tiny", *options, *arguments])
+        return main(["benchmark", name, *options, *arguments])
 
     return run
 

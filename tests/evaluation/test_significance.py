@@ -5,7 +5,15 @@ import pytest
 from sklearn.metrics import f1_score
 
 from mmre.evaluation.run_record import Predictions
-from mmre.evaluation.significance import bootstrap_interval, bootstrap_metric, check_same_posts, compare, mcnemar
+from mmre.evaluation.significance import (
+    bootstrap_interval,
+    bootstrap_metric,
+    check_same_posts,
+    compare,
+    f1_difference,
+    holm,
+    mcnemar,
+)
 
 RELATIONS = ["None", "couple", "peer"]
 
@@ -67,6 +75,44 @@ def test_two_runs_are_compared_post_by_post():
     same = compare(good, good)
     assert same["f1_difference"] == {"value": 0, "interval": (0, 0), "p_value": 1}
     assert same["mcnemar"] == {"only_a": 0, "only_b": 0, "p_value": 1}
+
+
+def test_systems_are_compared_by_their_means_over_the_seeds():
+    generator = np.random.default_rng(2)
+    gold = generator.integers(3, size=60)
+    runs = [
+        predictions(gold.tolist(), np.where(generator.random(60) < share, gold, 0).tolist())
+        for share in (0.8, 0.7, 0.6, 0.5)
+    ]
+    means = [np.mean([f1_score(gold, run.predicted, labels=[1, 2], average="micro") for run in pair]) for pair in
+             (runs[:2], runs[2:])]  # fmt: skip
+    result = f1_difference(runs[:2], runs[2:])
+    assert result["value"] == pytest.approx(means[0] - means[1])
+    # The same samples, drawn and scored one by one.
+    counts = np.random.default_rng(0).multinomial(60, np.full(60, 1 / 60), size=10_000)
+    sampled = []
+    for sample in counts[:400]:
+        posts = np.repeat(np.arange(60), sample)
+        scores = [f1_score(gold[posts], run.predicted[posts], labels=[1, 2], average="micro") for run in runs]
+        sampled.append(np.mean(scores[:2]) - np.mean(scores[2:]))
+    assert result["interval"] == pytest.approx(np.percentile(sampled, (2.5, 97.5)), abs=0.03)
+    share = np.mean(np.array(sampled) <= 0)
+    assert result["p_value"] == pytest.approx(2 * share, abs=0.03)
+    swapped = f1_difference(runs[2:], runs[:2])
+    assert swapped["value"] == -result["value"] and swapped["p_value"] == result["p_value"]
+
+
+@pytest.mark.parametrize(
+    ("p_values", "corrected"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),  # Holm 1979: times 3, 1, 2 and 4, then never falling
+        ([0.5, 0.9], [1, 1]),
+        ([0.02], [0.02]),
+        ([], []),
+    ],
+)
+def test_holm_corrects_for_the_number_of_tests(p_values, corrected):
+    assert holm(p_values) == pytest.approx(corrected)
 
 
 @pytest.mark.parametrize(

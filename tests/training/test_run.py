@@ -43,6 +43,15 @@ def test_a_run_leaves_all_its_results(run):
     assert "| /per/per/couple |" in (run / "results.md").read_text()
 
 
+def test_what_a_run_costs_is_in_its_record(run):
+    result = metrics(run)
+    cost, seen = result["cost"], 48 * result["train"]["epoch"]
+    sizes = [parameter.numel() for parameter in AutoModel.from_pretrained(run).parameters()]
+    assert cost["parameters"] == cost["trained_parameters"] == sum(sizes)
+    assert 0 < cost["train_seconds_per_post"] * seen < result["train"]["train_runtime"]
+    assert cost["test_seconds_per_post"] > 0 and cost["peak_memory"] > 4 * sum(sizes)
+
+
 def test_predictions_belong_to_the_posts_they_name(run):
     """The Trainer's own sampler reorders the test split when it groups by length."""
     posts = make_synthetic_posts(num_train=48)["test"].select(range(24))
