@@ -48,14 +48,14 @@ def test_systems_share_recipe_data_and_budget(mnre, tmp_path):
     assert {row.runs[0].epochs for row in rows.values()} == {20}
     assert len({row.runs[0].steps for row in rows.values()}) == 1
     own = tmp_path / "own.yaml"
-    own.write_text("training: {num_train_epochs: 2}\nmodel: {max_length: 40}\n", "utf-8")
+    own.write_text("training: {num_train_epochs: 2}\nmodel: {text_encoder: a, vision_encoder: b}\n", "utf-8")
     rows = plan("systems", systems=["focalmre", "mtb"], config=[str(own)])
     assert {(row.runs[0].recipe, row.runs[0].epochs) for row in rows.values()} == {("own", 2)}
 
 
 def test_a_system_is_not_compared_with_itself():
-    with pytest.raises(ValueError, match="cnn and cnn:pooling=max are the same system"):
-        plan("systems", systems=["cnn", "cnn:pooling=max"])
+    with pytest.raises(ValueError, match="mtb:dropout=0.1 and mtb:dropout=.1 are the same system"):
+        plan("systems", systems=["mtb:dropout=0.1", "mtb:dropout=.1"])
     with pytest.raises(ValueError, match="--systems belongs to mmre benchmark systems, not to focalmre_table1"):
         BenchmarkArguments("focalmre_table1", "synthetic", systems=["cnn"])
 
