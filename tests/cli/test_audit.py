@@ -29,6 +29,7 @@ def leaking() -> datasets.DatasetDict:
     return posts
 
 
+@pytest.mark.slow
 def test_real_regions_of_mnre_alone_are_audited(shared_mnre, tmp_path, capsys):
     assert main(["audit", str(shared_mnre), "--sources", "regions", "--json", str(tmp_path / "audit.json")]) == 1
     result = json.loads((tmp_path / "audit.json").read_text("utf-8"))
@@ -40,6 +41,7 @@ def test_real_regions_of_mnre_alone_are_audited(shared_mnre, tmp_path, capsys):
     assert "1,614 of 1,614 posts" in printed and "2 of 14 features leak." in printed
 
 
+@pytest.mark.slow
 def test_synthetic_posts_leak_nothing(tmp_path, capsys):
     assert main(["audit", "synthetic", "--json", str(tmp_path / "audit.json")]) == 0
     result = json.loads((tmp_path / "audit.json").read_text())

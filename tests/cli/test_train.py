@@ -15,6 +15,7 @@ from mmre.training.__main__ import main as run_alone
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_the_command_runs_from_a_shell(config_file, tmp_path):
     result = subprocess.run(
         [sys.executable, str(ROOT / "train.py"), config_file(num_synthetic_posts=8), "--num_train_epochs", "1"],
