@@ -4,20 +4,35 @@ from transformers import AutoConfig, AutoModel
 
 from .configuration_cnn import CNNConfig
 from .configuration_focalmre import FocalMREConfig
+from .configuration_hvpnet import HVPNeTConfig
 from .configuration_mtb import MTBConfig
 from .configuration_tgdi import TGDIConfig
+from .configuration_umgf import UMGFConfig
+from .configuration_umt import UMTConfig
+from .configuration_vilbert import ViLBERTConfig
+from .configuration_visualbert_mre import VisualBertMREConfig
 from .modeling_cnn import CNNForRelationClassification, CNNPreTrainedModel
 from .modeling_focalmre import FocalMREForRelationClassification, FocalMREOutput, FocalMREPreTrainedModel
+from .modeling_hvpnet import HVPNeTForRelationClassification, HVPNeTOutput, HVPNeTPreTrainedModel
 from .modeling_mtb import MTBForRelationClassification, MTBPreTrainedModel
 from .modeling_tgdi import TGDIForRelationClassification, TGDIOutput, TGDIPreTrainedModel
+from .modeling_umgf import UMGFForRelationClassification, UMGFPreTrainedModel
+from .modeling_umt import UMTForRelationClassification, UMTOutput, UMTPreTrainedModel
+from .modeling_vilbert import ViLBERTForRelationClassification, ViLBERTPreTrainedModel
+from .modeling_visualbert_mre import VisualBertMREForRelationClassification, VisualBertMREPreTrainedModel
 
 MODELS = {
     model.config_class.model_type: model
     for model in (
         CNNForRelationClassification,
         FocalMREForRelationClassification,
+        HVPNeTForRelationClassification,
         MTBForRelationClassification,
         TGDIForRelationClassification,
+        UMGFForRelationClassification,
+        UMTForRelationClassification,
+        ViLBERTForRelationClassification,
+        VisualBertMREForRelationClassification,
     )
 }
 
@@ -37,6 +52,10 @@ __all__ = [
     "FocalMREForRelationClassification",
     "FocalMREOutput",
     "FocalMREPreTrainedModel",
+    "HVPNeTConfig",
+    "HVPNeTForRelationClassification",
+    "HVPNeTOutput",
+    "HVPNeTPreTrainedModel",
     "MTBConfig",
     "MTBForRelationClassification",
     "MTBPreTrainedModel",
@@ -44,4 +63,17 @@ __all__ = [
     "TGDIForRelationClassification",
     "TGDIOutput",
     "TGDIPreTrainedModel",
+    "UMGFConfig",
+    "UMGFForRelationClassification",
+    "UMGFPreTrainedModel",
+    "UMTConfig",
+    "UMTForRelationClassification",
+    "UMTOutput",
+    "UMTPreTrainedModel",
+    "ViLBERTConfig",
+    "ViLBERTForRelationClassification",
+    "ViLBERTPreTrainedModel",
+    "VisualBertMREConfig",
+    "VisualBertMREForRelationClassification",
+    "VisualBertMREPreTrainedModel",
 ]

@@ -114,9 +114,9 @@ class TextRelationExtractionConfig(RelationExtractionConfig):
 class MultimodalRelationExtractionConfig(TextRelationExtractionConfig):
     """Base of the configurations of systems with a pretrained text encoder and a pretrained vision encoder.
 
-    The class attribute `vision_features` says what a system reads of its vision encoder: `"patches"`, rows of patches
-    of a ViT-like encoder (CLIP, ViT, SigLIP, DINOv2); or `"maps"`, the feature maps of an encoder that
-    `AutoBackbone` knows (ResNet, ConvNeXt, Swin).
+    The attribute `vision_features` says what a system reads of its vision encoder: `"patches"`, rows of patches of a
+    ViT-like encoder (CLIP, ViT, SigLIP, DINOv2); or `"maps"`, the feature maps of an encoder that `AutoBackbone` knows
+    (ResNet, ConvNeXt, Swin). Of a system that can read both, it is a value of the configuration.
 
     Args:
         text_config (`dict` or `PreTrainedConfig`, *optional*): the text encoder; BERT-base-uncased by default.
@@ -146,6 +146,45 @@ class MultimodalRelationExtractionConfig(TextRelationExtractionConfig):
                 f"`vision_config` must be an encoder that gives feature maps, one that `AutoBackbone` knows (resnet, "
                 f"convnext, swin), but {self.vision_config.model_type!r} is none."
             )
+
+
+@strict
+class RegionRelationExtractionConfig(MultimodalRelationExtractionConfig):
+    """Base of the configurations of systems that read the slots of `MultimodalProcessor`.
+
+    The slots are the whole image, if the system's `inputs` have "image", then grounded and detected regions.
+
+    Args:
+        text_config (`dict` or `PreTrainedConfig`, *optional*): the text encoder; BERT-base-uncased by default.
+        vision_config (`dict` or `PreTrainedConfig`, *optional*): the vision encoder.
+        num_grounded_regions (`int`): slots for regions found by visual grounding.
+        num_detected_regions (`int`): slots for regions found by object detection.
+        initializer_range (`float`): standard deviation of the new layers' initial weights.
+
+    Raises:
+        StrictDataclassError: (of `huggingface_hub`) if a value has the wrong type or is out of range, or an encoder
+            cannot be used.
+    """
+
+    num_grounded_regions: int = 4
+    num_detected_regions: int = 3
+
+    def validate_slots(self):
+        for name in ("num_grounded_regions", "num_detected_regions"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}.")
+        if not self.num_slots:
+            raise ValueError("`num_grounded_regions` and `num_detected_regions` are 0, so no picture is read.")
+
+    @property
+    def num_slots(self) -> int:
+        """Number of a post's pictures that exist or could."""
+        return int("image" in self.inputs) + self.num_grounded_regions + self.num_detected_regions
+
+    def reads(self) -> tuple[str, ...]:
+        """Return what a model of this configuration reads: its system's `inputs`, without those switched off."""
+        has_regions = self.num_grounded_regions + self.num_detected_regions > 0
+        return tuple(name for name in self.inputs if name != "regions" or has_regions)
 
 
 def _check_gives_patches(vision_config: PreTrainedConfig) -> None:
@@ -182,6 +221,7 @@ __all__ = [
     "INPUTS",
     "MultimodalRelationExtractionConfig",
     "Paper",
+    "RegionRelationExtractionConfig",
     "RelationExtractionConfig",
     "TextRelationExtractionConfig",
 ]

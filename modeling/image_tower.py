@@ -100,6 +100,19 @@ def given_image_mask(
     return pixel_values.new_ones(shape, dtype=torch.bool)
 
 
+def given_boxes(boxes: torch.Tensor | None, image_mask: torch.Tensor) -> torch.Tensor:
+    """Return the boxes of the pictures (B, slots, 4), zero for absent ones, where anything may stand.
+
+    Raises:
+        ValueError: if there are none, or they have another shape.
+    """
+    if boxes is None:
+        raise ValueError("There are pictures, but `boxes` is None: this model reads what part of the picture each is.")
+    if boxes.shape != (*image_mask.shape, 4):
+        raise ValueError(f"`boxes` must have shape {(*image_mask.shape, 4)}, but its shape is {tuple(boxes.shape)}.")
+    return torch.where(image_mask[..., None], boxes, 0.0)
+
+
 def select_patches(features: torch.Tensor, images: torch.Tensor, patch_size: int | list[int]) -> torch.Tensor:
     """Drop the class token and registers before the patches: (N, special tokens + P, d_v) -> (N, P, d_v).
 
@@ -123,3 +136,16 @@ def scatter_images(features: torch.Tensor, image_mask: torch.Tensor) -> torch.Te
         features = features[(image_mask.flatten().cumsum(0) - 1).clamp(min=0)]
     images = features.unflatten(0, image_mask.shape)
     return torch.where(image_mask.view(*image_mask.shape, *(1,) * (images.dim() - 2)), images, 0.0)
+
+
+def image_cells(vision_model: PreTrainedModel, images: torch.Tensor) -> torch.Tensor:
+    """Encode images (N, 3, H, W) to rows of patches, or of cells of the last feature map: (N, P, d_v)."""
+    if hasattr(vision_model, "channels"):  # of `AutoBackbone`
+        return vision_model(pixel_values=images).feature_maps[-1].flatten(2).transpose(1, 2)
+    states = vision_model(pixel_values=images).last_hidden_state
+    return select_patches(states, images, vision_model.config.patch_size)
+
+
+def cell_size(vision_model: PreTrainedModel) -> int:
+    """Return d_v, the size of a patch's state, or of a cell of the last feature map."""
+    return vision_model.channels[-1] if hasattr(vision_model, "channels") else vision_model.config.hidden_size

@@ -11,7 +11,7 @@ from .configuration_relation_extraction import (
     RelationExtractionConfig,
     TextRelationExtractionConfig,
 )
-from .image_tower import build_vision_encoder, load_vision_encoder
+from .image_tower import build_vision_encoder, existing_images, image_cells, load_vision_encoder, scatter_images
 
 
 class RelationExtractionPreTrainedModel(PreTrainedModel):
@@ -175,7 +175,8 @@ class MultimodalRelationExtractionPreTrainedModel(TextRelationExtractionPreTrain
         """
         cls._check_names(config)
         text_config, text_encoder = _load_text_encoder(text)
-        vision_config, vision_encoder = load_vision_encoder(vision, cls.config_class.vision_features)
+        features = config.get("vision_features", cls.config_class.vision_features)
+        vision_config, vision_encoder = load_vision_encoder(vision, features)
         model = cls(cls.config_class(text_config=text_config, vision_config=vision_config, **config))
         model._load_encoders(text=text_encoder, vision=vision_encoder)
         return model._with_vocabulary(vocab_size).eval()
@@ -184,6 +185,26 @@ class MultimodalRelationExtractionPreTrainedModel(TextRelationExtractionPreTrain
         super()._build_encoders()
         features = self.config.vision_features
         self.vision_model = build_vision_encoder(self.config.vision_config, features, torch.get_default_dtype())
+
+    def _encode_cells(
+        self, pixel_values: torch.Tensor | None, image_mask: torch.Tensor | None, shape: tuple[int, int], slots: str
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Encode the pictures that exist, in one call.
+
+        Args:
+            pixel_values: (B, slots, 3, H, W), or none.
+            image_mask: (B, slots), true where a picture exists; all of them by default.
+            shape: number of posts and number of slots that the model expects.
+            slots: what the slots are, for the error.
+
+        Returns:
+            The patches of each slot, or the cells of its last feature map, (B, slots, P, d_v), zero where there is no
+            picture; and the mask (B, slots). None and none if there is no picture at all.
+        """
+        images, image_mask = existing_images(pixel_values, image_mask, shape, slots, self.vision_model.dtype)
+        if images is None:
+            return None, None
+        return scatter_images(image_cells(self.vision_model, images), image_mask), image_mask
 
     def set_attn_implementation(self, attn_implementation: str | dict, *args, **kwargs) -> None:
         """Set the attention of the encoders; one without attention, such as ResNet, is passed over."""

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel
 from transformers.utils import ModelOutput, can_return_tuple, is_torchdynamo_exporting
 
 from .configuration_tgdi import TGDIConfig
 from .image_tower import existing_images, given_image_mask, scatter_images, select_patches
-from .modeling_relation_extraction import MultimodalRelationExtractionPreTrainedModel, gather_tokens, relation_loss
-from .prefix_attention import Prefix, check_layers, encode_with_prefix, prefix_attention
+from .modeling_relation_extraction import gather_tokens, relation_loss
+from .prefix_attention import Prefix, PrefixRelationExtractionPreTrainedModel, check_layers, encode_with_prefix
 
 
 @dataclass
@@ -140,7 +139,7 @@ class TextModulatedMatchingGate(nn.Module):
         return gate, scores.unflatten(1, patches.shape[1:3])
 
 
-class TGDIPreTrainedModel(MultimodalRelationExtractionPreTrainedModel):
+class TGDIPreTrainedModel(PrefixRelationExtractionPreTrainedModel):
     """Base of the models of TGDI."""
 
     config: TGDIConfig
@@ -159,9 +158,6 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
     """
 
     def __init__(self, config: TGDIConfig):
-        text_config = config.text_config
-        asked = text_config._attn_implementation or config._attn_implementation or "sdpa"
-        text_config._attn_implementation = prefix_attention(asked)
         super().__init__(config)
         self._build_encoders()
         check_layers(self.text_model)
@@ -186,20 +182,6 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(2 * config.text_config.hidden_size, config.num_labels)
         self.post_init()
-
-    def set_attn_implementation(self, attn_implementation: str | dict, *args, **kwargs) -> None:
-        """Set the attention of both encoders, "sdpa" or "eager"; the text encoder's keeps reading the prefix."""
-        if not isinstance(attn_implementation, dict):
-            attn_implementation = dict.fromkeys(("", *self.config.sub_configs), attn_implementation)
-        if "text_config" in attn_implementation:
-            text = prefix_attention(attn_implementation["text_config"])
-            attn_implementation = {**attn_implementation, "text_config": text}
-        super().set_attn_implementation(attn_implementation, *args, **kwargs)
-
-    def _set_gradient_checkpointing(self, enable: bool = True, gradient_checkpointing_func=checkpoint, **kwargs):
-        if enable and getattr(gradient_checkpointing_func, "keywords", {}).get("use_reentrant"):
-            raise ValueError("No prefix can learn through reentrant checkpointing: set `use_reentrant=False`.")
-        super()._set_gradient_checkpointing(enable, gradient_checkpointing_func, **kwargs)
 
     @can_return_tuple
     def forward(

@@ -1,4 +1,4 @@
-"""Attention of a text encoder's layers over a prefix: [prefix; own tokens], TGDI equations (6) and (13).
+"""Attention of a text encoder's layers over a prefix: [prefix; own tokens]. HVPNeT, and TGDI equations (6) and (13).
 
 The prefix enters through attention functions registered with transformers, so that no encoder is rewritten: keyword
 arguments of an encoder's `forward` reach its attention function. No cache is involved: positions of the text start at
@@ -10,9 +10,13 @@ Dimensions: B posts, T text tokens, L prefix tokens, d the text encoder's hidden
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
+
+from .configuration_relation_extraction import MultimodalRelationExtractionConfig
+from .modeling_relation_extraction import MultimodalRelationExtractionPreTrainedModel
 
 
 class Prefix:
@@ -140,3 +144,27 @@ def encode_with_prefix(encoder: PreTrainedModel, prefix: Prefix, **inputs) -> to
             "model.set_attn_implementation('sdpa') or 'eager', not on the encoder."
         )
     return hidden_states
+
+
+class PrefixRelationExtractionPreTrainedModel(MultimodalRelationExtractionPreTrainedModel):
+    """Base of the models whose text encoders, `text_encoders`, attend to a prefix."""
+
+    def __init__(self, config: MultimodalRelationExtractionConfig):
+        text_config = config.text_config
+        asked = text_config._attn_implementation or config._attn_implementation or "sdpa"
+        text_config._attn_implementation = prefix_attention(asked)
+        super().__init__(config)
+
+    def set_attn_implementation(self, attn_implementation: str | dict, *args, **kwargs) -> None:
+        """Set the attention of both encoders, "sdpa" or "eager"; the text encoder's keeps reading the prefix."""
+        if not isinstance(attn_implementation, dict):
+            attn_implementation = dict.fromkeys(("", *self.config.sub_configs), attn_implementation)
+        if "text_config" in attn_implementation:
+            text = prefix_attention(attn_implementation["text_config"])
+            attn_implementation = {**attn_implementation, "text_config": text}
+        super().set_attn_implementation(attn_implementation, *args, **kwargs)
+
+    def _set_gradient_checkpointing(self, enable: bool = True, gradient_checkpointing_func=checkpoint, **kwargs):
+        if enable and getattr(gradient_checkpointing_func, "keywords", {}).get("use_reentrant"):
+            raise ValueError("No prefix can learn through reentrant checkpointing: set `use_reentrant=False`.")
+        super()._set_gradient_checkpointing(enable, gradient_checkpointing_func, **kwargs)

@@ -31,6 +31,12 @@ CASES = {
         {"num_grounded_regions": 0, "num_detected_regions": 4, "use_focal_attention": False, "use_gate": False},
         4,
     ),
+    "hvpnet": ("hvpnet", {"num_object_images": 3, "visual_projection_size": 11}, 4),
+    "hvpnet-patches": (
+        "hvpnet",
+        {"num_object_images": 3, "visual_projection_size": 11, "vision_features": "patches"},
+        4,
+    ),
     "mtb": ("mtb", {}, 0),
     "mtb-captions": ("mtb", {"use_caption": True}, 0),
     "tgdi": ("tgdi", {"num_object_images": 3, "visual_projection_size": 11}, 4),
@@ -44,6 +50,25 @@ CASES = {
         {"use_caption": False, "use_matching_gate": False, "use_cross_modal_interaction": False},
         0,
     ),
+}
+SLOTS = {"num_grounded_regions": 2, "num_detected_regions": 1}  # and the whole picture
+CASES |= {
+    "umgf": (
+        "umgf",
+        {"num_grounded_regions": 2, "num_detected_regions": 2, "num_fusion_layers": 2}
+        | {"fusion_size": 12, "fusion_num_heads": 2, "fusion_intermediate_size": 10},
+        4,
+    ),
+    "umt": ("umt", {}, 1),
+    "umt-patches": ("umt", {"vision_features": "patches", "num_heads": 2}, 1),
+    "vilbert": (
+        "vilbert",
+        SLOTS
+        | {"num_connection_layers": 2, "visual_size": 12, "visual_intermediate_size": 14, "visual_num_heads": 2}
+        | {"connection_size": 8, "connection_num_heads": 2},
+        4,
+    ),
+    "visualbert_mre": ("visualbert_mre", SLOTS, 4),
 }
 # One for each system, for what does not depend on the configuration.
 SYSTEMS = {model_type: next(case for case, (name, *_) in CASES.items() if name == model_type) for model_type in MODELS}
@@ -88,9 +113,10 @@ def dropouts(config_class: type[PreTrainedConfig]) -> list[str]:
     return [name for name in own_fields(config_class) if name.endswith("dropout")]
 
 
-def encoder_values(config_class: type[RelationExtractionConfig]) -> dict[str, dict]:
-    """Return the values of the tiny encoders that a configuration class has."""
-    names = {"text_config": "text", "vision_config": getattr(config_class, "vision_features", None)}
+def encoder_values(config_class: type[RelationExtractionConfig], **values) -> dict[str, dict]:
+    """Return the values of the tiny encoders that a configuration class has, with these values."""
+    features = values.get("vision_features", getattr(config_class, "vision_features", None))
+    names = {"text_config": "text", "vision_config": features}
     return {name: copy.deepcopy(ENCODERS[names[name]]) for name in config_class.sub_configs}
 
 
@@ -98,7 +124,7 @@ def tiny_config(case: str, dropout: float = 0.0, **values) -> RelationExtraction
     """Make the configuration of a case; all its dropouts are `dropout`."""
     model_type, own, _ = CASES[case]
     config_class = MODELS[model_type].config_class
-    encoders = encoder_values(config_class)
+    encoders = encoder_values(config_class, **own, **values)
     values = {"initializer_range": 0.3, **encoders, **dict.fromkeys(dropouts(config_class), dropout), **own, **values}
     if "text_config" in encoders:
         of_encoder = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), dropout)
