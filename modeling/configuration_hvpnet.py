@@ -18,8 +18,8 @@ class HVPNeTConfig(MultimodalRelationExtractionConfig):
             layers must be able to take a prefix: BERT, RoBERTa, ELECTRA, ModernBERT and others of their kind.
         vision_config (`dict` or `PreTrainedConfig`, *optional*): the vision encoder; by default ResNet-50, or CLIP
             ViT-B/32 with `vision_features="patches"`.
-        vision_features (`str`): what the pyramid is made of: `"maps"`, the feature maps of the four stages of an encoder
-            that `AutoBackbone` knows; or `"patches"`, four levels of a ViT-like encoder, evenly spaced.
+        vision_features (`str`): what the pyramid is made of: `"maps"`, the feature maps of the four stages of an
+            encoder that `AutoBackbone` knows; or `"patches"`, four levels of a ViT-like encoder, evenly spaced.
         num_object_images (`int`): the most object crops beside the whole image.
         visual_projection_size (`int`): width of the hidden layer of the visual projection.
         initializer_range (`float`): standard deviation of the new layers' initial weights.
@@ -68,10 +68,11 @@ class HVPNeTConfig(MultimodalRelationExtractionConfig):
             raise ValueError(f"`num_object_images` must not be negative, got {self.num_object_images}.")
         if self.visual_projection_size < 1:
             raise ValueError(f"`visual_projection_size` must be positive, got {self.visual_projection_size}.")
-        if self.vision_features == "maps" and len(self.vision_config.out_features) != NUM_LEVELS:
+        maps = getattr(self.vision_config, "out_features", None)  # the base refuses an encoder without
+        if self.vision_features == "maps" and maps is not None and len(maps) != NUM_LEVELS:
             raise ValueError(
                 f"`vision_config` must have {NUM_LEVELS} stages, but {self.vision_config.model_type!r} gives the maps "
-                f"of {self.vision_config.out_features}."
+                f"of {maps}."
             )
 
     def reads(self) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ class UMGFConfig(RegionRelationExtractionConfig):
         text_config (`dict` or `PreTrainedConfig`, *optional*): the text encoder; BERT-base-uncased by default.
         vision_config (`dict` or `PreTrainedConfig`, *optional*): the vision encoder; by default ResNet-50, or CLIP
             ViT-B/32 with `vision_features="patches"`. The code's is ResNet-152.
-        vision_features (`str`): what is averaged to a region's vector: `"maps"`, the cells of the last feature map of an
-            encoder that `AutoBackbone` knows; or `"patches"` of a ViT-like encoder.
+        vision_features (`str`): what is averaged to a region's vector: `"maps"`, the cells of the last feature map of
+            an encoder that `AutoBackbone` knows; or `"patches"` of a ViT-like encoder.
         num_grounded_regions (`int`): slots for regions found by visual grounding.
         num_detected_regions (`int`): slots for regions found by object detection.
         num_fusion_layers (`int`): layers of the multimodal graph.

@@ -5,7 +5,6 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 
 from .configuration_relation_extraction import MultimodalRelationExtractionConfig, Paper
-from .cross_attention import check_heads
 
 
 @strict
@@ -18,8 +17,7 @@ class UMTConfig(MultimodalRelationExtractionConfig):
             ViT-B/32 with `vision_features="patches"`. The paper's is ResNet-152.
         vision_features (`str`): what is read of the picture: `"maps"`, the cells of the last feature map of an encoder
             that `AutoBackbone` knows (7 x 7 of ResNet at 224 pixels); or `"patches"` of a ViT-like encoder.
-        num_heads (`int`, *optional*): heads of the multimodal layers; the text encoder's by default.
-        fusion_dropout (`float`): dropout within the multimodal layers.
+        fusion_dropout (`float`): dropout within the multimodal layers, whose heads are as many as the text encoder's.
         dropout (`float`): dropout of the text encoder's states.
         initializer_range (`float`): standard deviation of the new layers' initial weights.
 
@@ -32,7 +30,10 @@ class UMTConfig(MultimodalRelationExtractionConfig):
 
     system = "UMT"
     paper = Paper(
-        title="Improving Multimodal Named Entity Recognition via Entity Span Detection with Unified Multimodal Transformer",
+        title=(
+            "Improving Multimodal Named Entity Recognition via Entity Span Detection with Unified Multimodal "
+            "Transformer"
+        ),
         authors=("Jianfei Yu", "Jing Jiang", "Li Yang", "Rui Xia"),
         venue="ACL",
         year=2020,
@@ -47,20 +48,13 @@ class UMTConfig(MultimodalRelationExtractionConfig):
     processor_class = "MultimodalProcessor"
 
     vision_features: Literal["maps", "patches"] = "maps"
-    num_heads: int | None = None
     fusion_dropout: float | int = 0.1
     dropout: float | int = 0.1
 
     def validate_architecture(self):
-        check_heads("num_heads", self.fusion_num_heads, "text_config.hidden_size", self.text_config.hidden_size)
         for name in ("fusion_dropout", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in [0, 1), got {getattr(self, name)}.")
-
-    @property
-    def fusion_num_heads(self) -> int:
-        """Number of heads of the multimodal layers."""
-        return self.text_config.num_attention_heads if self.num_heads is None else self.num_heads
 
 
 __all__ = ["UMTConfig"]

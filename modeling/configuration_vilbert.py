@@ -16,8 +16,6 @@ class ViLBERTConfig(RegionRelationExtractionConfig):
         vision_config (`dict` or `PreTrainedConfig`, *optional*): a ViT-like vision encoder; CLIP ViT-B/32 by default.
         num_grounded_regions (`int`): slots for regions found by visual grounding.
         num_detected_regions (`int`): slots for regions found by object detection.
-        num_connection_layers (`int`, *optional*): co-attention layers, one before each of the last layers of the text
-            encoder, and as many layers of the visual stream; half of the text encoder's by default, 6 of 12.
         visual_size (`int`): size of the states of the visual stream.
         visual_intermediate_size (`int`): width between the two linear layers of each layer of the visual stream.
         visual_num_heads (`int`): heads of the visual stream.
@@ -50,7 +48,6 @@ class ViLBERTConfig(RegionRelationExtractionConfig):
     inputs = ("text", "image", "regions", "boxes")
     processor_class = "MultimodalProcessor"
 
-    num_connection_layers: int | None = None
     visual_size: int = 1024
     visual_intermediate_size: int = 1024
     visual_num_heads: int = 8
@@ -60,11 +57,6 @@ class ViLBERTConfig(RegionRelationExtractionConfig):
     dropout: float | int = 0.1
 
     def validate_architecture(self):
-        if not 1 <= self.num_connections <= self.text_config.num_hidden_layers:
-            raise ValueError(
-                f"`num_connection_layers` must be from 1 to the text encoder's {self.text_config.num_hidden_layers} "
-                f"layers, got {self.num_connections}."
-            )
         check_heads("visual_num_heads", self.visual_num_heads, "visual_size", self.visual_size)
         check_heads("connection_num_heads", self.connection_num_heads, "connection_size", self.connection_size)
         if self.visual_intermediate_size < 1:
@@ -75,10 +67,8 @@ class ViLBERTConfig(RegionRelationExtractionConfig):
 
     @property
     def num_connections(self) -> int:
-        """Number of co-attention layers."""
-        if self.num_connection_layers is None:
-            return (self.text_config.num_hidden_layers + 1) // 2
-        return self.num_connection_layers
+        """Number of co-attention layers: half of the text encoder's layers, as the paper's 6 of 12."""
+        return (self.text_config.num_hidden_layers + 1) // 2
 
 
 __all__ = ["ViLBERTConfig"]

@@ -36,8 +36,8 @@ class VisualBertMREConfig(RegionRelationExtractionConfig):
         equations="section 3.1; the relation is read at the two entities",
     )
     summary = (
-        "One Transformer reads the text and, behind it, a vector of the whole picture and of each region; it is read at "
-        "the two entities' opening markers."
+        "One Transformer reads the text and, behind it, a vector of the whole picture and of each region; it is read "
+        "at the two entities' opening markers."
     )
     inputs = ("text", "image", "regions")
     processor_class = "MultimodalProcessor"
@@ -53,7 +53,8 @@ class VisualBertMREConfig(RegionRelationExtractionConfig):
             self.text_config = VisualBertConfig(**values, visual_embedding_dim=self.vision_config.hidden_size)
 
     def validate_architecture(self):
-        if self.text_config.model_type != "visual_bert":
+        # Of an encoder-decoder the base says that it is one.
+        if self.text_config.model_type != "visual_bert" and not self.text_config.is_encoder_decoder:
             raise ValueError(
                 f"`text_config` must be a VisualBERT or a BERT, but it is {self.text_config.model_type!r}."
             )

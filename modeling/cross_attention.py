@@ -32,7 +32,7 @@ class CrossAttention(nn.Module):
         self.out_proj = nn.Linear(attention_size, size)
 
     def forward(self, states: torch.Tensor, context: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return (B, T, d), for states (B, T, d), a context (B, S, e) and its mask (B, S), true where it may be read."""
+        """Return (B, T, d), for states (B, T, d), a context (B, S, e) and its mask (B, S), true where it is read."""
         query, key, value = (
             projection(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, T or S, size of a head)
             for projection, x in ((self.q_proj, states), (self.k_proj, context), (self.v_proj, context))
@@ -79,7 +79,7 @@ class CrossAttentionLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: torch.Tensor, context: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return (B, T, d), for states (B, T, d), a context (B, S, e) and its mask (B, S), true where it may be read."""
+        """Return (B, T, d), for states (B, T, d), a context (B, S, e) and its mask (B, S), true where it is read."""
         states = self.attention_norm(states + self.dropout(self.attention(states, context, mask)))
         return self.mlp_norm(states + self.dropout(self.mlp(states)))
 

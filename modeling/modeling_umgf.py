@@ -25,22 +25,28 @@ class PairGate(nn.Module):
         self.other = nn.Linear(size, size, bias=False)
 
     def forward(self, states: torch.Tensor, others: torch.Tensor, others_mask: torch.Tensor) -> torch.Tensor:
-        """Return the gated sum of the others (B, X, h), for states (B, X, h), others (B, Y, h) and their mask (B, Y)."""
+        """Return the gated sum of the others, (B, X, h), for (B, X, h), the others (B, Y, h) and their mask (B, Y)."""
         gates = torch.sigmoid(self.own(states)[:, :, None] + self.other(others)[:, None])  # (B, X, Y, h)
         return torch.einsum("bxyh,byh->bxh", gates, others * others_mask[..., None])
 
 
 class GraphFusionLayer(nn.Module):
-    """A layer of the graph: nodes attend to their own kind, then take of the other kind, then two linear layers."""
+    """A layer of the graph: nodes attend to their own kind, then take of the other kind, then two linear layers.
 
-    def __init__(self, config: UMGFConfig):
+    Args:
+        config (`UMGFConfig`): the model's configuration.
+        is_last (`bool`): whether nothing reads the regions any more; they end where the words take of them.
+    """
+
+    def __init__(self, config: UMGFConfig, is_last: bool):
         super().__init__()
         size = config.fusion_size
         kinds = ("words", "regions")
+        self.fused = kinds[:1] if is_last else kinds
         self.attention = nn.ModuleDict(
             {kind: CrossAttention(size, size, config.fusion_num_heads, dropout=config.fusion_dropout) for kind in kinds}
         )
-        self.gate = nn.ModuleDict({kind: PairGate(size) for kind in kinds})
+        self.gate = nn.ModuleDict({kind: PairGate(size) for kind in self.fused})
         self.mlp = nn.ModuleDict(
             {
                 kind: nn.Sequential(
@@ -49,22 +55,29 @@ class GraphFusionLayer(nn.Module):
                     nn.Dropout(config.fusion_dropout),
                     nn.Linear(config.fusion_intermediate_size, size),
                 )
-                for kind in kinds
+                for kind in self.fused
             }
         )
-        self.norms = nn.ModuleDict({kind: nn.ModuleList(nn.LayerNorm(size) for _ in range(3)) for kind in kinds})
+        self.norms = nn.ModuleDict(
+            {kind: nn.ModuleList(nn.LayerNorm(size) for _ in range(3 if kind in self.fused else 1)) for kind in kinds}
+        )
         self.dropout = nn.Dropout(config.fusion_dropout)
 
     def forward(
         self, words: torch.Tensor, words_mask: torch.Tensor, regions: torch.Tensor, regions_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return words (B, T, h) and regions (B, R, h), for these and their masks (B, T) and (B, R)."""
-        words = self._add("words", 0, words, self.attention["words"](words, words, words_mask))
-        regions = self._add("regions", 0, regions, self.attention["regions"](regions, regions, regions_mask))
-        taken = self.gate["words"](words, regions, regions_mask), self.gate["regions"](regions, words, words_mask)
-        words, regions = self._add("words", 1, words, taken[0]), self._add("regions", 1, regions, taken[1])
-        words = self._add("words", 2, words, self.mlp["words"](words))
-        return words, self._add("regions", 2, regions, self.mlp["regions"](regions))
+        nodes, masks = {"words": words, "regions": regions}, {"words": words_mask, "regions": regions_mask}
+        for kind, states in nodes.items():
+            nodes[kind] = self._add(kind, 0, states, self.attention[kind](states, states, masks[kind]))
+        others = {"words": "regions", "regions": "words"}
+        taken = {
+            kind: self.gate[kind](nodes[kind], nodes[o], masks[o]) for kind, o in others.items() if kind in self.gate
+        }
+        for kind in self.fused:
+            nodes[kind] = self._add(kind, 1, nodes[kind], taken[kind])
+            nodes[kind] = self._add(kind, 2, nodes[kind], self.mlp[kind](nodes[kind]))
+        return nodes["words"], nodes["regions"]
 
     def _add(self, kind: str, step: int, states: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
         return self.norms[kind][step](states + self.dropout(change))
@@ -104,7 +117,8 @@ class UMGFForRelationClassification(UMGFPreTrainedModel):
             nn.Dropout(config.fusion_dropout),
             nn.Linear(size, size),
         )
-        self.layers = nn.ModuleList(GraphFusionLayer(config) for _ in range(config.num_fusion_layers))
+        number = config.num_fusion_layers
+        self.layers = nn.ModuleList(GraphFusionLayer(config, is_last=i == number - 1) for i in range(number))
         self.classifier = nn.Linear(2 * (text_size + size), config.num_labels)
         self.post_init()
 

@@ -59,7 +59,9 @@ class UMTForRelationClassification(UMTPreTrainedModel):
         size, visual_size = config.text_config.hidden_size, cell_size(self.vision_model)
 
         def make_layer() -> CrossAttentionLayer:
-            return CrossAttentionLayer(size, size, config.fusion_num_heads, 4 * size, dropout=config.fusion_dropout)
+            return CrossAttentionLayer(
+                size, size, config.text_config.num_attention_heads, 4 * size, dropout=config.fusion_dropout
+            )
 
         self.text_dropout = nn.Dropout(config.dropout)
         self.text_layer = make_layer()

@@ -51,28 +51,6 @@ CASES = {
         0,
     ),
 }
-SLOTS = {"num_grounded_regions": 2, "num_detected_regions": 1}  # and the whole picture
-CASES |= {
-    "umgf": (
-        "umgf",
-        {"num_grounded_regions": 2, "num_detected_regions": 2, "num_fusion_layers": 2}
-        | {"fusion_size": 12, "fusion_num_heads": 2, "fusion_intermediate_size": 10},
-        4,
-    ),
-    "umt": ("umt", {}, 1),
-    "umt-patches": ("umt", {"vision_features": "patches", "num_heads": 2}, 1),
-    "vilbert": (
-        "vilbert",
-        SLOTS
-        | {"num_connection_layers": 2, "visual_size": 12, "visual_intermediate_size": 14, "visual_num_heads": 2}
-        | {"connection_size": 8, "connection_num_heads": 2},
-        4,
-    ),
-    "visualbert_mre": ("visualbert_mre", SLOTS, 4),
-}
-# One for each system, for what does not depend on the configuration.
-SYSTEMS = {model_type: next(case for case, (name, *_) in CASES.items() if name == model_type) for model_type in MODELS}
-
 LABELS = ["None", "/per/per/couple", "/per/misc/awarded", "/per/org/member_of"]
 LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 4, "initializer_range": 0.3}
 ENCODERS = {  # By what a system reads of an encoder.
@@ -101,6 +79,28 @@ ENCODERS = {  # By what a system reads of an encoder.
         "out_features": ["stage1", "stage2", "stage3", "stage4"],
     },
 }
+SLOTS = {"num_grounded_regions": 2, "num_detected_regions": 1}  # and the whole picture
+CASES |= {
+    "umgf": (
+        "umgf",
+        {"num_grounded_regions": 2, "num_detected_regions": 2, "num_fusion_layers": 2}
+        | {"fusion_size": 12, "fusion_num_heads": 2, "fusion_intermediate_size": 10},
+        4,
+    ),
+    "umt": ("umt", {"vision_config": ENCODERS["maps"] | {"out_features": ["stage3"]}}, 1),  # four cells, not one
+    "umt-patches": ("umt", {"vision_features": "patches"}, 1),
+    "vilbert": (
+        "vilbert",
+        SLOTS
+        | {"text_config": ENCODERS["text"] | {"num_hidden_layers": 4}}
+        | {"visual_size": 12, "visual_intermediate_size": 14, "visual_num_heads": 2}
+        | {"connection_size": 8, "connection_num_heads": 2},
+        4,
+    ),
+    "visualbert_mre": ("visualbert_mre", SLOTS, 4),
+}
+# One for each system, for what does not depend on the configuration.
+SYSTEMS = {model_type: next(case for case, (name, *_) in CASES.items() if name == model_type) for model_type in MODELS}
 IMAGE_SIZE = 32
 
 

@@ -11,7 +11,7 @@ import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
 from model_helpers import CASES, ENCODERS, LABELS, SYSTEMS, dropouts, encoder_values, own_fields, tiny_config
-from transformers import AutoConfig, BertConfig, T5Config
+from transformers import AutoConfig, T5Config
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from mmre.modeling import MODELS
@@ -58,7 +58,12 @@ def annotation(model_type: str, name: str):
 def other_value(model_type: str, name: str):
     """Return a value that is allowed and is not the default."""
     if name in OTHER_ENCODERS:
-        return OTHER_ENCODERS[name]
+        default = getattr(CONFIGS[model_type](), name)
+        if name == "vision_config" and CONFIGS[model_type].vision_features == "maps":
+            return ENCODERS["maps"]
+        # One of another kind, but for a system that has a kind of its own.
+        own_kind = default.model_type if default.model_type not in ("bert", "clip_vision_model") else None
+        return OTHER_ENCODERS[name] | ({"model_type": own_kind} if own_kind else {})
     kind, default = annotation(model_type, name), getattr(CONFIGS[model_type](), name)
     if get_origin(kind) is Literal:
         return next(value for value in get_args(kind) if value != default)
@@ -66,7 +71,9 @@ def other_value(model_type: str, name: str):
         return not default
     if isinstance(default, (list, tuple)):
         return [7, 6]
-    return default + 1 if isinstance(default, int) else default / 2
+    if isinstance(default, float):
+        return default / 2
+    return 2 * default if name.endswith(("_size", "_heads")) and default % 2 == 0 else default + 1  # heads divide sizes
 
 
 def wrong_values(model_type: str, name: str) -> list:
@@ -101,7 +108,7 @@ def test_a_configuration_class_says_what_its_system_is_and_reads(model_type):
     assert 2010 < paper.year < 2100 and paper.address.startswith("https://")
     assert isinstance(paper.authors, tuple)
     # None of it is a value of a model.
-    said = {"system", "paper", "summary", "inputs", "processor_class", "vision_features"}
+    said = {"system", "paper", "summary", "inputs", "processor_class"}
     assert not said & set(config_class.__dataclass_fields__)
     assert not said & set(config_class().to_dict())
 
@@ -195,7 +202,7 @@ def test_a_dropout_is_a_share(tmp_path, model_type, name):
     [(model_type, name) for model_type, name in VALUES if name.startswith("num_")],
 )
 def test_a_number_of_things_is_not_negative(model_type, name):
-    with pytest.raises(StrictDataclassError, match=f"`{name}` must not be negative, got -1"):
+    with pytest.raises(StrictDataclassError, match=f"`{name}` must (not be negative|be positive), got -1"):
         CONFIGS[model_type](**{name: -1})
 
 
@@ -224,7 +231,7 @@ def test_the_encoders_values_may_be_given_in_part_and_are_left_as_they_were(tmp_
     config.save_pretrained(tmp_path)
     if "text_config" in values:
         assert config.get_text_config() is config.text_config
-        assert type(config_class(text_config={"hidden_size": 24}).text_config) is BertConfig
+        assert type(config_class(text_config={"hidden_size": 24}).text_config) is type(config_class().text_config)
         loaded = AutoConfig.from_pretrained(tmp_path, text_config={"hidden_dropout_prob": 0.4})
         assert loaded.text_config.hidden_dropout_prob == 0.4
         assert loaded.text_config.vocab_size == ENCODERS["text"]["vocab_size"]

@@ -58,7 +58,7 @@ def make_inputs(model, posts: int, tokens: int, images: str = "some") -> dict[st
     if not slots:
         return inputs
     mask = torch.rand(posts, slots, generator=generator) < 0.5
-    mask[0, 1] = True
+    mask[0, -1] = True
     mask[-1] = False
     if images != "some":
         mask = torch.full_like(mask, images == "all")

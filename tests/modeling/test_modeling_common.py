@@ -592,6 +592,9 @@ def train_one_step(model, posts: list[dict], folder, batch_size: int, steps: int
 def test_gradient_accumulation_takes_the_same_step_as_one_large_batch(tmp_path, system, unlabelled):
     model = tiny_model(system)
     batch = take(tiny_batch(system, model.config, labels=True), [0, 1, 2, 3, 4, 0, 3])
+    for encoder in model.encoders("vision"):
+        if any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules()):  # whose posts are not independent
+            encoder.requires_grad_(False)
     batch["labels"] = torch.tensor([0, 1, 2, 3, 2, 1, 0])
     batch["labels"][list(unlabelled)] = -100
     posts = [take(batch, post) for post in range(7)]
@@ -630,7 +633,8 @@ def test_eager_and_sdpa_attention_give_the_same_logits(tmp_path, case):
                     asked = implementation if isinstance(implementation, str) else implementation[f"{modality}_config"]
                     # A system may attend in its own way, under a name of its own.
                     found = encoder.config._attn_implementation
-                    assert found == asked or (modality == "text" and found.startswith("mmre_"))
+                    own = modality == "text" and found.startswith("mmre_")
+                    assert found == asked or own or (found == "eager" and not encoder._supports_sdpa)
 
 
 def checkpointed_layers(model) -> dict[str, nn.Module]:
@@ -712,7 +716,7 @@ def test_evaluation_is_deterministic_and_training_drops(system):
     batch = tiny_batch(system, model.config)
     assert torch.equal(model(**batch).logits, model(**batch).logits)
     model.train()
-    assert values and not torch.equal(model(**batch).logits, model(**batch).logits)
+    assert torch.equal(model(**batch).logits, model(**batch).logits) == (not values)
 
 
 # Frozen encoders and adapters
@@ -774,14 +778,16 @@ def test_adapters_in_the_encoders_train_and_come_back(tmp_path, case):
 def test_a_wrong_number_of_slots_is_refused_with_both_numbers(case_with_pictures):
     model = tiny_model(case_with_pictures)
     batch = tiny_batch(case_with_pictures, model.config)
-    with pytest.raises(ValueError, match=r"4 slots \(.* shape is \(5, 3, 3, 32, 32\)"):
-        model(**batch | {"pixel_values": batch["pixel_values"][:, :3]})
-    with pytest.raises(ValueError, match=r"5 posts .* shape is \(4, 4, 3, 32, 32\)"):
+    slots = CASES[case_with_pictures][2]
+    with pytest.raises(ValueError, match=rf"{slots} slots \(.* shape is \(5, {slots - 1}, 3, 32, 32\)"):
+        model(**batch | {"pixel_values": batch["pixel_values"][:, 1:]})
+    with pytest.raises(ValueError, match=rf"5 posts .* shape is \(4, {slots}, 3, 32, 32\)"):
         model(**batch | {"pixel_values": batch["pixel_values"][:4]})
     with pytest.raises(ValueError, match=r"shape is \(5, 3, 32, 32\)"):
         model(**batch | {"pixel_values": batch["pixel_values"][:, 0]})
-    with pytest.raises(ValueError, match=r"`image_mask` must have shape \(5, 4\), but its shape is \(5, 3\)"):
-        model(**batch | {"image_mask": batch["image_mask"][:, :3]})
+    message = rf"`image_mask` must have shape \(5, {slots}\), but its shape is \(5, {slots - 1}\)"
+    with pytest.raises(ValueError, match=message):
+        model(**batch | {"image_mask": batch["image_mask"][:, 1:]})
 
 
 @torch.no_grad()
@@ -818,7 +824,8 @@ def test_a_system_that_fuses_says_in_a_few_numbers_how(case):
     assert summaries == json.loads(json.dumps(summaries))
     if "pixel_values" in batch:
         assert len(output) > 1
-        assert len({json.dumps(summary) for summary in summaries}) == 5
+        with_picture = int(batch["image_mask"].any(dim=1).sum())
+        assert len({json.dumps(summary) for summary in summaries}) == min(5, with_picture + 1)
     # Post by post the same, and without an image mask.
     for post in range(5):
         alone = take(batch, [post])
