@@ -124,7 +124,7 @@ def tiny_config(case: str, dropout: float = 0.0, **values) -> RelationExtraction
     """Make the configuration of a case; all its dropouts are `dropout`."""
     model_type, own, _ = CASES[case]
     config_class = MODELS[model_type].config_class
-    encoders = encoder_values(config_class, **own, **values)
+    encoders = encoder_values(config_class, **(own | values))
     values = {"initializer_range": 0.3, **encoders, **dict.fromkeys(dropouts(config_class), dropout), **own, **values}
     if "text_config" in encoders:
         of_encoder = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), dropout)

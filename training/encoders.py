@@ -142,12 +142,12 @@ def _compose(
     if "text" in encoders and encoders["text"] is None:
         texts = posts["train"]["text"]
         encoders["text"] = make_text_encoder(folder / "text", arguments.new_text_encoder, texts)
-    if "vision" in encoders and encoders["vision"] is None:
-        kind = NEW_VISION_ENCODERS[config_class.vision_features]
-        encoders["vision"] = make_vision_encoder(folder / "vision", arguments.new_vision_encoder, kind)
     own = only(values, config_names(arguments.model_type))
     try:
         config = config_class(**own)
+        if "vision" in encoders and encoders["vision"] is None:
+            kind = NEW_VISION_ENCODERS[config.vision_features]
+            encoders["vision"] = make_vision_encoder(folder / "vision", arguments.new_vision_encoder, kind)
         for_processor, of_system = processor_values(config, values), processor_class(arguments.model_type)
         if "text" in encoders:
             processor = of_system.from_encoders(**encoders, **for_processor)
@@ -216,13 +216,21 @@ def make_vision_encoder(folder: Path, config: dict[str, Any], kind: str = "clip_
 
     Args:
         folder: where to save them.
-        config: values of its configuration.
+        config: values of its configuration. Of a ResNet, values of a ViT do as well: `hidden_size` is the size of its
+            last map, each stage before it has half as many channels, and each stage one basic layer.
         kind: `model_type` of the encoder.
 
     Returns:
         The folder.
     """
-    size = getattr(_save_new(folder, kind, config), "image_size", IMAGE_SIZE)
+    size = config.get("image_size", IMAGE_SIZE)
+    if kind == "resnet" and "hidden_size" in config:
+        sizes = [max(config["hidden_size"] // 2**stage, 1) for stage in (3, 2, 1, 0)]
+        of_vit = {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "patch_size"}
+        config = {name: value for name, value in config.items() if name not in of_vit | {"image_size"}}
+        new = {"embedding_size": sizes[0], "hidden_sizes": sizes, "depths": [1] * 4, "layer_type": "basic"}
+        config = new | config
+    size = getattr(_save_new(folder, kind, config), "image_size", size)
     image_processor = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
     image_processor.save_pretrained(folder)
     return folder
