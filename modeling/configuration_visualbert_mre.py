@@ -48,9 +48,10 @@ class VisualBertMREConfig(RegionRelationExtractionConfig):
         super().__post_init__(**kwargs)
         text = self.text_config
         if text.model_type == "bert":
-            names = {*VisualBertConfig.__dataclass_fields__} & {*vars(text)} - {"architectures", "transformers_version"}
-            values = {name: getattr(text, name) for name in sorted(names)}
-            self.text_config = VisualBertConfig(**values, visual_embedding_dim=self.vision_config.hidden_size)
+            values = {name: getattr(text, name) for name in VisualBertConfig.__annotations__ if hasattr(text, name)}
+            # The base refuses a vision encoder without a `hidden_size`.
+            visual_size = getattr(self.vision_config, "hidden_size", VisualBertConfig.visual_embedding_dim)
+            self.text_config = VisualBertConfig(**values, visual_embedding_dim=visual_size)
 
     def validate_architecture(self):
         # Of an encoder-decoder the base says that it is one.
