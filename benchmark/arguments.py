@@ -8,7 +8,7 @@ from .suites import SUITES, Suite
 
 ALL = "all"
 SYNTHETIC = "synthetic"
-PROTOCOLS = ("released", "label_free", "none")
+PROTOCOLS = ("released", "detected", "label_free", "none")
 # Set by a cell, by a seed, or by the fields of `BenchmarkArguments`.
 OWN_ARGUMENTS = {"model_type", "dataset", "data_dir", "regions", "captions", "seed", "output_dir", "push_to_hub"}
 OWN_ARGUMENTS |= {"resume_from_checkpoint", "do_train", "do_eval", "do_predict"}
@@ -22,8 +22,9 @@ class BenchmarkArguments:
         suite: a name of `SUITES`, or `"all"`.
         data: a folder of MNRE's files, or `"synthetic"`.
         seeds: a run of each cell for each.
-        protocol: whose regions, of MNRE: `"released"` (the default; they leak the label), `"label_free"` (those of
-            `regions`), or `"none"`. Synthetic posts have theirs, `"drawn"`.
+        protocol: whose regions, of MNRE: `"released"` (the default; they leak the label), `"detected"` (the
+            detected ones of these alone), `"label_free"` (those of `regions`), or `"none"`.
+            Synthetic posts have theirs, `"drawn"`.
         regions: the annotation file, with `"label_free"`.
         captions: of MNRE, the caption files of one source or of several; cells with captions are measured with each.
         config: recipes in place of the papers', at most one of each system.

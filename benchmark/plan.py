@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from mmre.modeling import MODELS
+from mmre.posts.mnre import MNRE_REGIONS
 from mmre.training.arguments import MODALITIES, encoder_arguments, encoders_of
 from mmre.training.record import sections_of
 from mmre.training.settings import WORD_ARGUMENTS, read_config, resolve, shipped_configurations
@@ -26,11 +27,12 @@ PICTURE_INPUTS = {"image", "regions", "boxes"}
 
 @dataclass
 class Row:
-    """A cell of a suite with its runs, one for each seed; none under a protocol where the cell means nothing."""
+    """A cell of a suite with its runs, one for each seed; none if the protocol `lacks` what the cell is about."""
 
     cell: Cell
     name: str
     runs: list[Run]
+    lacks: str | None = None
 
 
 def plan_benchmark(args: BenchmarkArguments) -> dict[str, list[Row]]:
@@ -90,8 +92,9 @@ def plan_rows(suite: Suite, args: BenchmarkArguments, recipes: dict[str, tuple[s
     is_mnre = args.data != SYNTHETIC
     rows = []
     for cell in suite.cells:
-        if cell.needs_regions and args.protocol == "none":
-            rows.append(Row(cell, cell.name, []))
+        lacks = lacking(cell, args.protocol)
+        if lacks:
+            rows.append(Row(cell, cell.name, [], lacks))
             continue
         train = arguments_of_system(cell.model_type, args.train)
         undone = sorted({*train} & {*cell.arguments})
@@ -111,6 +114,13 @@ def plan_rows(suite: Suite, args: BenchmarkArguments, recipes: dict[str, tuple[s
             runs = plan_runs(cell, name, recipe, values | data_arguments(cell, reads, args, files), train, args)
             rows.append(Row(cell, name, runs))
     return rows
+
+
+def lacking(cell: Cell, protocol: str) -> str | None:
+    """Name the regions without which a cell means nothing and that a protocol does not have; None if it has them."""
+    if cell.needs_regions and protocol == "none":
+        return "regions"
+    return "grounded regions" if cell.needs_grounded_regions and protocol == "detected" else None
 
 
 def arguments_of_system(model_type: str, train: dict[str, Any]) -> dict[str, Any]:
@@ -190,7 +200,7 @@ def plan_runs(
         "fingerprint": found.fingerprint,
         "sources": sources_digest(cell.model_type),
     }
-    if data["regions"] not in ("released", "none", "drawn"):
+    if data["regions"] not in (*MNRE_REGIONS, "drawn"):
         content["data"]["regions"] = "annotation file"
     posts = number_of_training_posts(data, found)
     batch = training.train_batch_size * training.gradient_accumulation_steps

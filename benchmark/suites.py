@@ -18,6 +18,7 @@ class Cell(NamedTuple):
         needs_regions: whether the cell means nothing without regions.
         point: where it stands in the plot, if there is one: the name of its line, and its place on the x axis.
         recipe: the shipped recipe on MNRE, if not the paper's, `MODEL_TYPE_mnre`.
+        needs_grounded_regions: whether the cell means nothing with detected regions alone.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Cell(NamedTuple):
     needs_regions: bool = False
     point: tuple[str, float | str] | None = None
     recipe: str | None = None
+    needs_grounded_regions: bool = False
 
 
 class Suite(NamedTuple):
@@ -156,6 +158,7 @@ SUITES = {
                 {"num_grounded_regions": grounded, "num_detected_regions": detected},
                 needs_regions=True,
                 point=(f"{detected} OD", grounded),
+                needs_grounded_regions=grounded > 0,
             )
             for grounded in range(5)
             for detected in range(4)
@@ -256,6 +259,7 @@ SUITES = {
                 {"use_caption": True, "region_count_as_caption": True},
                 needs_regions=True,
                 recipe=BASELINE,
+                needs_grounded_regions=True,
             ),
         ),
         paper_metrics=("f1",),

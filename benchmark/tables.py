@@ -82,7 +82,7 @@ def make_table(name: str, suite: Suite, rows: list[Row], args: BenchmarkArgument
 def _missing(row: Row) -> list[str]:
     """List the runs of a cell that are not there, and why."""
     if not row.runs:
-        return [f"{row.name}: means nothing without regions"]
+        return [f"{row.name}: means nothing without {row.lacks}"]
     states = {"failed": "failed: {}", "interrupted": "stopped before its end", "missing": "not run"}
     return [
         f"{row.name}, seed {run.seed}: {states[run.state].format(run.record.get('error'))}"

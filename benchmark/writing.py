@@ -149,7 +149,7 @@ def cost_table(plan: dict[str, list[Row]], runs: list[Run], out: Path) -> str:
             lines.append(f"| {name} | (counts posts, nothing to train) | | | | | | |")
         for row in rows:
             if not row.runs:
-                lines.append(f"| {name} | {row.name} | (means nothing without regions) | | | | | |")
+                lines.append(f"| {name} | {row.name} | (means nothing without {row.lacks}) | | | | | |")
                 continue
             run, to_do = row.runs[0], [run for run in row.runs if run.state != "done"]
             lines.append(

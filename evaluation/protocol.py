@@ -19,7 +19,7 @@ class RegionProtocol(NamedTuple):
     """Origin of the regions behind a result, in words for reports.
 
     Args:
-        name: `"released"`, `"label_free"`, `"annotated"`, `"none"`, `"drawn"` or `"given"`.
+        name: `"released"`, `"detected"`, `"label_free"`, `"annotated"`, `"none"`, `"drawn"` or `"given"`.
         title: for a heading, a line or a plot.
         note: one or more sentences for a reader of the result.
     """
@@ -38,6 +38,12 @@ REGION_PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         RegionProtocol("released", "released regions, which give the label away", LEAK),
+        RegionProtocol(
+            "detected",
+            "released detected regions alone",
+            "The regions are the detected boxes released with MNRE, without the grounded ones: an object detector "
+            "found them in each picture, without a query, so that they know nothing of text and label.",
+        ),
         RegionProtocol(
             "label_free",
             "regions found without a look at the label",
@@ -67,7 +73,7 @@ def region_protocol(regions: str | os.PathLike) -> RegionProtocol:
     """Return the protocol of the regions of a run.
 
     Args:
-        regions: `"released"`, `"none"`, `"drawn"`, `"as given"`, or the path of an annotation file.
+        regions: `"released"`, `"detected"`, `"none"`, `"drawn"`, `"as given"`, or the path of an annotation file.
     """
     regions = str(regions)
     name = "given" if regions == "as given" else regions

@@ -6,7 +6,7 @@ import pytest
 from benchmark_helpers import FAKE, TINY, captions, plan
 
 from mmre.benchmark import post_counts
-from mmre.benchmark.plan import inputs_of
+from mmre.benchmark.plan import inputs_of, lacking
 from mmre.benchmark.suites import SUITES, Cell
 from mmre.cli.main import main
 
@@ -39,6 +39,15 @@ def test_the_protocol_decides_whose_regions_are_used(mnre):
         assert {run.settings["data"]["regions"] for row in rows.values() for run in row.runs} == {expected}
     without = plan("focalmre_table2", mnre, protocol="none")
     assert [name for name, row in without.items() if not row.runs] == [f"Aug-Noise {n}%" for n in (10, 30, 50, 100)]
+    for suite, expected in (("focalmre_fig3", "detected"), ("baselines", "none")):  # the baselines read no picture
+        rows = plan(suite, mnre, protocol="detected", captions=[captions(mnre)])
+        assert {run.settings["data"]["regions"] for row in rows.values() for run in row.runs} == {expected}
+        assert [name for name, row in rows.items() if row.lacks] == [name for name, row in rows.items() if not row.runs]
+    for cell in (cell for suite in SUITES.values() for cell in suite.cells):
+        grounded = cell.arguments.get("num_grounded_regions", 0) > 0 or "region_count_as_caption" in cell.arguments
+        assert lacking(cell, "detected") == ("grounded regions" if grounded else None), cell
+        assert lacking(cell, "none") == ("regions" if cell.needs_regions else None), cell
+        assert lacking(cell, "released") is None, cell
     rows = plan("baselines", mnre, captions=[captions(mnre)], **regions)
     count = rows["text + number of grounded regions"].runs[0]
     assert count.settings["data"]["regions"] == str(mnre / "regions.jsonl")

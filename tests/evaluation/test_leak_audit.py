@@ -100,8 +100,9 @@ def test_real_three_regions_are_a_relation(released):
     assert row["gain"] == pytest.approx(626 / 640)
 
 
-def test_real_mnre_without_regions_leaks_by_the_order_of_the_entities_alone(released, shared_mnre):
-    real = open_posts(shared_mnre, regions="none", on_missing_image="keep")
+def test_real_mnre_with_detected_regions_leaks_by_the_order_of_the_entities_alone(released, shared_mnre):
+    real = open_posts(shared_mnre, regions="detected", on_missing_image="keep")
+    assert sum(map(len, real["test"]["detected_regions"])) > 3000
     result = audit(real)
     assert leaks(result) == ["which entity comes first"]
     assert result["type_queries"] is None

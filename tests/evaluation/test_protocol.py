@@ -33,6 +33,7 @@ def without(column_function, posts):
     ("regions", "name", "title", "leaks"),
     [
         ("released", "released", "released regions, which give the label away", True),
+        ("detected", "detected", "released detected regions alone", False),
         ("none", "none", "no regions", False),
         ("drawn", "drawn", "regions drawn with the posts", False),
         ("as given", "given", "regions of unknown origin", False),
@@ -82,7 +83,8 @@ def test_what_a_model_does_not_read_is_not_behind_its_result(posts):
 def test_the_facts_of_mnre_are_its_arguments(posts):
     facts = describe(posts, "mnre", captions=["a.txt", "b.txt"])
     assert (facts["regions"], facts["captions"]) == ("released", ["a.txt", "b.txt"])
-    assert describe(posts, "mnre", regions="none")["regions"] == "none"
+    for regions in ("detected", "none"):
+        assert describe(posts, "mnre", regions=regions)["regions"] == regions
 
 
 def test_the_facts_of_other_posts_are_what_they_have(posts):
