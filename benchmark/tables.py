@@ -17,6 +17,7 @@ from .runs import Run
 from .suites import Suite
 
 METRICS = ("accuracy", "precision", "recall", "f1")
+HEAD_FIRST = "f1_head_first"  # F1 on the posts whose head comes first in the text
 PAPERS_FIGURES = "The papers' figures are of MNRE and stand here for orientation only."
 
 
@@ -45,10 +46,10 @@ def make_table(name: str, suite: Suite, rows: list[Row], args: BenchmarkArgument
         measured, paper_metrics = ["count"], ["count"]
     elif suite.per_relation is not None:
         lines = [line for row in rows for line in _relation_lines(suite, row)]
-        measured, paper_metrics = ["precision", "recall", "f1"], ["f1"]
+        measured, paper_metrics = ["precision", "recall", "f1", HEAD_FIRST], ["f1"]
     else:
         lines = [_cell_line(suite, row) for row in rows]
-        measured, paper_metrics = list(METRICS), list(suite.paper_metrics)
+        measured, paper_metrics = [*METRICS, HEAD_FIRST], list(suite.paper_metrics)
     runs = [run for row in rows for run in row.runs]
     done = [run for run in runs if run.state == "done"]
     facts = [read_metrics(run.folder)["posts"] for run in done]
@@ -125,6 +126,7 @@ def _cell_line(suite: Suite, row: Row) -> dict[str, Any]:
     runs = [run for run in row.runs if run.state == "done"]
     scores = [read_metrics(run.folder)["test"] for run in runs]
     values = {metric: [100 * score[metric] for score in scores] for metric in METRICS}
+    values[HEAD_FIRST] = _head_first(scores)
     interval = None
     if runs:
         predictions = [read_predictions(run.folder) for run in runs]
@@ -137,10 +139,25 @@ def _cell_line(suite: Suite, row: Row) -> dict[str, Any]:
     return line | {"name": row.name, "regions": regions}
 
 
+def _head_first(tests: list[dict[str, Any]], relation: str | None = None) -> list[float]:
+    """Return F1 on the posts whose head comes first, of each run; none if a run is older than these scores.
+
+    Args:
+        tests: scores of the test split of each run.
+        relation: F1 of this relation alone; none if no such post has it.
+    """
+    found = [test.get("by_order", {}).get("head_first", {}) for test in tests]
+    if relation is not None:
+        rows = [scores.get("per_relation", {}).get(relation, {}) for scores in found]
+        found = [row if row.get("support") else {} for row in rows]
+    return [100 * scores["f1"] for scores in found] if all("f1" in scores for scores in found) else []
+
+
 def _relation_lines(suite: Suite, row: Row) -> list[dict[str, Any]]:
     """Make a row for each relation that the paper lists or the test posts have."""
     runs = [run for run in row.runs if run.state == "done"]
-    scores = [read_metrics(run.folder)["test"]["per_relation"] for run in runs]
+    tests = [read_metrics(run.folder)["test"] for run in runs]
+    scores = [test["per_relation"] for test in tests]
     predictions = [read_predictions(run.folder) for run in runs]
     support = {name: score["support"] for name, score in scores[0].items()} if scores else {}
     if runs:
@@ -152,6 +169,7 @@ def _relation_lines(suite: Suite, row: Row) -> list[dict[str, Any]]:
             continue
         tested = runs if support.get(name) else []
         values = {metric: [100 * score[name][metric] for score in scores] if tested else [] for metric in METRICS[1:]}
+        values[HEAD_FIRST] = _head_first(tests, name) if tested else []
         interval = bootstrap_interval(predictions, "f1", name) if tested else None
         paper = (suite.per_relation[name],) if name in suite.per_relation else ()
         lines.append(_line(name, suite, paper, values, tested, interval, test_posts=support.get(name, 0)))
@@ -160,4 +178,4 @@ def _relation_lines(suite: Suite, row: Row) -> list[dict[str, Any]]:
     return lines
 
 
-__all__ = ["METRICS", "make_table"]
+__all__ = ["HEAD_FIRST", "METRICS", "make_table"]

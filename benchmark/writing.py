@@ -12,9 +12,16 @@ from mmre.posts.whole_file import whole_file
 from .plan import Row
 from .runs import Run, seconds_per_visit
 from .suites import Suite
-from .tables import METRICS
+from .tables import HEAD_FIRST, METRICS
 
-LABELS = {"accuracy": "accuracy", "precision": "P", "recall": "R", "f1": "F1", "count": "number"}
+LABELS = {
+    "accuracy": "accuracy",
+    "precision": "P",
+    "recall": "R",
+    "f1": "F1",
+    HEAD_FIRST: "F1, head first",
+    "count": "number",
+}
 
 
 def markdown(table: dict[str, Any]) -> str:
@@ -52,7 +59,8 @@ def markdown(table: dict[str, Any]) -> str:
             "",
             "±: sample standard deviation over the seeds. Interval: bootstrap over the test posts "
             f"({BOOTSTRAP_SAMPLES:,} samples; each scores all seeds on the same posts and takes their mean): it says "
-            "what other test posts could give, not what other seeds could. Paper: on MNRE with the released regions.",
+            "what other test posts could give, not what other seeds could. Head first: on the test posts whose head "
+            "comes first in the text. Paper: on MNRE with the released regions.",
         ]
     lines += ["", *(f"- Missing: {problem}" for problem in table["missing"])] if table["missing"] else []
     return "\n".join(lines) + "\n"
@@ -186,11 +194,14 @@ def comparison(result: dict[str, Any], name_a: str, name_b: str) -> str:
     lines = [
         f"{result['posts']:,} test posts.",
         "",
-        "| run | accuracy | P | R | F1 | F1, 95 % interval |",
-        "|---|--:|--:|--:|--:|--:|",
+        "| run | accuracy | P | R | F1 | F1, head first | F1, tail first | F1, 95 % interval |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for key, name in (("a", name_a), ("b", name_b)):
         values = [f"{100 * result[key][metric]:.2f}" for metric in METRICS]
+        by_order = result[key]["by_order"] or {}
+        for order in ("head_first", "tail_first"):
+            values.append(f"{100 * by_order[order]['f1']:.2f}" if by_order.get(order, {}).get("samples") else "")
         interval = "{:.2f} to {:.2f}".format(*(100 * end for end in result[key]["interval"]))
         lines.append(f"| {key.upper()}: {name} | {' | '.join(values)} | {interval} |")
     difference, test = result["f1_difference"], result["mcnemar"]

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from mmre.posts.schema import NEGATIVE_RELATION
 
-from .relation_f1 import relation_f1
+from .relation_f1 import relation_f1, relation_f1_by_order
 from .run_record import Predictions
 
 BOOTSTRAP_SAMPLES = 10_000
@@ -138,7 +138,8 @@ def compare(run_a: Predictions, run_b: Predictions) -> dict[str, Any]:
         run_b: predictions of run B.
 
     Returns:
-        `posts`, their number; `a` and `b`, what [`relation_f1`] says of each, with the `interval` of F1;
+        `posts`, their number; `a` and `b`, what [`relation_f1`] says of each, with `by_order` (see
+        [`relation_f1_by_order`]; null of a run of an earlier version) and the `interval` of F1;
         `f1_difference`: A minus B, its `interval` and the two-sided `p_value` by the paired bootstrap (Koehn 2004;
         twice the smaller share of the samples on one side of zero, with the observed one); `mcnemar`: see [`mcnemar`].
 
@@ -149,7 +150,12 @@ def compare(run_a: Predictions, run_b: Predictions) -> dict[str, Any]:
     scores = []
     for run in (run_a, run_b):
         score = relation_f1(run.predicted.tolist(), run.gold.tolist(), run.relations, NEGATIVE_RELATION)
-        scores.append(score | {"interval": bootstrap_interval([run])})
+        by_order = None
+        if run.head_first is not None:
+            by_order = relation_f1_by_order(
+                run.predicted.tolist(), run.gold.tolist(), run.relations, run.head_first.tolist()
+            )
+        scores.append(score | {"by_order": by_order, "interval": bootstrap_interval([run])})
     sampled = bootstrap_metric([run_a, run_b])
     differences = sampled[:, 0] - sampled[:, 1]
     sides = [int((differences <= 0).sum()), int((differences >= 0).sum())]

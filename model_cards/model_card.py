@@ -18,7 +18,7 @@ from transformers import AutoConfig, PreTrainedConfig
 import mmre.modeling  # noqa: F401, registers the models
 from mmre.evaluation.markdown import as_cell, as_code
 from mmre.evaluation.protocol import file_names, protocol_title, region_protocol
-from mmre.evaluation.run_record import METRICS_FILE, read_metrics
+from mmre.evaluation.run_record import METRICS_FILE, order_lines, read_metrics
 from mmre.posts.mnre import MNRE_REGIONS
 from mmre.posts.schema import NEGATIVE_RELATION
 
@@ -136,6 +136,7 @@ def render_model_card(
         region_column="detected_regions" if regions.name == "detected" else "grounded_regions",
         captions=file_names(posts["captions"]) if "caption" in reads else None,
         results=results,
+        order_lines=order_lines(results),
         relation_rows=relation_rows,
         rare_relations=[name for name, row in relation_rows.items() if row["support"] < RARE_SUPPORT],
         rare_support=RARE_SUPPORT,

@@ -22,6 +22,7 @@ from mmre.evaluation.run_record import write_metrics, write_predictions, write_r
 from mmre.evaluation.scores import (
     NotFiniteError,
     check_finite_metrics,
+    heads_first,
     metrics_for_trainer,
     relation_probabilities,
     score_split,
@@ -135,11 +136,11 @@ def _train_and_test(
             trainer.remove_callback(TrackioCallback)
         if training.do_eval:
             validation = trainer.predict(posts["validation"], metric_key_prefix="validation")
-            results["validation"] = score_split(validation, relations)
+            results["validation"] = score_split(validation, relations, heads_first(posts["validation"]))
         if training.do_predict:
             # The only look at the test split, with the checkpoint that is best on the validation split.
             prediction = trainer.predict(posts["test"])
-            results["test"] = score_split(prediction, relations)
+            results["test"] = score_split(prediction, relations, heads_first(posts["test"]))
     except NotFiniteError as error:
         raise NotFiniteError(
             f"the run in {output_dir} failed after {trainer.state.global_step} steps: {error}"
@@ -226,7 +227,8 @@ def _write_results(settings: Settings, results: dict, posts: datasets.DatasetDic
     write_metrics(output_dir, results)
     if prediction is not None:
         probabilities = relation_probabilities(prediction)
-        write_predictions(output_dir, posts["test"]["id"], relations, prediction.label_ids, probabilities)
+        test = posts["test"]
+        write_predictions(output_dir, test["id"], relations, prediction.label_ids, probabilities, heads_first(test))
     return write_results(output_dir, results)
 
 

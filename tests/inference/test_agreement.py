@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast, pipeline
 
 from mmre.evaluation.run_record import write_predictions
+from mmre.evaluation.scores import heads_first
 from mmre.inference.arguments import PredictionArguments
 from mmre.inference.run import predict
 from mmre.posts import load_files
@@ -85,7 +86,7 @@ def test_the_test_of_a_training_the_pipeline_and_predict_agree(kind, unit, tmp_p
     posts = load_files(test=tmp_path / "posts.jsonl", relations=names)["test"]
     with torch.no_grad():
         probabilities = model(**PostCollator(processor)(list(posts.remove_columns("relation")))).logits.softmax(-1)
-    write_predictions(tmp_path, posts["id"][:], names, posts["relation"][:], probabilities.tolist())
+    write_predictions(tmp_path, posts["id"][:], names, posts["relation"][:], probabilities.tolist(), heads_first(posts))
     trained = [json.loads(line)["probabilities"] for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
 
     extract = pipeline("multimodal-relation-extraction", model=str(tmp_path / "model"), top_k=4)

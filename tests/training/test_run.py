@@ -50,6 +50,15 @@ def test_predictions_belong_to_the_posts_they_name(run):
     relations = posts.features["relation"].names
     assert [row["id"] for row in rows] == posts["id"]
     assert [row["gold"] for row in rows] == [relations[label] for label in posts["relation"]]
+    head_first = [head["start"] < tail["start"] for head, tail in zip(posts["head"], posts["tail"])]
+    assert [row["head_first"] for row in rows] == head_first
+    by_order = metrics(run)["test"]["by_order"]
+    assert [by_order[name]["samples"] for name in ("head_first", "tail_first")] == [
+        sum(head_first),
+        24 - sum(head_first),
+    ]
+    hits = sum(row["gold"] == row["predicted"] for row in rows if row["head_first"])
+    assert by_order["head_first"]["accuracy"] == pytest.approx(hits / sum(head_first))
     processor, model = AutoProcessor.from_pretrained(run), AutoModel.from_pretrained(run)
     for post, row in zip(posts, rows):
         inputs = PostCollator(processor)([post])
