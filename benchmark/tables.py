@@ -67,6 +67,7 @@ def make_table(name: str, suite: Suite, rows: list[Row], args: BenchmarkArgument
         "data": Path(args.data).name,
         "test_posts": max((fact["samples"]["test"] for fact in facts), default=None),
         "test_posts_without_picture": no_picture[0] if no_picture else 0,
+        "markers_in_text_order": any(fact.get("markers_in_text_order") for fact in facts),
         "regions": Path(args.regions).name if args.regions else None,
         "captions": sorted({Path(path).name for run in runs for path in run.settings["data"]["captions"] or []}),
         "recipes": sorted({run.recipe for run in runs}),

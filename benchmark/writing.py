@@ -37,6 +37,8 @@ def markdown(table: dict[str, Any]) -> str:
     without = [row["name"] for row in table["rows"] if row["regions"] == "none"]
     if without and table["protocol"] != "none":
         lines.append(f"Without regions, under each protocol: {', '.join(without)}.")
+    if table["markers_in_text_order"]:
+        lines.append("Markers in text order: no model was told which entity is the head.")
     if table["test_posts_without_picture"]:
         lines.append(f"{table['test_posts_without_picture']:,} of the test posts had no picture.")
     by_relation = any(row["test_posts"] is not None for row in table["rows"])

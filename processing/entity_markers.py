@@ -19,7 +19,7 @@ NUM_MARKERS = len(DEFAULT_MARKERS)
 
 
 def head_comes_first(head: Span, tail: Span) -> bool:
-    """Tell whether the head comes first in the text: where both start together, the one that ends first does.
+    """Tell whether the head comes first in the text: where both start together, the longer one does.
 
     Args:
         head: span of the head entity, in characters or in words.
@@ -28,7 +28,8 @@ def head_comes_first(head: Span, tail: Span) -> bool:
     Returns:
         `True` also for two equal spans.
     """
-    return tuple(head) <= tuple(tail)
+    # The longer one's marker opens first, too.
+    return (head[0], -head[1]) <= (tail[0], -tail[1])
 
 
 def add_markers(tokenizer: PreTrainedTokenizerBase, markers: list[str] | tuple[str, ...]) -> list[int]:

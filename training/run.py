@@ -105,7 +105,8 @@ def _train_and_test(
     data, training, output_dir = settings.data, settings.training, Path(settings.training.output_dir)
     earlier = earlier_results(settings, output_dir)
     posts, processor, model = _prepare(settings, output_dir)
-    results, prediction = add_facts(earlier, protocol_facts(posts, data, processor.inputs), output_dir), None
+    facts = protocol_facts(posts, data, processor.inputs, processor.markers_in_text_order)
+    results, prediction = add_facts(earlier, facts, output_dir), None
     fingerprint = posts_fingerprint(posts)
     if checkpoint is not None:
         check_posts(output_dir, fingerprint)
@@ -195,16 +196,19 @@ def _prepare(
     return posts, processor, model
 
 
-def protocol_facts(posts: datasets.DatasetDict, data: DataArguments, inputs: Sequence[str]) -> dict[str, Any]:
-    """Describe the regions, pictures and noise behind the results of a run.
+def protocol_facts(
+    posts: datasets.DatasetDict, data: DataArguments, inputs: Sequence[str], markers_in_text_order: bool = False
+) -> dict[str, Any]:
+    """Describe the regions, pictures, markers and noise behind the results of a run.
 
     Args:
         posts: see [`~mmre.training.splits.open_splits`].
         data: the arguments that they were opened by.
         inputs: what the model reads of a post.
+        markers_in_text_order: whether it is not told which entity is the head.
     """
     named = {name: getattr(data, name) for name in PROTOCOL_ARGUMENTS}
-    return describe_posts(posts, inputs=inputs, **named)
+    return describe_posts(posts, inputs=inputs, markers_in_text_order=markers_in_text_order, **named)
 
 
 def _relations(posts: datasets.DatasetDict) -> list[str]:

@@ -53,12 +53,14 @@ def test_the_column_of_posts_whose_head_comes_first_is_there_where_all_runs_have
     by_order = 'scores | {{"per_relation": per_relation, "by_order": {{"head_first": HEAD, "tail_first": {{}}}}}}'
     head = 'scores | {{"f1": scores["f1"] / 2, "per_relation": per_relation}}'
     program = FAKE.replace('scores | {{"per_relation": per_relation}}', by_order.replace("HEAD", head))
-    assert program != FAKE
+    program = program.replace('"images": "used"', '"images": "used", "markers_in_text_order": True')
+    assert program.count("by_order") == program.count("markers_in_text_order") == 1
     assert tiny(program, suite=WHOLE) == 0
     (row,) = table(tmp_path)["rows"]
     assert row["measured"]["f1_head_first"]["values"] == [25, 30, 40]
     text = (tmp_path / "out/tiny_drawn.md").read_text("utf-8")
     assert "| F1 | F1, head first | F1, 95 % interval |" in text and "| 63.33 ± 15.28 | 31.67 ± 7.64 |" in text
+    assert "Markers in text order: no model was told which entity is the head." in text
     suite = WHOLE._replace(paper_metrics=("f1",), per_relation={"peer": 50.0})
     assert tiny(program, suite=suite) == 0
     assert [row["measured"]["f1_head_first"]["values"] for row in table(tmp_path)["rows"]] == [[50, 60, 80]] * 2

@@ -65,13 +65,13 @@ def test_scores_by_order_are_those_of_the_posts_of_each_order(prediction):
     assert everything["tail_first"] == {"samples": 0}
 
 
-def test_which_entity_comes_first_goes_by_the_start_then_by_the_end():
+def test_which_entity_comes_first_goes_by_the_start_then_by_the_length():
     heads = [(0, 2), (3, 4), (0, 2), (0, 5), (1, 2), (0, 9)]
     tails = [(3, 4), (0, 2), (0, 5), (0, 2), (1, 2), (3, 4)]
     columns = {"head": heads, "tail": tails}
     spans = {name: [{"start": start, "end": end} for start, end in column] for name, column in columns.items()}
     found = heads_first(datasets.Dataset.from_dict(spans))
-    assert found == [True, False, True, False, True, True]
+    assert found == [True, False, False, True, True, True]
 
 
 def test_the_metric_leaves_no_file_and_no_random_state_behind(prediction, monkeypatch, tmp_path):
