@@ -12,7 +12,7 @@ ALL = "all"
 SYSTEMS = "systems"
 # Data that every machine can make, and the recipe that all systems can be trained by on each.
 MADE_DATA = {"synthetic": "quickstart", "digits": "digits"}
-PROTOCOLS = ("released", "label_free", "none")
+PROTOCOLS = ("released", "detected", "label_free", "none")
 
 
 @dataclass
@@ -23,8 +23,9 @@ class BenchmarkArguments:
         suite: a name of `SUITES`, `"all"` of them, or `"systems"`.
         data: a folder of MNRE's files, `"synthetic"` or `"digits"`.
         seeds: a run of each cell for each.
-        protocol: whose regions, of MNRE: `"released"` (the default; they leak the label), `"label_free"` (those of
-            `regions`), or `"none"`. Data that are made have theirs, `"drawn"`.
+        protocol: whose regions, of MNRE: `"released"` (the default; they leak the label), `"detected"` (the detected
+            ones of these alone), `"label_free"` (those of `regions`), or `"none"`. Data that are made have theirs,
+            `"drawn"`.
         regions: the annotation file, with `"label_free"`.
         captions: of MNRE, the caption files of one source or of several; cells with captions are measured with each.
         config: recipes in place of the papers', at most one of each system; with `"systems"`, one that names no

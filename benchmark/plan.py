@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from mmre.modeling import MODELS
+from mmre.posts.mnre import MNRE_REGIONS
 from mmre.training.arguments import MODALITIES, ModelArguments, encoder_arguments, encoders_of
 from mmre.training.record import sections_of
 from mmre.training.settings import WORD_ARGUMENTS, read_config, resolve, shipped_configurations
@@ -22,7 +23,6 @@ from .suite import Cell, Suite
 from .systems import MNRE_BUDGET
 
 NOT_BUILT = "not built yet"
-NO_REGIONS = "means nothing without regions"
 # What a system reads that has to do with the picture.
 PICTURE_INPUTS = {"image", "regions", "boxes"}
 
@@ -35,7 +35,7 @@ class Row:
         cell: the cell.
         name: of the cell, with the source of its captions where there are several.
         runs: one for each seed.
-        reason: `NOT_BUILT` or `NO_REGIONS`, of a cell without runs.
+        reason: of a cell without runs: `NOT_BUILT`, or what the protocol lacks.
     """
 
     cell: Cell
@@ -124,11 +124,9 @@ def plan_rows(
     """Plan the runs of a suite; for the arguments see [`plan_benchmark`]."""
     rows = []
     for cell in suite.cells:
-        if cell.model_type not in MODELS:
-            rows.append(Row(cell, cell.name, [], NOT_BUILT))
-            continue
-        if cell.needs_regions and args.protocol == "none":
-            rows.append(Row(cell, cell.name, [], NO_REGIONS))
+        reason = NOT_BUILT if cell.model_type not in MODELS else lacking(cell, args.protocol)
+        if reason:
+            rows.append(Row(cell, cell.name, [], reason))
             continue
         train = arguments_of_system(cell.model_type, args.train)
         undone = sorted({*train} & {*cell.arguments})
@@ -181,6 +179,13 @@ def place_of_word_vectors(cell: Cell, suite: Suite, values: dict[str, Any]) -> d
             "FILE, in GloVe's text format."
         )
     return {"word_vectors": os.path.abspath(path)}
+
+
+def lacking(cell: Cell, protocol: str) -> str:
+    """Say what a cell means nothing without and a protocol does not have; nothing if it has all."""
+    if cell.needs_regions and protocol == "none":
+        return "means nothing without regions"
+    return "means nothing without grounded regions" if cell.needs_grounded_regions and protocol == "detected" else ""
 
 
 def arguments_of_system(model_type: str, train: dict[str, Any]) -> dict[str, Any]:
@@ -262,7 +267,7 @@ def plan_runs(
     }
     if sections["model"]["word_vectors"] is not None:
         content["model"] = sections["model"] | {"word_vectors": file_digest(sections["model"]["word_vectors"])}
-    if data["regions"] not in ("released", "none", "drawn"):
+    if data["regions"] not in (*MNRE_REGIONS, "drawn"):
         content["data"]["regions"] = "annotation file"
     posts = number_of_training_posts(data, found)
     batch = training.train_batch_size * training.gradient_accumulation_steps

@@ -19,7 +19,8 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument(
         "--regions",
-        help="an annotation file or 'none'; of MNRE also 'released' (its default), of other posts 'as given' (theirs)",
+        help="an annotation file or 'none'; of MNRE also 'released' (its default) or 'detected' (the detected ones of "
+        "these), of other posts 'as given' (theirs)",
     )
     parser.add_argument("--captions", nargs="+", metavar="FILE", help="an annotation file, or caption files of MNRE")
     parser.add_argument(

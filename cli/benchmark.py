@@ -57,8 +57,8 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--protocol",
         choices=PROTOCOLS,
-        help="of MNRE, whose regions: 'released' (the default and the papers'; they leak the label), 'label_free' "
-        "(those of --regions), or 'none'",
+        help="of MNRE, whose regions: 'released' (the default and the papers'; they leak the label), 'detected' "
+        "(the detected ones of these alone), 'label_free' (those of --regions), or 'none'",
     )
     parser.add_argument("--regions", metavar="FILE", help="annotation file of mmre annotate, for label_free")
     parser.add_argument(

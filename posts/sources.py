@@ -70,9 +70,9 @@ def open_posts(
         files: with `"files"`, the file of each split that has one, as [`load_files`] reads them.
         image_dir: the folder of the images of MNRE (below the folder of its files if not given), or the one that
             relative paths in files start from (the folder of the file if not given).
-        regions: the path of an annotation file, or of MNRE `"released"` (the default; **they give the label away**) or
-            `"none"`, of synthetic posts `"drawn"` (the default) or `"none"`, of others `"as given"` (the default) or
-            `"none"`.
+        regions: the path of an annotation file, or of MNRE `"released"` (the default; **they give the label away**),
+            `"detected"` (the detected ones of these) or `"none"`, of synthetic posts `"drawn"` (the default) or
+            `"none"`, of others `"as given"` (the default) or `"none"`.
         captions: the path of an annotation file; of MNRE also one or several files of MNRE captions.
         on_missing_image: what happens if images are missing or unreadable: `"error"`; `"text_only"` (a warning, and
             their posts lose image and regions); or `"keep"` (no image is looked at, and one that is missing is a path

@@ -133,8 +133,9 @@ class DataArguments:
     regions: str | None = field(
         default=None,
         metadata={
-            "help": "Of MNRE 'released' (the default; they leak the label), 'none', or the path of an annotation "
-            "file. Of posts of your own 'as given' (the default), 'none', or the path of an annotation file."
+            "help": "Of MNRE 'released' (the default; they leak the label), 'detected' (the detected ones of these, "
+            "which do not), 'none', or the path of an annotation file. Of posts of your own 'as given' (the default), "
+            "'none', or the path of an annotation file."
         },
     )
     captions: list[str] | None = field(default=None, metadata={"help": "Caption files, or an annotation file."})
@@ -169,7 +170,7 @@ class DataArguments:
         files = [self.train_file, self.validation_file, self.test_file]
         if self.dataset != "files" and any(files):
             raise ValueError(f"`train_file` and the others belong to `dataset` 'files', not {self.dataset!r}.")
-        if self.is_own and self.regions in ("released", "drawn"):
+        if self.is_own and self.regions in ("released", "detected", "drawn"):
             raise ValueError(
                 f"`regions` of `dataset` {self.dataset!r} is 'as given', 'none' or the path of an annotation file, not "
                 f"{self.regions!r}."
@@ -183,6 +184,11 @@ class DataArguments:
         if self.region_count_as_caption and (self.use_images or self.captions):
             raise ValueError(
                 "`region_count_as_caption` takes the place of the rest: set `use_images` false, no `captions`."
+            )
+        if self.kind == "mnre" and self.region_count_as_caption and self.regions == "detected":
+            raise ValueError(
+                "`region_count_as_caption` counts grounded regions, and `regions` 'detected' has none: set 'released', "
+                "or the path of an annotation file."
             )
         if self.kind == "mnre" and not (self.use_images or self.region_count_as_caption or self.regions == "none"):
             raise ValueError(

@@ -7,7 +7,7 @@ from benchmark_helpers import FAKE, THREE, TINY, captions, plan
 
 from mmre.benchmark import post_counts
 from mmre.benchmark.addresses import file_digest
-from mmre.benchmark.plan import inputs_of
+from mmre.benchmark.plan import inputs_of, lacking
 from mmre.benchmark.suite import Cell
 from mmre.benchmark.suites import SUITES
 from mmre.cli.main import main
@@ -82,6 +82,17 @@ def test_the_protocol_decides_whose_regions_are_used(mnre):
     without = plan("focalmre_table2", mnre, protocol="none")
     nothing = [name for name, row in without.items() if row.reason == "means nothing without regions"]
     assert nothing == [f"FocalMRE, Aug-Noise {n}%" for n in (10, 30, 50, 100)]
+    for suite, expected in (("focalmre_fig3", "detected"), ("baselines", "none")):  # the baselines read no picture
+        rows = plan(suite, mnre, protocol="detected", captions=[captions(mnre)])
+        assert {run.settings["data"]["regions"] for row in rows.values() for run in row.runs} == {expected}
+        assert [name for name, row in rows.items() if row.reason] == [
+            name for name, row in rows.items() if not row.runs
+        ]
+    for cell in (cell for suite in SUITES.values() for cell in suite.cells):
+        grounded = cell.arguments.get("num_grounded_regions", 0) > 0 or "region_count_as_caption" in cell.arguments
+        assert lacking(cell, "detected") == ("means nothing without grounded regions" if grounded else "")
+        assert lacking(cell, "none") == ("means nothing without regions" if cell.needs_regions else ""), cell
+        assert lacking(cell, "released") == "", cell
     rows = plan("baselines", mnre, captions=[captions(mnre)], **regions)
     count = rows["text + number of grounded regions"].runs[0]
     assert count.settings["data"]["regions"] == str(mnre / "regions.jsonl")

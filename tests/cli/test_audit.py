@@ -38,7 +38,7 @@ def test_real_regions_of_mnre_alone_are_audited(shared_mnre, tmp_path, capsys):
     names = [row["feature"] for row in result["features"] if row["leaks"]]
     assert names == ["number of grounded regions", "identical grounded boxes"]
     printed = capsys.readouterr().out
-    assert "1,614 of 1,614 posts" in printed and "2 of 14 features leak." in printed
+    assert "1,614 of 1,614 posts" in printed and "2 of 14 features leak: number of grounded regions, id" in printed
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_a_folder_of_parquet_files_is_audited_as_training_reads_it(leaking, tmp_
         rows.to_parquet(tmp_path / "data" / f"{split}-00000-of-00001.parquet")
     assert main(["audit", str(tmp_path)]) == 1
     printed = capsys.readouterr().out
-    assert "identical grounded boxes: rule" in printed and "of 33 features leak." in printed
+    assert "identical grounded boxes: rule" in printed and "of 33 features leak: " in printed
 
 
 @pytest.mark.parametrize(
