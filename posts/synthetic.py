@@ -79,27 +79,29 @@ def _place_cells(rng: random.Random, number: int, image_size: tuple[int, int]) -
     return cells
 
 
-def _name(rng: random.Random) -> list[str]:
+def random_name(rng: random.Random) -> list[str]:
+    """Return the words of a made-up name."""
     number = rng.choices([1, 2, 3], weights=[5, 4, 1])[0]
     return [rng.choice(NAME_STARTS) + rng.choice(NAME_ENDS) for _ in range(number)]
 
 
-def _user(rng: random.Random) -> str:
+def random_user(rng: random.Random) -> str:
+    """Return the made-up name of an account."""
     return f"@{rng.choice(NAME_STARTS)}{rng.choice(NAME_ENDS)}{rng.choice(['', '_'])}{rng.randrange(1000)}"
 
 
 def _write_text(rng: random.Random) -> tuple[str, dict, dict]:
     """Write the text of a post, with the spans of its head and tail."""
-    tokens = ["RT", _user(rng), ":"] if rng.random() < 0.5 else []
+    tokens = ["RT", random_user(rng), ":"] if rng.random() < 0.5 else []
     spans = []
     for word in rng.choice(TEMPLATES).split():
         if word in ("{first}", "{second}"):
-            name = _name(rng)
+            name = random_name(rng)
             spans.append((len(tokens), len(tokens) + len(name)))
             tokens += name
         else:
             tokens.append(word)
-    endings = [rng.choice(HASHTAGS), rng.choice(EMOJI), _user(rng), f"https://t.co/{rng.getrandbits(40):010x}"]
+    endings = [rng.choice(HASHTAGS), rng.choice(EMOJI), random_user(rng), f"https://t.co/{rng.getrandbits(40):010x}"]
     tokens += rng.sample(endings, rng.randint(0, 3))
     rng.shuffle(spans)  # the tail may stand before the head
     text, spans = join_words(tokens, spans)
@@ -191,4 +193,4 @@ def make_synthetic_posts(
     return datasets.DatasetDict(splits)
 
 
-__all__ = ["SYNTHETIC_RELATIONS", "make_synthetic_posts", "synthetic_post"]
+__all__ = ["SYNTHETIC_RELATIONS", "make_synthetic_posts", "random_name", "random_user", "synthetic_post"]

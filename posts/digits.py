@@ -1,0 +1,199 @@
+"""Posts with real pictures: two scans of handwritten digits, whose relation follows from what the digits are.
+
+The scans are scikit-learn's copy of the test set of UCI's "Optical Recognition of Handwritten Digits" (E. Alpaydin and
+C. Kaynak, 1998, https://doi.org/10.24432/C50P49, licence CC BY 4.0): 1,797 grey pictures of 8 x 8 pixels.
+
+A post is made from one stream of random numbers in which the relation decides nothing but which scans are pasted, at
+the very end: texts, places and boxes of two posts from the same stream are the same whatever the relations.
+"""
+
+import random
+from functools import cache
+
+import datasets
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from .schema import NEGATIVE_RELATION, SPLITS, post_features
+from .synthetic import random_name, random_user
+from .words import join_words
+
+# How the head's digit stands to the tail's. A zero is compared with nothing.
+DIGIT_RELATIONS = [NEGATIVE_RELATION, "larger", "smaller", "equal"]
+DIGITS = range(5)  # zero to four: what a tiny model learns in minutes
+
+# Of the scans of each digit, what is left is the test split's.
+SHARES_OF_SCANS = {"train": 0.6, "validation": 0.2}
+
+SIDES = (20, 28)  # of a digit in pixels
+INK = (235, 235, 225)
+NOISE = 10  # standard deviation of a pixel's grey level
+
+# Names of the two places of a post, and the corners of their halves of the picture, as fractions.
+ARRANGEMENTS = [
+    {"on the left": (0, 0, 0.5, 1), "on the right": (0.5, 0, 1, 1)},
+    {"above": (0, 0, 1, 0.5), "below": (0, 0.5, 1, 1)},
+]
+TEMPLATES = [
+    "{first} and {second}",
+    "{first} , {second}",
+    "here are {first} and {second} !",
+    "look at {first} and at {second}",
+    "can you read {first} and {second} ?",
+    "what a pair : {first} with {second}",
+    "so glad to see {first} next to {second} today",
+]
+HASHTAGS = ["#numbers", "#MondayMood", "#news", "#photo", "#weekend", "#trending", "#TBT"]
+CAPTIONS = ["two handwritten digits", "a picture of two digits", "digits on a coloured wall", "a noisy scan"]
+
+
+def relation_of(head: int, tail: int) -> str:
+    """Return the relation of two digits, one of `DIGIT_RELATIONS`, in the direction from head to tail."""
+    if 0 in (head, tail):
+        return NEGATIVE_RELATION
+    return "equal" if head == tail else "larger" if head > tail else "smaller"
+
+
+@cache
+def digit_scans() -> dict[str, dict[int, list[np.ndarray]]]:
+    """Split the scans, each digit's by the same shares; scans that are the same to the pixel stay together.
+
+    Returns:
+        Of each split and digit the scans, arrays (8, 8) of ink in [0, 1].
+    """
+    scans = load_digits()
+    splits = {split: {digit: [] for digit in DIGITS} for split in SPLITS}
+    for digit in DIGITS:
+        different = {scan.tobytes(): scan / 16 for scan in scans.images[scans.target == digit]}
+        order = random.Random(digit).sample([*different.values()], len(different))
+        start = 0
+        for split in SPLITS:
+            end = start + round(SHARES_OF_SCANS[split] * len(order)) if split in SHARES_OF_SCANS else len(order)
+            splits[split][digit] = order[start:end]
+            start = end
+    return splits
+
+
+def _write_text(rng: random.Random, places: list[str]) -> tuple[str, list[tuple[int, int]]]:
+    """Write a text that names two things, in the order of their places, with the spans of the names."""
+    tokens = ["RT", random_user(rng), ":"] if rng.random() < 0.5 else []
+    spans, left = [], iter(places)
+    for word in rng.choice(TEMPLATES).split():
+        if word in ("{first}", "{second}"):
+            name = random_name(rng)
+            spans.append((len(tokens), len(tokens) + len(name)))
+            tokens += [*name, *next(left).split()]
+        else:
+            tokens.append(word)
+    endings = [rng.choice(HASHTAGS), random_user(rng), f"https://t.co/{rng.getrandbits(40):010x}"]
+    tokens += rng.sample(endings, rng.randint(0, 2))
+    return join_words(tokens, spans)
+
+
+def _wall(rng: random.Random, size: int) -> np.ndarray:
+    """Paint a noisy wall (size, size, 3): it reddens from left to right and greens from top to bottom.
+
+    A crop of the picture thus still shows where in the picture it was.
+    """
+    slope = np.linspace(0, 110, size)
+    wall = np.full((size, size, 3), 20.0)
+    wall[..., 0] += slope
+    wall[..., 1] += slope[:, None]
+    noise = np.random.default_rng(rng.getrandbits(64)).normal(0, NOISE, (size, size, 1))
+    return wall + noise
+
+
+def _paste(wall: np.ndarray, scan: np.ndarray, cell: tuple[int, int, int]) -> None:
+    """Write a scan in light ink over a square cell of the wall: left, top, side."""
+    left, top, side = cell
+    ink = Image.fromarray((255 * scan).astype(np.uint8)).resize((side, side), Image.Resampling.BILINEAR)
+    opacity = np.asarray(ink)[..., None] / 255
+    part = wall[top : top + side, left : left + side]
+    part += opacity * (np.array(INK) - part)
+
+
+def digit_post(rng: random.Random, relation: str, split: str, image_size: int = 64) -> dict:
+    """Make a row of [`make_digit_posts`], without its id; the relation decides the scans and nothing else.
+
+    Args:
+        rng: the stream of random numbers that decides all the rest.
+        relation: one of `DIGIT_RELATIONS`.
+        split: the split whose scans are shown.
+        image_size: width and height of the picture in pixels.
+
+    Returns:
+        The columns of [`post_features`] but for `id`; `image` is a picture, `relation` a name.
+    """
+    halves = list(rng.choice(ARRANGEMENTS).items())
+    rng.shuffle(halves)  # the text may begin with either place
+    text, spans = _write_text(rng, [place for place, _ in halves])
+    cells = []
+    for _, (x_min, y_min, x_max, y_max) in halves:
+        side = rng.randint(*SIDES)
+        left = rng.randint(int(x_min * image_size), int(x_max * image_size) - side)
+        top = rng.randint(int(y_min * image_size), int(y_max * image_size) - side)
+        cells.append((left, top, side))
+    head = rng.randrange(2)  # the tail may stand before the head
+    boxes = [[left, top, left + side, top + side] for left, top, side in rng.sample(cells, 2)]
+    caption = rng.choice(CAPTIONS)
+    wall = _wall(rng, image_size)
+
+    # The scans are last, so that their random numbers shift no one else's.
+    pairs = [(a, b) for a in DIGITS for b in DIGITS if relation_of(a, b) == relation]
+    scans = digit_scans()[split]
+    pair = rng.choice(pairs)
+    if pair[0] == pair[1]:
+        shown = rng.sample(scans[pair[0]], 2)  # two scans: equal digits are not equal pictures
+    else:
+        shown = [rng.choice(scans[digit]) for digit in pair]
+    for scan, place in zip(shown, (head, 1 - head), strict=True):
+        _paste(wall, scan, cells[place])
+
+    return {
+        "text": text,
+        "head": dict(zip(("start", "end"), spans[head])),
+        "tail": dict(zip(("start", "end"), spans[1 - head])),
+        "image": Image.fromarray(wall.round().clip(0, 255).astype(np.uint8)),
+        "relation": relation,
+        "grounded_regions": [[value / image_size for value in box] for box in boxes],
+        "detected_regions": [],
+        "caption": caption,
+    }
+
+
+def make_digit_posts(
+    num_train: int = 2000, num_validation: int = 300, num_test: int = 300, seed: int = 0
+) -> datasets.DatasetDict:
+    """Make posts whose relation only the two digits of the picture tell, both together.
+
+    The text says which of two named things is where (on the left, on the right, above, below), the boxes where the
+    digits are. The digit at the head's place is `larger` or `smaller` than the one at the tail's, `equal` to it, or,
+    where one of them is zero, in no relation. No scan is in two splits, so that a model has to read handwriting that it
+    never saw.
+
+    Args:
+        num_train: number of posts in the split `train`.
+        num_validation: number of posts in the split `validation`.
+        num_test: number of posts in the split `test`.
+        seed: posts of the same seed, split and index are the same, whatever the sizes of the splits. The split of the
+            scans is the same for all seeds.
+
+    Returns:
+        `datasets.DatasetDict` with the features `post_features(DIGIT_RELATIONS)`. The grounded regions are the two
+        digits' boxes in random order; there are no detected ones.
+    """
+    features = post_features(DIGIT_RELATIONS)
+    splits = {}
+    for split, size in zip(SPLITS, (num_train, num_validation, num_test), strict=True):
+        rows = []
+        for index in range(size):
+            rng = random.Random(f"{seed}-{split}-{index}")
+            relation = rng.choice(DIGIT_RELATIONS)
+            rows.append(features.encode_example({"id": f"{split}-{index}", **digit_post(rng, relation, split)}))
+        columns = {name: [row[name] for row in rows] for name in features}  # `from_list` refuses an empty split
+        splits[split] = datasets.Dataset.from_dict(columns, features=features)
+    return datasets.DatasetDict(splits)
+
+
+__all__ = ["DIGITS", "DIGIT_RELATIONS", "digit_post", "digit_scans", "make_digit_posts", "relation_of"]
