@@ -7,7 +7,6 @@ from typing import Any
 from .suites import SUITES, Suite
 
 ALL = "all"
-SYNTHETIC = "synthetic"
 PROTOCOLS = ("released", "label_free", "none")
 # Set by a cell, by a seed, or by the fields of `BenchmarkArguments`.
 OWN_ARGUMENTS = {"model_type", "dataset", "data_dir", "regions", "captions", "seed", "output_dir", "push_to_hub"}
@@ -20,10 +19,10 @@ class BenchmarkArguments:
 
     Args:
         suite: a name of `SUITES`, or `"all"`.
-        data: a folder of MNRE's files, or `"synthetic"`.
+        data: a folder of MNRE's files, `"synthetic"`, or `"digits"`.
         seeds: a run of each cell for each.
         protocol: whose regions, of MNRE: `"released"` (the default; they leak the label), `"label_free"` (those of
-            `regions`), or `"none"`. Synthetic posts have theirs, `"drawn"`.
+            `regions`), or `"none"`. Made posts have theirs, `"drawn"`.
         regions: the annotation file, with `"label_free"`.
         captions: of MNRE, the caption files of one source or of several; cells with captions are measured with each.
         config: recipes in place of the papers', at most one of each system.
@@ -45,16 +44,18 @@ class BenchmarkArguments:
     train: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
+        from mmre.posts.sources import MADE_DATA  # here: help is shown without torch
+
         self.out = Path(self.out)
         taken = sorted(OWN_ARGUMENTS & {*self.train})
         if taken:
             raise ValueError(
                 f"--{taken[0]} is set for each run: see --data, --protocol, --regions, --captions, --seeds, --out"
             )
-        if self.data == SYNTHETIC:
+        if self.data in MADE_DATA:
             for name in ("protocol", "regions", "captions"):
                 if getattr(self, name):
-                    raise ValueError(f"--{name}: synthetic posts have their own regions and captions: leave it out")
+                    raise ValueError(f"--{name}: {self.data} posts have their own regions and captions: leave it out")
             self.protocol = "drawn"
         else:
             self.protocol = self.protocol or PROTOCOLS[0]
@@ -89,4 +90,4 @@ def arguments_by_name(words: list[str]) -> dict[str, Any]:
     return {name: value[0] if len(value) == 1 else value for name, value in values.items()}
 
 
-__all__ = ["ALL", "PROTOCOLS", "SYNTHETIC", "BenchmarkArguments", "arguments_by_name"]
+__all__ = ["ALL", "PROTOCOLS", "BenchmarkArguments", "arguments_by_name"]

@@ -9,19 +9,22 @@ from typing import Any
 import yaml
 
 from mmre.modeling import MODELS
+from mmre.posts.sources import MADE_DATA
 from mmre.training.arguments import MODALITIES, encoder_arguments, encoders_of
 from mmre.training.record import sections_of
 from mmre.training.settings import WORD_ARGUMENTS, read_config, resolve, shipped_configurations
 from mmre.training.system_values import config_names
 
 from .addresses import digest, sources_digest
-from .arguments import SYNTHETIC, BenchmarkArguments
+from .arguments import BenchmarkArguments
 from .post_counts import number_of_training_posts, read_content
 from .runs import Run
 from .suites import Cell, Suite
 
 # What a system reads that has to do with the picture.
 PICTURE_INPUTS = {"image", "regions", "boxes"}
+# The recipe that all systems share, of each data set that the code makes.
+SHARED_RECIPES = {"synthetic": "quickstart", "digits": "digits"}
 
 
 @dataclass
@@ -77,17 +80,17 @@ def read_recipes(paths: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
     return recipes
 
 
-def shipped_recipe(cell: Cell, is_mnre: bool) -> str:
-    """Name the shipped recipe of a cell: on synthetic posts its system's quickstart, else the one that all share."""
-    if is_mnre:
+def shipped_recipe(cell: Cell, data: str) -> str:
+    """Name the shipped recipe of a cell: on made posts its system's own, else the one that all share."""
+    if data not in SHARED_RECIPES:
         return cell.recipe or f"{cell.model_type}_mnre"
-    own = f"{cell.model_type}_quickstart"
-    return own if own in shipped_configurations() else "quickstart"
+    own = f"{cell.model_type}_{SHARED_RECIPES[data]}"
+    return own if own in shipped_configurations() else SHARED_RECIPES[data]
 
 
 def plan_rows(suite: Suite, args: BenchmarkArguments, recipes: dict[str, tuple[str, dict[str, Any]]]) -> list[Row]:
     """Plan the runs of a suite; for the arguments see [`plan_benchmark`]."""
-    is_mnre = args.data != SYNTHETIC
+    is_mnre = args.data not in MADE_DATA
     rows = []
     for cell in suite.cells:
         if cell.needs_regions and args.protocol == "none":
@@ -97,7 +100,7 @@ def plan_rows(suite: Suite, args: BenchmarkArguments, recipes: dict[str, tuple[s
         undone = sorted({*train} & {*cell.arguments})
         if undone:
             raise ValueError(f"--{undone[0]} is what {cell.name!r} of {suite.title!r} is about: leave it out.")
-        shipped = shipped_recipe(cell, is_mnre)
+        shipped = shipped_recipe(cell, args.data)
         recipe, values = recipes.get(cell.model_type) or (shipped, read_config(shipped))
         values = values | cell.arguments
         reads = inputs_of(cell, values | train)
@@ -150,9 +153,9 @@ def data_arguments(cell: Cell, reads: set[str], args: BenchmarkArguments, captio
         captions: the caption files, if the cell reads captions.
     """
     use_images = bool(reads & PICTURE_INPUTS)
-    if args.data == SYNTHETIC:
+    if args.data in MADE_DATA:
         places = dict.fromkeys(["data_dir", "image_dir", "regions", "captions"])
-        return {"dataset": SYNTHETIC, "use_images": use_images, **places}
+        return {"dataset": args.data, "use_images": use_images, **places}
     regions = os.path.abspath(args.regions) if args.protocol == "label_free" else args.protocol
     if not (use_images or cell.arguments.get("region_count_as_caption")):
         regions = "none"

@@ -6,18 +6,19 @@ from typing import Any, NamedTuple
 
 import datasets
 
+from mmre.posts.digits import DIGIT_RELATIONS
 from mmre.posts.fingerprint import picture_keys, posts_fingerprint
-from mmre.posts.sources import open_posts
+from mmre.posts.sources import MADE_DATA, open_posts
 from mmre.posts.synthetic import SYNTHETIC_RELATIONS
 
-from .arguments import SYNTHETIC
+RELATIONS = {"synthetic": SYNTHETIC_RELATIONS, "digits": DIGIT_RELATIONS}
 
 
 class Content(NamedTuple):
     """Facts of the posts of a run, wherever they lie.
 
     Args:
-        fingerprint: hash of the content of all splits; empty for synthetic posts, which the code makes.
+        fingerprint: hash of the content of all splits; empty for made posts, which the code makes.
         training: number of training posts of each relation.
     """
 
@@ -35,9 +36,9 @@ def read_content(data: dict[str, Any]) -> Content:
         OSError: files or the training split are missing.
         ValueError: the data is bad.
     """
-    if data["dataset"] == SYNTHETIC:
+    if data["dataset"] in MADE_DATA:
         # As many as are made, of each relation: more than any limit that is asked for.
-        return Content("", Counter(dict.fromkeys(SYNTHETIC_RELATIONS, data["num_synthetic_posts"])))
+        return Content("", Counter(dict.fromkeys(RELATIONS[data["dataset"]], data["num_synthetic_posts"])))
     captions = tuple(data["captions"]) if data["captions"] else None
     return _read(data["data_dir"], data["image_dir"], data["regions"], captions, data["use_images"])
 
@@ -67,7 +68,7 @@ def number_of_training_posts(data: dict[str, Any], content: Content) -> int:
         data: the section `data` of the run's settings.
         content: of its posts.
     """
-    number = data["num_synthetic_posts"] if data["dataset"] == SYNTHETIC else content.training.total()
+    number = data["num_synthetic_posts"] if data["dataset"] in MADE_DATA else content.training.total()
     number = min(number, data["max_train_samples"] or number)
     if data["samples_per_relation"] is not None:
         return min(number, sum(min(count, data["samples_per_relation"]) for count in content.training.values()))
@@ -78,12 +79,11 @@ def count_posts(data: str) -> dict[str, int]:
     """Count pictures, sentences, posts, entities and relations of all splits, as TGDI's Table 1 does.
 
     Args:
-        data: a folder of MNRE's files, or `"synthetic"`.
+        data: a folder of MNRE's files, `"synthetic"`, or `"digits"`.
     """
-    is_synthetic = data == SYNTHETIC
     splits = (
-        open_posts(SYNTHETIC)
-        if is_synthetic
+        open_posts(data)
+        if data in MADE_DATA
         else open_posts("mnre", data_dir=data, regions="none", on_missing_image="keep")
     )
     rows = datasets.concatenate_datasets([*splits.values()])

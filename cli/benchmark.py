@@ -1,6 +1,6 @@
 """Measure a table or a figure of the papers, and show what is measured beside what the paper reports.
 
-    mmre benchmark SUITE --data FOLDER|synthetic [--any_argument_of_mmre_train value ...]
+    mmre benchmark SUITE --data FOLDER|synthetic|digits [--any_argument_of_mmre_train value ...]
     mmre benchmark compare RUN_A RUN_B
 
 A suite is a table of cells. Each cell is a run of `mmre train` for each seed, in a process of its own. Its address is a
@@ -23,14 +23,14 @@ COMPARE = "compare"
 def add_arguments(parser) -> None:
     """Add the suite and its options, and those of `compare`."""
     parser.usage = (
-        "mmre benchmark SUITE --data FOLDER|synthetic [options] [--any_argument_of_mmre_train value ...]\n"
+        "mmre benchmark SUITE --data FOLDER|synthetic|digits [options] [--any_argument_of_mmre_train value ...]\n"
         "       mmre benchmark compare RUN_A RUN_B [--json FILE]"
     )
     listing = "\n".join(f"  {name:16} {suite.source or 'no paper'}: {suite.title}" for name, suite in SUITES.items())
     parser.epilog = f"suites:\n{listing}\n  {ALL:16} all of them\n"
     parser.add_argument("suite", choices=[*SUITES, ALL, COMPARE], metavar="SUITE", help="what to measure, see below")
     parser.add_argument("runs", nargs="*", metavar="RUN", help="of compare: predictions.jsonl, or its folder; two")
-    parser.add_argument("--data", help="a folder of MNRE files, or 'synthetic'; required of a suite")
+    parser.add_argument("--data", help="a folder of MNRE files, 'synthetic', or 'digits'; required of a suite")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="a run of each cell for each")
     parser.add_argument(
         "--protocol",
@@ -66,7 +66,7 @@ def run(args) -> int:
     if args.suite == COMPARE:
         return compare_runs(args)
     if args.data is None:
-        raise UsageError("--data is missing; expected a folder of MNRE files, or 'synthetic'")
+        raise UsageError("--data is missing; expected a folder of MNRE files, 'synthetic', or 'digits'")
     if args.runs:
         raise UsageError(f"unexpected {args.runs[0]!r}; runs belong to mmre benchmark {COMPARE}")
     try:

@@ -1,6 +1,6 @@
 """Search the values of a recipe on the validation split: learning rate, schedule, epochs, dropout and others.
 
-    mmre search CONFIG --data FOLDER|synthetic --try NAME VALUE ... [--try ...] [--any_argument_of_mmre_train value ...]
+    mmre search CONFIG --data FOLDER|synthetic|digits --try NAME VALUE ... [--any_argument_of_mmre_train value ...]
 
 Each combination of the values is a run of `mmre train` for each seed, in a process of its own; the test split is not
 looked at. The runs go by the addresses of `mmre benchmark`: one that is there is not done again, one that was stopped
@@ -21,7 +21,7 @@ TAKES_REST = True
 def add_arguments(parser) -> None:
     """Add the recipe, the values and the data."""
     parser.add_argument("config", metavar="CONFIG", help="YAML file, or the name of a shipped one, to start from")
-    parser.add_argument("--data", required=True, help="a folder of MNRE files, or 'synthetic'")
+    parser.add_argument("--data", required=True, help="a folder of MNRE files, 'synthetic', or 'digits'")
     parser.add_argument(
         "--try",
         dest="tried",

@@ -13,10 +13,9 @@ from functools import cache
 import datasets
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from .schema import NEGATIVE_RELATION, SPLITS, post_features
-from .synthetic import random_name, random_user
+from .synthetic import random_name
 from .words import join_words
 
 # How the head's digit stands to the tail's. A zero is compared with nothing.
@@ -26,23 +25,24 @@ DIGITS = range(5)  # zero to four: what a tiny model learns in minutes
 # Of the scans of each digit, what is left is the test split's.
 SHARES_OF_SCANS = {"train": 0.6, "validation": 0.2}
 
+IMAGE_SIZE = 64  # width and height in pixels; each quarter has room for a digit
 SIDES = (20, 28)  # of a digit in pixels
 INK = (235, 235, 225)
 NOISE = 10  # standard deviation of a pixel's grey level
 
-# Names of the two places of a post, and the corners of their halves of the picture, as fractions.
+# The two places of a post in reading order, and the quarters (column, row) of the picture that they may be.
 ARRANGEMENTS = [
-    {"on the left": (0, 0, 0.5, 1), "on the right": (0.5, 0, 1, 1)},
-    {"above": (0, 0, 1, 0.5), "below": (0, 0.5, 1, 1)},
+    {"on the left": [(0, 0), (0, 1)], "on the right": [(1, 0), (1, 1)]},
+    {"above": [(0, 0), (1, 0)], "below": [(0, 1), (1, 1)]},
 ]
 TEMPLATES = [
-    "{first} and {second}",
-    "{first} , {second}",
-    "here are {first} and {second} !",
-    "look at {first} and at {second}",
-    "can you read {first} and {second} ?",
-    "what a pair : {first} with {second}",
-    "so glad to see {first} next to {second} today",
+    "{} , {}",
+    "{} and {}",
+    "{} , and {} !",
+    "look : {} , {}",
+    "here : {} and {}",
+    "can you read them ? {} , {}",
+    "so glad to see them : {} and {}",
 ]
 HASHTAGS = ["#numbers", "#MondayMood", "#news", "#photo", "#weekend", "#trending", "#TBT"]
 CAPTIONS = ["two handwritten digits", "a picture of two digits", "digits on a coloured wall", "a noisy scan"]
@@ -62,8 +62,10 @@ def digit_scans() -> dict[str, dict[int, list[np.ndarray]]]:
     Returns:
         Of each split and digit the scans, arrays (8, 8) of ink in [0, 1].
     """
+    from sklearn.datasets import load_digits  # here: other data need not wait for its import
+
     scans = load_digits()
-    splits = {split: {digit: [] for digit in DIGITS} for split in SPLITS}
+    splits = {split: {} for split in SPLITS}
     for digit in DIGITS:
         different = {scan.tobytes(): scan / 16 for scan in scans.images[scans.target == digit]}
         order = random.Random(digit).sample([*different.values()], len(different))
@@ -76,79 +78,71 @@ def digit_scans() -> dict[str, dict[int, list[np.ndarray]]]:
 
 
 def _write_text(rng: random.Random, places: list[str]) -> tuple[str, list[tuple[int, int]]]:
-    """Write a text that names two things, in the order of their places, with the spans of the names."""
-    tokens = ["RT", random_user(rng), ":"] if rng.random() < 0.5 else []
-    spans, left = [], iter(places)
+    """Write a text that names a thing at each of two places, with the spans of the names."""
+    tokens, spans, left = [], [], iter(places)
     for word in rng.choice(TEMPLATES).split():
-        if word in ("{first}", "{second}"):
+        if word == "{}":
+            tokens += next(left).split()
             name = random_name(rng)
             spans.append((len(tokens), len(tokens) + len(name)))
-            tokens += [*name, *next(left).split()]
+            tokens += name
         else:
             tokens.append(word)
-    endings = [rng.choice(HASHTAGS), random_user(rng), f"https://t.co/{rng.getrandbits(40):010x}"]
-    tokens += rng.sample(endings, rng.randint(0, 2))
+    tokens += rng.sample(HASHTAGS, rng.randint(0, 1))
     return join_words(tokens, spans)
 
 
-def _wall(rng: random.Random, size: int) -> np.ndarray:
-    """Paint a noisy wall (size, size, 3): it reddens from left to right and greens from top to bottom.
+def _paint_wall(rng: random.Random) -> np.ndarray:
+    """Paint a noisy wall (`IMAGE_SIZE`, `IMAGE_SIZE`, 3) that reddens to the right and greens to the bottom.
 
-    A crop of the picture thus still shows where in the picture it was.
+    So a crop of the picture shows where in the picture it was.
     """
-    slope = np.linspace(0, 110, size)
-    wall = np.full((size, size, 3), 20.0)
+    slope = np.linspace(0, 110, IMAGE_SIZE)
+    wall = np.full((IMAGE_SIZE, IMAGE_SIZE, 3), 20.0)
     wall[..., 0] += slope
     wall[..., 1] += slope[:, None]
-    noise = np.random.default_rng(rng.getrandbits(64)).normal(0, NOISE, (size, size, 1))
-    return wall + noise
+    return wall + np.random.default_rng(rng.getrandbits(64)).normal(0, NOISE, (IMAGE_SIZE, IMAGE_SIZE, 1))
 
 
-def _paste(wall: np.ndarray, scan: np.ndarray, cell: tuple[int, int, int]) -> None:
-    """Write a scan in light ink over a square cell of the wall: left, top, side."""
-    left, top, side = cell
-    ink = Image.fromarray((255 * scan).astype(np.uint8)).resize((side, side), Image.Resampling.BILINEAR)
-    opacity = np.asarray(ink)[..., None] / 255
-    part = wall[top : top + side, left : left + side]
-    part += opacity * (np.array(INK) - part)
+def _paste(wall: np.ndarray, scan: np.ndarray, box: tuple[int, int, int, int]) -> None:
+    """Write a scan in light ink over a box of the wall, in pixels."""
+    left, top, right, bottom = box
+    ink = Image.fromarray((255 * scan).astype(np.uint8)).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+    part = wall[top:bottom, left:right]
+    part += np.asarray(ink)[..., None] / 255 * (np.array(INK) - part)
 
 
-def digit_post(rng: random.Random, relation: str, split: str, image_size: int = 64) -> dict:
+def digit_post(rng: random.Random, relation: str, split: str) -> dict:
     """Make a row of [`make_digit_posts`], without its id; the relation decides the scans and nothing else.
 
     Args:
         rng: the stream of random numbers that decides all the rest.
         relation: one of `DIGIT_RELATIONS`.
         split: the split whose scans are shown.
-        image_size: width and height of the picture in pixels.
 
     Returns:
         The columns of [`post_features`] but for `id`; `image` is a picture, `relation` a name.
     """
-    halves = list(rng.choice(ARRANGEMENTS).items())
-    rng.shuffle(halves)  # the text may begin with either place
-    text, spans = _write_text(rng, [place for place, _ in halves])
-    cells = []
-    for _, (x_min, y_min, x_max, y_max) in halves:
+    quarters = rng.choice(ARRANGEMENTS)
+    boxes = {}
+    for place in quarters:
+        column, row = rng.choice(quarters[place])
         side = rng.randint(*SIDES)
-        left = rng.randint(int(x_min * image_size), int(x_max * image_size) - side)
-        top = rng.randint(int(y_min * image_size), int(y_max * image_size) - side)
-        cells.append((left, top, side))
+        left, top = (i * IMAGE_SIZE // 2 + rng.randint(0, IMAGE_SIZE // 2 - side) for i in (column, row))
+        boxes[place] = (left, top, left + side, top + side)
+    places = rng.sample([*boxes], 2)  # the text may begin with either
+    text, spans = _write_text(rng, places)
     head = rng.randrange(2)  # the tail may stand before the head
-    boxes = [[left, top, left + side, top + side] for left, top, side in rng.sample(cells, 2)]
     caption = rng.choice(CAPTIONS)
-    wall = _wall(rng, image_size)
+    wall = _paint_wall(rng)
 
     # The scans are last, so that their random numbers shift no one else's.
-    pairs = [(a, b) for a in DIGITS for b in DIGITS if relation_of(a, b) == relation]
+    pair = rng.choice([(a, b) for a in DIGITS for b in DIGITS if relation_of(a, b) == relation])
     scans = digit_scans()[split]
-    pair = rng.choice(pairs)
-    if pair[0] == pair[1]:
-        shown = rng.sample(scans[pair[0]], 2)  # two scans: equal digits are not equal pictures
-    else:
-        shown = [rng.choice(scans[digit]) for digit in pair]
-    for scan, place in zip(shown, (head, 1 - head), strict=True):
-        _paste(wall, scan, cells[place])
+    first = rng.choice(scans[pair[0]])
+    second = rng.choice([scan for scan in scans[pair[1]] if scan is not first])  # equal digits are not equal pictures
+    for scan, place in zip((first, second), (places[head], places[1 - head])):
+        _paste(wall, scan, boxes[place])
 
     return {
         "text": text,
@@ -156,7 +150,7 @@ def digit_post(rng: random.Random, relation: str, split: str, image_size: int = 
         "tail": dict(zip(("start", "end"), spans[1 - head])),
         "image": Image.fromarray(wall.round().clip(0, 255).astype(np.uint8)),
         "relation": relation,
-        "grounded_regions": [[value / image_size for value in box] for box in boxes],
+        "grounded_regions": [[value / IMAGE_SIZE for value in box] for box in boxes.values()],
         "detected_regions": [],
         "caption": caption,
     }
@@ -176,12 +170,12 @@ def make_digit_posts(
         num_train: number of posts in the split `train`.
         num_validation: number of posts in the split `validation`.
         num_test: number of posts in the split `test`.
-        seed: posts of the same seed, split and index are the same, whatever the sizes of the splits. The split of the
-            scans is the same for all seeds.
+        seed: posts of the same seed, split and index are the same, whatever the sizes of the splits. The scans of a
+            split are the same for all seeds.
 
     Returns:
         `datasets.DatasetDict` with the features `post_features(DIGIT_RELATIONS)`. The grounded regions are the two
-        digits' boxes in random order; there are no detected ones.
+        digits' boxes, the left or the upper one first; there are no detected ones.
     """
     features = post_features(DIGIT_RELATIONS)
     splits = {}

@@ -1,4 +1,4 @@
-"""The one door to data: posts of MNRE, synthetic ones, files, and data sets on the Hub or in a folder."""
+"""The one door to data: posts of MNRE, made ones, files, and data sets on the Hub or in a folder."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -66,8 +66,8 @@ def open_posts(
     """Open posts, wherever they are.
 
     Args:
-        data: `"mnre"`, with `data_dir`, or the folder of its files; `"synthetic"`; `"files"`, of a user's own; or a
-            data set in our schema: a folder of `save_to_disk` or of parquet files, or a name on the Hub.
+        data: `"mnre"`, with `data_dir`, or the folder of its files; `"synthetic"`; `"digits"`; `"files"`, of a user's
+            own; or a data set in our schema: a folder of `save_to_disk` or of parquet files, or a name on the Hub.
         data_dir: with `"mnre"`, the folder of its files.
         files: with `"files"`, the file of each split that has one, as [`load_files`] reads them.
         image_dir: the folder of the images of MNRE (below the folder of its files if not given), or the one that

@@ -85,14 +85,13 @@ def random_name(rng: random.Random) -> list[str]:
     return [rng.choice(NAME_STARTS) + rng.choice(NAME_ENDS) for _ in range(number)]
 
 
-def random_user(rng: random.Random) -> str:
-    """Return the made-up name of an account."""
+def _user(rng: random.Random) -> str:
     return f"@{rng.choice(NAME_STARTS)}{rng.choice(NAME_ENDS)}{rng.choice(['', '_'])}{rng.randrange(1000)}"
 
 
 def _write_text(rng: random.Random) -> tuple[str, dict, dict]:
     """Write the text of a post, with the spans of its head and tail."""
-    tokens = ["RT", random_user(rng), ":"] if rng.random() < 0.5 else []
+    tokens = ["RT", _user(rng), ":"] if rng.random() < 0.5 else []
     spans = []
     for word in rng.choice(TEMPLATES).split():
         if word in ("{first}", "{second}"):
@@ -101,7 +100,7 @@ def _write_text(rng: random.Random) -> tuple[str, dict, dict]:
             tokens += name
         else:
             tokens.append(word)
-    endings = [rng.choice(HASHTAGS), rng.choice(EMOJI), random_user(rng), f"https://t.co/{rng.getrandbits(40):010x}"]
+    endings = [rng.choice(HASHTAGS), rng.choice(EMOJI), _user(rng), f"https://t.co/{rng.getrandbits(40):010x}"]
     tokens += rng.sample(endings, rng.randint(0, 3))
     rng.shuffle(spans)  # the tail may stand before the head
     text, spans = join_words(tokens, spans)
@@ -193,4 +192,4 @@ def make_synthetic_posts(
     return datasets.DatasetDict(splits)
 
 
-__all__ = ["SYNTHETIC_RELATIONS", "make_synthetic_posts", "random_name", "random_user", "synthetic_post"]
+__all__ = ["SYNTHETIC_RELATIONS", "make_synthetic_posts", "random_name", "synthetic_post"]
