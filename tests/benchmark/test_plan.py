@@ -99,6 +99,8 @@ def test_a_cell_reads_what_its_configuration_class_says():
 def test_recipes_are_shipped_or_given(tmp_path):
     assert plan("tgdi_fig3")["TGDI"].runs[0].recipe == "tgdi_quickstart"
     assert {plan("tgdi_fig3")[name].runs[0].recipe for name in ("text only", "FocalMRE")} == {"quickstart"}
+    digits = [row.runs[0] for row in plan("tgdi_fig3", "digits").values()]
+    assert {(run.recipe, run.settings["data"]["dataset"]) for run in digits} == {("digits", "digits")}
     own = tmp_path / "own.yaml"
     own.write_text("model: {model_type: mtb, dropout: 0.25, new_text_encoder: {hidden_size: 16}}", "utf-8")
     rows = plan("tgdi_fig3", config=[str(own)])

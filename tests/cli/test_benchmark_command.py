@@ -48,7 +48,7 @@ def test_a_command_that_cannot_be_right_is_refused(arguments, message, capsys):
 def test_a_suite_needs_data(capsys):
     assert main(["benchmark", "focalmre_table1"]) == 2
     assert capsys.readouterr().err == (
-        "mmre benchmark: error: --data is missing; expected a folder of MNRE files, or 'synthetic'\n"
+        "mmre benchmark: error: --data is missing; expected a folder of MNRE files, 'synthetic', or 'digits'\n"
     )
 
 
