@@ -18,9 +18,10 @@ from .schema import NEGATIVE_RELATION, SPLITS, post_features
 from .synthetic import random_name
 from .words import join_words
 
-# How the head's digit stands to the tail's. A zero is compared with nothing.
+# How the head's digit stands to the tail's; a four is compared with nothing.
 DIGIT_RELATIONS = [NEGATIVE_RELATION, "larger", "smaller", "equal"]
 DIGITS = range(5)  # zero to four: what a tiny model learns in minutes
+UNCOMPARED = 4
 
 # Of the scans of each digit, what is left is the test split's.
 SHARES_OF_SCANS = {"train": 0.6, "validation": 0.2}
@@ -50,7 +51,7 @@ CAPTIONS = ["two handwritten digits", "a picture of two digits", "digits on a co
 
 def relation_of(head: int, tail: int) -> str:
     """Return the relation of two digits, one of `DIGIT_RELATIONS`, in the direction from head to tail."""
-    if 0 in (head, tail):
+    if UNCOMPARED in (head, tail):
         return NEGATIVE_RELATION
     return "equal" if head == tail else "larger" if head > tail else "smaller"
 
@@ -163,8 +164,8 @@ def make_digit_posts(
 
     The text says which of two named things is where (on the left, on the right, above, below), the boxes where the
     digits are. The digit at the head's place is `larger` or `smaller` than the one at the tail's, `equal` to it, or,
-    where one of them is zero, in no relation. No scan is in two splits, so that a model has to read handwriting that it
-    never saw.
+    where one of them is a four, in no relation. No scan is in two splits, so that a model has to read handwriting that
+    it never saw.
 
     Args:
         num_train: number of posts in the split `train`.
