@@ -79,7 +79,7 @@ def digit_scans() -> dict[str, dict[int, list[np.ndarray]]]:
 
 
 def _write_text(rng: random.Random, places: list[str]) -> tuple[str, list[tuple[int, int]]]:
-    """Write a text that names a thing at each of two places, with the spans of the names."""
+    """Write a text that names a thing at each of two places, in their order, with the spans of the names."""
     tokens, spans, left = [], [], iter(places)
     for word in rng.choice(TEMPLATES).split():
         if word == "{}":
@@ -131,7 +131,7 @@ def digit_post(rng: random.Random, relation: str, split: str) -> dict:
         side = rng.randint(*SIDES)
         left, top = (i * IMAGE_SIZE // 2 + rng.randint(0, IMAGE_SIZE // 2 - side) for i in (column, row))
         boxes[place] = (left, top, left + side, top + side)
-    places = rng.sample([*boxes], 2)  # the text may begin with either
+    places = [*boxes]
     text, spans = _write_text(rng, places)
     head = rng.randrange(2)  # the tail may stand before the head
     caption = rng.choice(CAPTIONS)

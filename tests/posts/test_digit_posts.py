@@ -85,14 +85,13 @@ def test_schema_and_order_of_the_boxes(posts, rows):
 
 
 def test_the_text_says_which_thing_is_where(rows):
-    places, orders = Counter(), Counter()
+    places = Counter()
     for row in sum(rows.values(), []):
         pair = place_of(row, "head"), place_of(row, "tail")
         assert {*pair} in ({"on the left", "on the right"}, {"above", "below"})
         assert sum(row["text"].count(place) for place in AXES) == 2
         places[pair[0]] += 1
-        orders[row["head"]["start"] < row["tail"]["start"], AXES[pair[0]][1]] += 1
-    assert len(places) == len(orders) == 4 and min(places.values()) > 60 and min(orders.values()) > 60
+    assert len(places) == 4 and min(places.values()) > 60
 
 
 def test_the_relation_follows_from_the_digits_in_the_direction_of_the_pair(rows, found):
