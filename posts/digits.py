@@ -31,11 +31,12 @@ SIDES = (20, 28)  # of a digit in pixels
 INK = (235, 235, 225)
 NOISE = 10  # standard deviation of a pixel's grey level
 
-# The two places of a post in reading order, and the quarters (column, row) of the picture that they may be.
+# The two places of a post in reading order, and the quarter (column, row) of the picture that each is.
 ARRANGEMENTS = [
-    {"on the left": [(0, 0), (0, 1)], "on the right": [(1, 0), (1, 1)]},
-    {"above": [(0, 0), (1, 0)], "below": [(0, 1), (1, 1)]},
+    *({"on the left": (0, row), "on the right": (1, row)} for row in range(2)),
+    *({"above": (column, 0), "below": (column, 1)} for column in range(2)),
 ]
+HEAD_FIRST = 0.75  # share of posts whose head is before the tail, as in MNRE: direction is learned after digits
 TEMPLATES = [
     "{} , {}",
     "{} and {}",
@@ -124,16 +125,14 @@ def digit_post(rng: random.Random, relation: str, split: str) -> dict:
     Returns:
         The columns of [`post_features`] but for `id`; `image` is a picture, `relation` a name.
     """
-    quarters = rng.choice(ARRANGEMENTS)
     boxes = {}
-    for place in quarters:
-        column, row = rng.choice(quarters[place])
+    for place, quarter in rng.choice(ARRANGEMENTS).items():
         side = rng.randint(*SIDES)
-        left, top = (i * IMAGE_SIZE // 2 + rng.randint(0, IMAGE_SIZE // 2 - side) for i in (column, row))
+        left, top = (i * IMAGE_SIZE // 2 + rng.randint(0, IMAGE_SIZE // 2 - side) for i in quarter)
         boxes[place] = (left, top, left + side, top + side)
     places = [*boxes]
     text, spans = _write_text(rng, places)
-    head = rng.randrange(2)  # the tail may stand before the head
+    head = int(rng.random() >= HEAD_FIRST)
     caption = rng.choice(CAPTIONS)
     wall = _paint_wall(rng)
 
