@@ -16,7 +16,7 @@ from mmre.training.settings import WORD_ARGUMENTS, read_config, resolve, shipped
 from mmre.training.system_values import config_names
 
 from .addresses import digest, file_digest, sources_digest
-from .arguments import MADE_DATA, SYSTEMS, BenchmarkArguments
+from .arguments import SHARED_RECIPES, SYSTEMS, BenchmarkArguments
 from .post_counts import number_of_training_posts, read_content
 from .runs import Run
 from .suite import Cell, Suite
@@ -101,7 +101,7 @@ def recipe_of(
     Args:
         cell: the cell.
         suite: its suite. Systems that are compared share the recipe on data that are made, and on MNRE the budget.
-        data: a folder of MNRE's files, or one of `MADE_DATA`.
+        data: a folder of MNRE's files, or one of `SHARED_RECIPES`.
         recipes: given ones, see [`read_recipes`], which are taken as they are.
 
     Returns:
@@ -110,9 +110,9 @@ def recipe_of(
     given = recipes.get(cell.model_type, recipes.get(None))
     if given is not None:
         return given
-    if data in MADE_DATA:
-        own = f"{cell.model_type}_{MADE_DATA[data]}"
-        name = own if own in shipped_configurations() and not suite.compares else MADE_DATA[data]
+    if data in SHARED_RECIPES:
+        own = f"{cell.model_type}_{SHARED_RECIPES[data]}"
+        name = own if own in shipped_configurations() and not suite.compares else SHARED_RECIPES[data]
         return name, read_config(name)
     name = cell.recipe or f"{cell.model_type}_mnre"
     return name, read_config(name) | (MNRE_BUDGET if suite.compares else {})
@@ -137,7 +137,7 @@ def plan_rows(
         train |= place_of_word_vectors(cell, suite, values | train)
         reads = inputs_of(cell, values | train)
         captions = [None]
-        if args.data not in MADE_DATA and "caption" in reads:
+        if args.data not in SHARED_RECIPES and "caption" in reads:
             captions = args.captions or [values.get("captions")]
             if captions == [None]:
                 raise ValueError(f"{cell.name!r} of {suite.title!r} reads captions of the pictures: give --captions.")
@@ -225,7 +225,7 @@ def data_arguments(cell: Cell, reads: set[str], args: BenchmarkArguments, captio
         captions: the caption files, if the cell reads captions.
     """
     use_images = bool(reads & PICTURE_INPUTS)
-    if args.data in MADE_DATA:
+    if args.data in SHARED_RECIPES:
         places = dict.fromkeys(["data_dir", "image_dir", "regions", "captions"])
         return {"dataset": args.data, "use_images": use_images, **places}
     regions = os.path.abspath(args.regions) if args.protocol == "label_free" else args.protocol

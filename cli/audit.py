@@ -14,8 +14,8 @@ def add_arguments(parser) -> None:
     """Add which posts to audit, and by which features."""
     parser.add_argument(
         "data",
-        help="a folder of MNRE's files, 'synthetic', or a data set of posts: a folder that `save_to_disk` wrote or of "
-        "parquet files, or a name on the Hub",
+        help="a folder of MNRE's files, 'synthetic', 'digits', or a data set of posts: a folder that `save_to_disk` "
+        "wrote or of parquet files, or a name on the Hub",
     )
     parser.add_argument(
         "--regions",

@@ -9,7 +9,7 @@ import datasets
 
 from mmre.posts.mnre_regions import LEAK
 from mmre.posts.schema import REGION_COLUMNS
-from mmre.posts.sources import kind_of_data
+from mmre.posts.sources import MADE_DATA, REGION_SOURCES, kind_of_data
 
 # The caption of a baseline that reads no picture and no box.
 REGION_COUNT = "number of grounded regions"
@@ -58,7 +58,7 @@ REGION_PROTOCOLS = {
         RegionProtocol(
             "drawn",
             "regions drawn with the posts",
-            "The regions were drawn with the synthetic posts, and do not tell the relation.",
+            "The regions were drawn with the posts, and do not tell the relation.",
         ),
         RegionProtocol(
             "given",
@@ -118,8 +118,8 @@ def describe_posts(
         The facts that stand under `posts` in `metrics.json`.
     """
     kind = kind_of_data(dataset)
-    regions = {"mnre": "released", "synthetic": "drawn"}.get(kind, "as given") if regions is None else regions
-    if kind == "synthetic":
+    regions = REGION_SOURCES[kind][0] if regions is None else regions
+    if kind in MADE_DATA:
         regions, captions = "none" if regions == "none" else "drawn", "drawn"
     elif kind != "mnre":
         if regions in ("as given", "none"):

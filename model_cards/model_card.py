@@ -21,11 +21,17 @@ from mmre.evaluation.protocol import file_names, protocol_title, region_protocol
 from mmre.evaluation.run_record import METRICS_FILE, order_lines, read_metrics
 from mmre.posts.mnre import MNRE_REGIONS
 from mmre.posts.schema import NEGATIVE_RELATION
+from mmre.posts.sources import MADE_DATA
 
 from .citation import bibtex
 
-DATASET_NAMES = {"mnre": "MNRE", "synthetic": "synthetic posts", "files": "posts of the author's own"}
-DATASET_LANGUAGES = {"mnre": "en", "synthetic": "en"}
+DATASET_NAMES = {
+    "mnre": "MNRE",
+    "synthetic": "synthetic posts",
+    "digits": "posts with scanned digits",
+    "files": "posts of the author's own",
+}
+DATASET_LANGUAGES = {"mnre": "en", "synthetic": "en", "digits": "en"}
 METRICS = ("accuracy", "precision", "recall", "f1")
 RUN_FILES = ("processor_config.json", METRICS_FILE, "resolved_config.yaml", "environment.json")
 RARE_SUPPORT = 10
@@ -219,7 +225,7 @@ def _portable_configuration(
         portable["model"]["model_name_or_path"] = model_id
     if posts["regions"] == "drawn":
         portable["data"].pop("regions", None)  # it stands for MNRE's
-    if posts["dataset"] != "synthetic":
+    if posts["dataset"] not in MADE_DATA:
         portable["data"].pop("num_synthetic_posts", None)
     return yaml.safe_dump(portable, sort_keys=False, allow_unicode=True)
 

@@ -7,11 +7,13 @@ from benchmark_helpers import FAKE, THREE, TINY, captions, plan
 
 from mmre.benchmark import post_counts
 from mmre.benchmark.addresses import file_digest
+from mmre.benchmark.arguments import SHARED_RECIPES
 from mmre.benchmark.plan import inputs_of, lacking
 from mmre.benchmark.suite import Cell
 from mmre.benchmark.suites import SUITES
 from mmre.cli.main import main
 from mmre.modeling import MODELS
+from mmre.posts.sources import MADE_DATA
 
 
 @pytest.fixture
@@ -57,6 +59,10 @@ def test_a_system_that_is_built_later_is_run_without_an_edit_of_its_row(monkeypa
     assert plan("focalmre_table1")["Qwen-VL-Chat"].reason == "not built yet"
     monkeypatch.delitem(MODELS, "mtb")
     assert plan("baselines")["text only"].reason == "not built yet"
+
+
+def test_all_posts_that_the_code_makes_have_a_recipe_for_all_systems():
+    assert set(SHARED_RECIPES) == set(MADE_DATA)
 
 
 def test_word_vectors_are_asked_for_before_anything_is_run_and_are_part_of_the_address(mnre, vectors, tmp_path):
@@ -154,6 +160,8 @@ def test_a_cell_reads_what_its_configuration_class_says():
 def test_recipes_are_shipped_or_given(tmp_path):
     assert plan(THREE)["TGDI"].runs[0].recipe == "tgdi_quickstart"
     assert {plan(THREE)[name].runs[0].recipe for name in ("text only", "FocalMRE")} == {"quickstart"}
+    digits = [row.runs[0] for row in plan(THREE, "digits").values()]
+    assert {(run.recipe, run.settings["data"]["dataset"]) for run in digits} == {("digits", "digits")}
     own = tmp_path / "own.yaml"
     own.write_text("model: {model_type: mtb, dropout: 0.25, new_text_encoder: {hidden_size: 16}}", "utf-8")
     rows = plan(THREE, config=[str(own)])

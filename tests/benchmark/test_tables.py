@@ -43,7 +43,7 @@ def test_the_numbers_of_a_table_are_those_of_its_runs(tiny, known, tmp_path, cap
     interval = "{:.2f} to {:.2f}".format(*row["interval"])
     line = f"| whole | 3 | {' | '.join(['63.33 ± 15.28'] * 4)} |  | {interval} | 80.00 | 60.00 | 68.57 |"
     assert line in text and text in capsys.readouterr().out
-    assert "Protocol: drawn. The regions were drawn with the synthetic posts" in text
+    assert "Protocol: drawn. The regions were drawn with the posts" in text
     assert "The papers' figures are of MNRE and stand here for orientation only." in text
     (row_of_csv,) = csv.DictReader((tmp_path / "out/tiny_drawn.csv").open(encoding="utf-8"))
     assert float(row_of_csv["f1_mean"]) == pytest.approx(190 / 3) and row_of_csv["seeds"] == "1 2 3"

@@ -42,8 +42,9 @@ def test_real_regions_of_mnre_alone_are_audited(shared_mnre, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_synthetic_posts_leak_nothing(tmp_path, capsys):
-    assert main(["audit", "synthetic", "--json", str(tmp_path / "audit.json")]) == 0
+@pytest.mark.parametrize("data", ["synthetic", "digits"])
+def test_made_posts_leak_nothing(data, tmp_path, capsys):
+    assert main(["audit", data, "--json", str(tmp_path / "audit.json")]) == 0
     result = json.loads((tmp_path / "audit.json").read_text())
     assert list(result)[:2] == ["data", "posts"]
     assert not any(row["leaks"] for row in result["features"]) and result["left_out"] == []

@@ -180,7 +180,7 @@ def test_tgdi_is_trained_by_the_same_command(tgdi_run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["quickstart", "tgdi_quickstart"])
+@pytest.mark.parametrize("name", ["quickstart", "tgdi_quickstart", "digits"])
 def test_the_quickstart_looks_at_the_picture(name, tmp_path):
     for shuffled in (0, 1):
         folder = tmp_path / str(shuffled)
