@@ -23,8 +23,8 @@ def open_unlabelled_posts(
     """Load the posts of all splits without their relations.
 
     Args:
-        data: what [`mmre.posts.open_posts`] takes: a folder of MNRE, `"synthetic"`, `"files"`, or a data set in a
-            folder or on the Hub, which needs no column but `id`, `text`, `head`, `tail` and `image`.
+        data: what [`mmre.posts.open_posts`] takes: a folder of MNRE, `"synthetic"`, `"digits"`, `"files"`, or a data
+            set in a folder or on the Hub, which needs no column but `id`, `text`, `head`, `tail` and `image`.
         files: with `"files"`, the file of each split that has one.
         image_dir: the folder of the images of MNRE or of files, if it is another one than that of their texts.
 

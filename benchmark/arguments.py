@@ -10,9 +10,9 @@ from .suites import SUITES
 
 ALL = "all"
 SYSTEMS = "systems"
-# Data that every machine can make, and the recipe that all systems can be trained by on each.
-MADE_DATA = {"synthetic": "quickstart", "digits": "digits"}
-PROTOCOLS = ("released", "label_free", "none")
+# The recipe that all systems can be trained by, of each data set that every machine can make.
+SHARED_RECIPES = {"synthetic": "quickstart", "digits": "digits"}
+PROTOCOLS = ("released", "detected", "label_free", "none")
 
 
 @dataclass
@@ -23,8 +23,9 @@ class BenchmarkArguments:
         suite: a name of `SUITES`, `"all"` of them, or `"systems"`.
         data: a folder of MNRE's files, `"synthetic"` or `"digits"`.
         seeds: a run of each cell for each.
-        protocol: whose regions, of MNRE: `"released"` (the default; they leak the label), `"label_free"` (those of
-            `regions`), or `"none"`. Data that are made have theirs, `"drawn"`.
+        protocol: whose regions, of MNRE: `"released"` (the default; they leak the label), `"detected"` (the detected
+            ones of these alone), `"label_free"` (those of `regions`), or `"none"`. Made posts have theirs,
+            `"drawn"`.
         regions: the annotation file, with `"label_free"`.
         captions: of MNRE, the caption files of one source or of several; cells with captions are measured with each.
         config: recipes in place of the papers', at most one of each system; with `"systems"`, one that names no
@@ -49,6 +50,7 @@ class BenchmarkArguments:
     train: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
+
         self.out = Path(self.out)
         taken = sorted(OWN_ARGUMENTS & {*self.train})
         if taken:
@@ -57,7 +59,7 @@ class BenchmarkArguments:
             )
         if self.systems and self.suite != SYSTEMS:
             raise ValueError(f"--systems belongs to mmre benchmark {SYSTEMS}, not to {self.suite}")
-        if self.data in MADE_DATA:
+        if self.data in SHARED_RECIPES:
             for name in ("protocol", "regions", "captions"):
                 if getattr(self, name):
                     raise ValueError(f"--{name}: {self.data} posts have their own regions and captions: leave it out")
@@ -104,4 +106,4 @@ def arguments_by_name(words: list[str]) -> dict[str, Any]:
     return {name: value[0] if len(value) == 1 else value for name, value in values.items()}
 
 
-__all__ = ["ALL", "MADE_DATA", "PROTOCOLS", "SYSTEMS", "BenchmarkArguments", "arguments_by_name"]
+__all__ = ["ALL", "PROTOCOLS", "SHARED_RECIPES", "SYSTEMS", "BenchmarkArguments", "arguments_by_name"]

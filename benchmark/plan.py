@@ -9,20 +9,20 @@ from typing import Any
 import yaml
 
 from mmre.modeling import MODELS
+from mmre.posts.mnre import MNRE_REGIONS
 from mmre.training.arguments import MODALITIES, ModelArguments, encoder_arguments, encoders_of
 from mmre.training.record import sections_of
 from mmre.training.settings import WORD_ARGUMENTS, read_config, resolve, shipped_configurations
 from mmre.training.system_values import config_names
 
 from .addresses import digest, file_digest, sources_digest
-from .arguments import MADE_DATA, SYSTEMS, BenchmarkArguments
+from .arguments import SHARED_RECIPES, SYSTEMS, BenchmarkArguments
 from .post_counts import number_of_training_posts, read_content
 from .runs import Run
 from .suite import Cell, Suite
 from .systems import MNRE_BUDGET
 
 NOT_BUILT = "not built yet"
-NO_REGIONS = "means nothing without regions"
 # What a system reads that has to do with the picture.
 PICTURE_INPUTS = {"image", "regions", "boxes"}
 
@@ -35,7 +35,7 @@ class Row:
         cell: the cell.
         name: of the cell, with the source of its captions where there are several.
         runs: one for each seed.
-        reason: `NOT_BUILT` or `NO_REGIONS`, of a cell without runs.
+        reason: of a cell without runs: `NOT_BUILT`, or what the protocol lacks.
     """
 
     cell: Cell
@@ -101,7 +101,7 @@ def recipe_of(
     Args:
         cell: the cell.
         suite: its suite. Systems that are compared share the recipe on data that are made, and on MNRE the budget.
-        data: a folder of MNRE's files, or one of `MADE_DATA`.
+        data: a folder of MNRE's files, or one of `SHARED_RECIPES`.
         recipes: given ones, see [`read_recipes`], which are taken as they are.
 
     Returns:
@@ -110,9 +110,9 @@ def recipe_of(
     given = recipes.get(cell.model_type, recipes.get(None))
     if given is not None:
         return given
-    if data in MADE_DATA:
-        own = f"{cell.model_type}_{MADE_DATA[data]}"
-        name = own if own in shipped_configurations() and not suite.compares else MADE_DATA[data]
+    if data in SHARED_RECIPES:
+        own = f"{cell.model_type}_{SHARED_RECIPES[data]}"
+        name = own if own in shipped_configurations() and not suite.compares else SHARED_RECIPES[data]
         return name, read_config(name)
     name = cell.recipe or f"{cell.model_type}_mnre"
     return name, read_config(name) | (MNRE_BUDGET if suite.compares else {})
@@ -124,11 +124,9 @@ def plan_rows(
     """Plan the runs of a suite; for the arguments see [`plan_benchmark`]."""
     rows = []
     for cell in suite.cells:
-        if cell.model_type not in MODELS:
-            rows.append(Row(cell, cell.name, [], NOT_BUILT))
-            continue
-        if cell.needs_regions and args.protocol == "none":
-            rows.append(Row(cell, cell.name, [], NO_REGIONS))
+        reason = NOT_BUILT if cell.model_type not in MODELS else lacking(cell, args.protocol)
+        if reason:
+            rows.append(Row(cell, cell.name, [], reason))
             continue
         train = arguments_of_system(cell.model_type, args.train)
         undone = sorted({*train} & {*cell.arguments})
@@ -139,7 +137,7 @@ def plan_rows(
         train |= place_of_word_vectors(cell, suite, values | train)
         reads = inputs_of(cell, values | train)
         captions = [None]
-        if args.data not in MADE_DATA and "caption" in reads:
+        if args.data not in SHARED_RECIPES and "caption" in reads:
             captions = args.captions or [values.get("captions")]
             if captions == [None]:
                 raise ValueError(f"{cell.name!r} of {suite.title!r} reads captions of the pictures: give --captions.")
@@ -183,6 +181,13 @@ def place_of_word_vectors(cell: Cell, suite: Suite, values: dict[str, Any]) -> d
     return {"word_vectors": os.path.abspath(path)}
 
 
+def lacking(cell: Cell, protocol: str) -> str:
+    """Say what a cell means nothing without and a protocol does not have; nothing if it has all."""
+    if cell.needs_regions and protocol == "none":
+        return "means nothing without regions"
+    return "means nothing without grounded regions" if cell.needs_grounded_regions and protocol == "detected" else ""
+
+
 def arguments_of_system(model_type: str, train: dict[str, Any]) -> dict[str, Any]:
     """Leave out what is said of encoders and word vectors that this system of a suite does not have."""
     encoders = encoders_of(MODELS[model_type].config_class)
@@ -220,7 +225,7 @@ def data_arguments(cell: Cell, reads: set[str], args: BenchmarkArguments, captio
         captions: the caption files, if the cell reads captions.
     """
     use_images = bool(reads & PICTURE_INPUTS)
-    if args.data in MADE_DATA:
+    if args.data in SHARED_RECIPES:
         places = dict.fromkeys(["data_dir", "image_dir", "regions", "captions"])
         return {"dataset": args.data, "use_images": use_images, **places}
     regions = os.path.abspath(args.regions) if args.protocol == "label_free" else args.protocol
@@ -262,7 +267,7 @@ def plan_runs(
     }
     if sections["model"]["word_vectors"] is not None:
         content["model"] = sections["model"] | {"word_vectors": file_digest(sections["model"]["word_vectors"])}
-    if data["regions"] not in ("released", "none", "drawn"):
+    if data["regions"] not in (*MNRE_REGIONS, "drawn"):
         content["data"]["regions"] = "annotation file"
     posts = number_of_training_posts(data, found)
     batch = training.train_batch_size * training.gradient_accumulation_steps

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import datasets
 
+from mmre.posts.digits import DIGIT_RELATIONS
 from mmre.posts.fingerprint import picture_keys, posts_fingerprint
-from mmre.posts.sources import open_posts
+from mmre.posts.sources import MADE_DATA, open_posts
 from mmre.posts.synthetic import SYNTHETIC_RELATIONS
 
-from .arguments import MADE_DATA
+RELATIONS = {"synthetic": SYNTHETIC_RELATIONS, "digits": DIGIT_RELATIONS}
 
 
 class Content(NamedTuple):
@@ -36,16 +37,10 @@ def read_content(data: dict[str, Any]) -> Content:
         ValueError: the data is bad.
     """
     if data["dataset"] in MADE_DATA:
-        return Content("", _count_made(data["dataset"], data["num_synthetic_posts"]))
+        # As many as are made, of each relation: more than any limit that is asked for.
+        return Content("", Counter(dict.fromkeys(RELATIONS[data["dataset"]], data["num_synthetic_posts"])))
     captions = tuple(data["captions"]) if data["captions"] else None
     return _read(data["data_dir"], data["image_dir"], data["regions"], captions, data["use_images"])
-
-
-@lru_cache
-def _count_made(dataset: str, number: int) -> Counter:
-    if dataset == "synthetic":  # as many as are made, of each relation: more than any limit that is asked for
-        return Counter(dict.fromkeys(SYNTHETIC_RELATIONS, number))
-    return Counter(open_posts(dataset, num_synthetic_posts=number, columns=["relation"])["train"]["relation"])
 
 
 @lru_cache
@@ -73,7 +68,7 @@ def number_of_training_posts(data: dict[str, Any], content: Content) -> int:
         data: the section `data` of the run's settings.
         content: of its posts.
     """
-    number = data["num_synthetic_posts"] if data["dataset"] == "synthetic" else content.training.total()
+    number = data["num_synthetic_posts"] if data["dataset"] in MADE_DATA else content.training.total()
     number = min(number, data["max_train_samples"] or number)
     if data["samples_per_relation"] is not None:
         return min(number, sum(min(count, data["samples_per_relation"]) for count in content.training.values()))

@@ -22,6 +22,7 @@ class Cell(NamedTuple):
         needs_regions: whether the cell means nothing without regions.
         point: where it stands in the plot, if there is one: the name of its line, and its place on the x axis.
         recipe: the shipped recipe on MNRE, if not the paper's, `MODEL_TYPE_mnre`.
+        needs_grounded_regions: whether the cell means nothing with detected regions alone.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Cell(NamedTuple):
     needs_regions: bool = False
     point: tuple[str, float | str] | None = None
     recipe: str | None = None
+    needs_grounded_regions: bool = False
 
 
 class Suite(NamedTuple):

@@ -20,6 +20,7 @@ SUITES = {
                 {"use_caption": True, "region_count_as_caption": True},
                 needs_regions=True,
                 recipe=BASELINE,
+                needs_grounded_regions=True,
             ),
         ),
         paper_metrics=("f1",),

@@ -124,6 +124,7 @@ FOCALMRE_SUITES = {
                 {"num_grounded_regions": grounded, "num_detected_regions": detected},
                 needs_regions=True,
                 point=(f"{detected} OD", grounded),
+                needs_grounded_regions=grounded > 0,
             )
             for grounded in range(5)
             for detected in range(4)

@@ -20,6 +20,7 @@ from .suite import Suite
 METRICS = ("accuracy", "precision", "recall", "f1")
 # Of the record of a run, see `mmre.training.cost`.
 COSTS = ("parameters", "trained_parameters", "train_seconds_per_post", "test_seconds_per_post", "peak_memory")
+HEAD_FIRST = "f1_head_first"  # F1 on the posts whose head comes first in the text
 PAPERS_FIGURES = "The papers' figures are of MNRE and stand here for orientation only."
 
 
@@ -50,10 +51,10 @@ def make_table(name: str, suite: Suite, rows: list[Row], args: BenchmarkArgument
         measured, paper_metrics = ["count"], ["count"]
     elif suite.per_relation is not None:
         lines = _relation_lines(suite, rows)
-        measured, paper_metrics = ["precision", "recall", "f1"], ["f1"]
+        measured, paper_metrics = ["precision", "recall", "f1", HEAD_FIRST], ["f1"]
     else:
         lines = [_cell_line(suite, row) for row in rows]
-        measured, paper_metrics = list(METRICS), list(suite.paper_metrics)
+        measured, paper_metrics = [*METRICS, HEAD_FIRST], list(suite.paper_metrics)
         measured += COSTS if suite.compares else []
     runs = [run for row in rows for run in row.runs]
     done = [run for run in runs if run.state == "done"]
@@ -73,6 +74,7 @@ def make_table(name: str, suite: Suite, rows: list[Row], args: BenchmarkArgument
         "data": Path(args.data).name,
         "test_posts": max((fact["samples"]["test"] for fact in facts), default=None),
         "test_posts_without_picture": no_picture[0] if no_picture else 0,
+        "markers_in_text_order": bool(facts) and all(fact.get("markers_in_text_order") for fact in facts),
         "regions": Path(args.regions).name if args.regions else None,
         "captions": sorted({Path(path).name for run in runs for path in run.settings["data"]["captions"] or []}),
         "recipes": sorted({run.recipe for run in runs}),
@@ -142,6 +144,7 @@ def _cell_line(suite: Suite, row: Row) -> dict[str, Any]:
     runs = [run for run in row.runs if run.state == "done"]
     records = [read_metrics(run.folder) for run in runs]
     values = {metric: [100 * record["test"][metric] for record in records] for metric in METRICS}
+    values[HEAD_FIRST] = _head_first([record["test"] for record in records])
     for name in COSTS if suite.compares else ():
         # Records of earlier versions have none.
         found = [record.get("cost", {}).get(name) for record in records]
@@ -159,10 +162,25 @@ def _cell_line(suite: Suite, row: Row) -> dict[str, Any]:
     return line | {"name": row.name, "point": point, "regions": regions, "not_run": row.reason or None}
 
 
+def _head_first(tests: list[dict[str, Any]], relation: str | None = None) -> list[float]:
+    """Return F1 on the posts whose head comes first, of each run; none if a run is older than these scores.
+
+    Args:
+        tests: scores of the test split of each run.
+        relation: F1 of this relation alone; none if no such post has it.
+    """
+    found = [test.get("by_order", {}).get("head_first", {}) for test in tests]
+    if relation is not None:
+        rows = [scores.get("per_relation", {}).get(relation, {}) for scores in found]
+        found = [row if row.get("support") else {} for row in rows]
+    return [100 * scores["f1"] for scores in found] if all("f1" in scores for scores in found) else []
+
+
 def _relation_lines(suite: Suite, rows: list[Row]) -> list[dict[str, Any]]:
     """Make a row for each relation that the paper lists or the test posts have, and each cell."""
     done = [[run for run in row.runs if run.state == "done"] for row in rows]
-    scores = [[read_metrics(run.folder)["test"]["per_relation"] for run in runs] for runs in done]
+    tests = [[read_metrics(run.folder)["test"] for run in runs] for runs in done]
+    scores = [[test["per_relation"] for test in found] for found in tests]
     predictions = [[read_predictions(run.folder) for run in runs] for runs in done]
     for runs, found in zip(done, predictions):
         if runs:
@@ -174,11 +192,12 @@ def _relation_lines(suite: Suite, rows: list[Row]) -> list[dict[str, Any]]:
     for name in dict.fromkeys([*suite.per_relation, *others]):
         if name == NEGATIVE_RELATION:
             continue
-        for row, runs, found, predicted in zip(rows, done, scores, predictions):
+        for row, runs, found, whole, predicted in zip(rows, done, scores, tests, predictions):
             tested = runs if support.get(name) else []
             values = {
                 metric: [100 * score[name][metric] for score in found] if tested else [] for metric in METRICS[1:]
             }
+            values[HEAD_FIRST] = _head_first(whole, name) if tested else []
             interval = bootstrap_interval(predicted, "f1", name) if tested else None
             paper = suite.per_relation.get(name)
             if paper is None and not tested:
@@ -190,4 +209,4 @@ def _relation_lines(suite: Suite, rows: list[Row]) -> list[dict[str, Any]]:
     return lines
 
 
-__all__ = ["COSTS", "METRICS", "make_table"]
+__all__ = ["COSTS", "HEAD_FIRST", "METRICS", "make_table"]

@@ -12,10 +12,11 @@ from mmre.posts.whole_file import whole_file
 from .plan import Row
 from .runs import Run, seconds_per_visit
 from .suite import Suite
-from .tables import COSTS, METRICS
+from .tables import COSTS, HEAD_FIRST, METRICS
 
 LABELS = {
     **{"accuracy": "accuracy", "precision": "P", "recall": "R", "f1": "F1", "count": "number"},
+    HEAD_FIRST: "F1, head first",
     **{"parameters": "parameters", "trained_parameters": "trained", "peak_memory": "peak memory, MiB"},
     **{"train_seconds_per_post": "training, ms per post", "test_seconds_per_post": "testing, ms per post"},
 }
@@ -34,6 +35,8 @@ def markdown(table: dict[str, Any]) -> str:
     without = [row["name"] for row in table["rows"] if row["regions"] == "none"]
     if without and table["protocol"] != "none":
         lines.append(f"Without regions, under each protocol: {', '.join(without)}.")
+    if table["markers_in_text_order"]:
+        lines.append("Markers in text order: no model was told which entity is the head.")
     if table["test_posts_without_picture"]:
         lines.append(f"{table['test_posts_without_picture']:,} of the test posts had no picture.")
     lines += _budget(table["budget"]) if table["budget"] else []
@@ -63,8 +66,8 @@ def markdown(table: dict[str, Any]) -> str:
             "",
             "±: sample standard deviation over the seeds. Interval: bootstrap over the test posts "
             f"({BOOTSTRAP_SAMPLES:,} samples; each scores all seeds on the same posts and takes their mean): it says "
-            "what other test posts could give, not what other seeds could."
-            + (" Paper: on MNRE with the released regions." if table["source"] else ""),
+            "what other test posts could give, not what other seeds could. Head first: on the test posts whose head "
+            "comes first in the text." + (" Paper: on MNRE with the released regions." if table["source"] else ""),
         ]
     lines += _costs_and_pairs(table) if table["budget"] else []
     lines += ["", *(f"- Missing: {problem}" for problem in table["missing"])] if table["missing"] else []
@@ -255,11 +258,14 @@ def comparison(result: dict[str, Any], name_a: str, name_b: str) -> str:
     lines = [
         f"{result['posts']:,} test posts.",
         "",
-        "| run | accuracy | P | R | F1 | F1, 95 % interval |",
-        "|---|--:|--:|--:|--:|--:|",
+        "| run | accuracy | P | R | F1 | F1, head first | F1, tail first | F1, 95 % interval |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for key, name in (("a", name_a), ("b", name_b)):
         values = [f"{100 * result[key][metric]:.2f}" for metric in METRICS]
+        by_order = result[key]["by_order"] or {}
+        for order in ("head_first", "tail_first"):
+            values.append(f"{100 * by_order[order]['f1']:.2f}" if by_order.get(order, {}).get("samples") else "")
         interval = "{:.2f} to {:.2f}".format(*(100 * end for end in result[key]["interval"]))
         lines.append(f"| {key.upper()}: {name} | {' | '.join(values)} | {interval} |")
     difference, test = result["f1_difference"], result["mcnemar"]

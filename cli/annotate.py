@@ -1,8 +1,8 @@
 """Find regions and captions in the pictures of posts, with pretrained models and without a look at the label.
 
 DATA is a folder of MNRE, a data set of posts (a folder or a name on the Hub), `files` (with --train_file and the
-others), or `synthetic`. A killed run goes on where it was; `accelerate launch -m mmre.cli.main annotate ...` shares
-the work among processes.
+others), `synthetic` or `digits`. A killed run goes on where it was; `accelerate launch -m mmre.cli.main annotate ...`
+shares the work among processes.
 """
 
 from mmre.annotation.arguments import AnnotationArguments
@@ -15,7 +15,7 @@ STOPPED = "the same command goes on where it was"
 
 def add_arguments(parser) -> None:
     """Add the data and the fields of [`AnnotationArguments`]."""
-    parser.add_argument("data", metavar="DATA", help="the posts: a folder, a name on the Hub, files, or synthetic")
+    parser.add_argument("data", metavar="DATA", help="a folder of posts, a name on the Hub, files, synthetic, digits")
     add_dataclass(parser, AnnotationArguments)
 
 

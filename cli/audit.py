@@ -14,12 +14,13 @@ def add_arguments(parser) -> None:
     """Add which posts to audit, and by which features."""
     parser.add_argument(
         "data",
-        help="a folder of MNRE's files, 'synthetic', or a data set of posts: a folder that `save_to_disk` wrote or of "
-        "parquet files, or a name on the Hub",
+        help="a folder of MNRE's files, 'synthetic', 'digits', or a data set of posts: a folder that `save_to_disk` "
+        "wrote or of parquet files, or a name on the Hub",
     )
     parser.add_argument(
         "--regions",
-        help="an annotation file or 'none'; of MNRE also 'released' (its default), of other posts 'as given' (theirs)",
+        help="an annotation file or 'none'; of MNRE also 'released' (its default) or 'detected' (the detected ones of "
+        "these), of other posts 'as given' (theirs)",
     )
     parser.add_argument("--captions", nargs="+", metavar="FILE", help="an annotation file, or caption files of MNRE")
     parser.add_argument(

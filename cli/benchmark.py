@@ -18,11 +18,11 @@ and `digits` on digits; on MNRE each has its own, with 20 epochs in batches of 1
 
 from pathlib import Path
 
-from mmre.benchmark.arguments import ALL, MADE_DATA, PROTOCOLS, SYSTEMS, BenchmarkArguments, arguments_by_name
+from mmre.benchmark.arguments import ALL, PROTOCOLS, SHARED_RECIPES, SYSTEMS, BenchmarkArguments, arguments_by_name
 from mmre.benchmark.suites import SUITES
 
 HELP = "measure the papers' tables and figures, compare systems, or two runs"
-DATA = f"a folder of MNRE files, {' or '.join(map(repr, MADE_DATA))}"
+DATA = f"a folder of MNRE files, {' or '.join(map(repr, SHARED_RECIPES))}"
 STOPPED = "the same command goes on"
 TAKES_REST = True
 COMPARE = "compare"
@@ -57,8 +57,8 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--protocol",
         choices=PROTOCOLS,
-        help="of MNRE, whose regions: 'released' (the default and the papers'; they leak the label), 'label_free' "
-        "(those of --regions), or 'none'",
+        help="of MNRE, whose regions: 'released' (the default and the papers'; they leak the label), 'detected' "
+        "(the detected ones of these alone), 'label_free' (those of --regions), or 'none'",
     )
     parser.add_argument("--regions", metavar="FILE", help="annotation file of mmre annotate, for label_free")
     parser.add_argument(

@@ -11,7 +11,7 @@ run is missing at the end.
 
 from pathlib import Path
 
-from mmre.benchmark.arguments import MADE_DATA, PROTOCOLS, BenchmarkArguments, arguments_by_name
+from mmre.benchmark.arguments import PROTOCOLS, SHARED_RECIPES, BenchmarkArguments, arguments_by_name
 
 HELP = "search the values of a recipe on the validation split"
 STOPPED = "the same command goes on"
@@ -21,7 +21,9 @@ TAKES_REST = True
 def add_arguments(parser) -> None:
     """Add the recipe, the values and the data."""
     parser.add_argument("config", metavar="CONFIG", help="YAML file, or the name of a shipped one, to start from")
-    parser.add_argument("--data", required=True, help=f"a folder of MNRE files, {' or '.join(map(repr, MADE_DATA))}")
+    parser.add_argument(
+        "--data", required=True, help=f"a folder of MNRE files, {' or '.join(map(repr, SHARED_RECIPES))}"
+    )
     parser.add_argument(
         "--try",
         dest="tried",

@@ -17,6 +17,7 @@ from mmre.posts.schema import NEGATIVE_RELATION, post_features
 
 from .leak_features import SOURCES, Columns, Feature, numeric_features, shared_features
 from .relation_f1 import relation_f1
+from .scores import heads_first
 
 # On MNRE with shuffled relations and on synthetic posts, five seeds each, no value is above 0.012; the smallest leak of
 # MNRE has 0.33, the released regions have 0.98.
@@ -74,7 +75,7 @@ def audit(
         What `mmre audit --json` writes: `posts`, `threshold`, `chance` (the highest value under the shuffles, null with
         enough posts), `sources`, `majority`, `features` (a list; each has `source`, `feature`, `relation` and `related`
         with `mutual_information`, `accuracy`, `precision`, `recall`, `f1` and `gain`, the `rule` for `related`, and
-        `leaks`), `repeated_pairs`, `type_queries` and `left_out`.
+        `leaks`), `repeated_pairs`, `entity_order`, `type_queries` and `left_out`.
 
     Raises:
         ValueError: if a split or a column is missing, a picture cannot be read, an argument cannot be right, or all
@@ -111,6 +112,7 @@ def audit(
         "majority": {question.name: ask_nothing(question) for question in questions},
         "features": features,
         "repeated_pairs": {split: repeated_pairs(rows) for split, rows in posts.items()},
+        "entity_order": {split: entity_order(rows) for split, rows in posts.items()} if "texts" in sources else None,
         "type_queries": type_queries(posts) if "regions" in sources else None,
         "left_out": left_out,
     }
@@ -267,6 +269,21 @@ def repeated_pairs(posts: datasets.Dataset) -> dict[str, int]:
     return {"listed_twice": len(repeated), "with_different_relations": sum(len(set(found)) > 1 for found in repeated)}
 
 
+def entity_order(posts: datasets.Dataset) -> dict[str, int]:
+    """Count the posts with a relation (`related`) and without (`unrelated`), and those whose head comes first.
+
+    Returns:
+        `related`, `related_head_first`, `unrelated` and `unrelated_head_first`.
+    """
+    negative = posts.features["relation"].names.index(NEGATIVE_RELATION)
+    counts = Counter()
+    for relation, head_first in zip(posts["relation"][:], heads_first(posts)):
+        name = "unrelated" if relation == negative else RELATED
+        counts[name] += 1
+        counts[f"{name}_head_first"] += head_first
+    return {key: counts[key] for name in (RELATED, "unrelated") for key in (name, f"{name}_head_first")}
+
+
 def type_queries(posts: datasets.DatasetDict) -> dict[str, dict[str, int]] | None:
     """Count how often the grounded regions are those that queries for the entities' names and gold types would find.
 
@@ -299,4 +316,4 @@ def type_queries(posts: datasets.DatasetDict) -> dict[str, dict[str, int]] | Non
     return result
 
 
-__all__ = ["THRESHOLD", "audit", "strengths"]
+__all__ = ["THRESHOLD", "audit", "entity_order", "strengths"]

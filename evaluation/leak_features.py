@@ -11,6 +11,8 @@ from PIL import Image
 
 from mmre.posts.fingerprint import picture_keys
 
+# The name of the feature that training can hide, by `markers_in_text_order`.
+ENTITY_ORDER = "which entity comes first"
 SOURCES = ("regions", "pictures", "captions", "texts")
 
 # A feature is known by its source, of `SOURCES`, and its name.
@@ -154,7 +156,7 @@ def _text_features(columns: Columns) -> dict[Feature, list]:
         "words between the entities": [max(head[0], tail[0]) - min(head[1], tail[1]) for head, tail in in_words],
         "words of the head": [head[1] - head[0] for head, _ in in_words],
         "words of the tail": [tail[1] - tail[0] for _, tail in in_words],
-        "which entity comes first": [int(np.sign(tail[0] - head[0])) for head, tail in pairs],
+        ENTITY_ORDER: [int(np.sign(tail[0] - head[0])) for head, tail in pairs],
         "place of the first entity": [min(head[0], tail[0]) for head, tail in in_words],
     }
     return {("texts", name): values for name, values in features.items()}
@@ -180,4 +182,13 @@ def shared_features(columns: Columns) -> dict[Feature, list]:
     }
 
 
-__all__ = ["SOURCES", "Columns", "PictureFacts", "numeric_features", "picture_facts", "shared_features", "word_span"]
+__all__ = [
+    "ENTITY_ORDER",
+    "SOURCES",
+    "Columns",
+    "PictureFacts",
+    "numeric_features",
+    "picture_facts",
+    "shared_features",
+    "word_span",
+]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from .leak_audit import SHUFFLES
+from .leak_features import ENTITY_ORDER
 
 
 def audit_report(result: dict[str, Any]) -> str:
@@ -12,14 +13,17 @@ def audit_report(result: dict[str, Any]) -> str:
         result: what [`~mmre.evaluation.leak_audit.audit`] returns.
 
     Returns:
-        A table of the features, the rules of those that leak, and what else was counted.
+        A table of the features, the rules of those that leak, what else was counted, and the names of those that leak.
     """
     leaks = [row for row in result["features"] if row["leaks"]]
     lines = [*_head(result), "", *_table(result), *_chance(result), ""]
     lines += [*_rules(leaks), *_type_queries(result), *_repeated_pairs(result)]
+    if any(row["feature"] == ENTITY_ORDER for row in leaks):
+        lines += _entity_order(result)
     if result["left_out"]:
         lines.append(f"- Left out, since most pictures are not there: {', '.join(result['left_out'])}.")
-    return "\n".join([*lines, "", f"{len(leaks)} of {len(result['features'])} features leak."]) + "\n"
+    names = f": {', '.join(row['feature'] for row in leaks)}" if leaks else ""
+    return "\n".join([*lines, "", f"{len(leaks)} of {len(result['features'])} features leak{names}."]) + "\n"
 
 
 def _head(result: dict[str, Any]) -> list[str]:
@@ -87,6 +91,19 @@ def _repeated_pairs(result: dict[str, Any]) -> list[str]:
         f"- {split}: {found['listed_twice']} pairs are listed more than once, "
         f"{found['with_different_relations']} of them with different relations."
         for split, found in result["repeated_pairs"].items()
+    ]
+
+
+def _entity_order(result: dict[str, Any]) -> list[str]:
+    lines = [
+        f"- {split}: the head comes first in {found['unrelated_head_first']:,} of {found['unrelated']:,} posts without "
+        f"a relation, in {found['related_head_first']:,} of {found['related']:,} with one."
+        for split, found in result["entity_order"].items()
+    ]
+    return [
+        *lines,
+        "- A model that is told which entity is the head can read this order: look at its F1 on the posts whose head "
+        "comes first, or do not tell, by `mmre train --markers_in_text_order true`.",
     ]
 
 

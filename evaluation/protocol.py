@@ -9,7 +9,7 @@ import datasets
 
 from mmre.posts.mnre_regions import LEAK
 from mmre.posts.schema import REGION_COLUMNS
-from mmre.posts.sources import kind_of_data
+from mmre.posts.sources import MADE_DATA, REGION_SOURCES, kind_of_data
 
 # The caption of a baseline that reads no picture and no box.
 REGION_COUNT = "number of grounded regions"
@@ -19,7 +19,7 @@ class RegionProtocol(NamedTuple):
     """Origin of the regions behind a result, in words for reports.
 
     Args:
-        name: `"released"`, `"label_free"`, `"annotated"`, `"none"`, `"drawn"` or `"given"`.
+        name: `"released"`, `"detected"`, `"label_free"`, `"annotated"`, `"none"`, `"drawn"` or `"given"`.
         title: for a heading, a line or a plot.
         note: one or more sentences for a reader of the result.
     """
@@ -39,6 +39,12 @@ REGION_PROTOCOLS = {
     for protocol in (
         RegionProtocol("released", "released regions, which give the label away", LEAK),
         RegionProtocol(
+            "detected",
+            "released detected regions alone",
+            "The regions are the detected boxes released with MNRE, without the grounded ones: an object detector "
+            "found them in each picture, without a query, so that they know nothing of text and label.",
+        ),
+        RegionProtocol(
             "label_free",
             "regions found without a look at the label",
             "The regions were found without a look at the label.",
@@ -52,7 +58,7 @@ REGION_PROTOCOLS = {
         RegionProtocol(
             "drawn",
             "regions drawn with the posts",
-            "The regions were drawn with the synthetic posts, and do not tell the relation.",
+            "The regions were drawn with the posts, and do not tell the relation.",
         ),
         RegionProtocol(
             "given",
@@ -67,7 +73,7 @@ def region_protocol(regions: str | os.PathLike) -> RegionProtocol:
     """Return the protocol of the regions of a run.
 
     Args:
-        regions: `"released"`, `"none"`, `"drawn"`, `"as given"`, or the path of an annotation file.
+        regions: `"released"`, `"detected"`, `"none"`, `"drawn"`, `"as given"`, or the path of an annotation file.
     """
     regions = str(regions)
     name = "given" if regions == "as given" else regions
@@ -90,8 +96,9 @@ def describe_posts(
     aug_noise: float = 0.0,
     train_share: float = 1.0,
     samples_per_relation: int | None = None,
+    markers_in_text_order: bool = False,
 ) -> dict[str, Any]:
-    """Describe the regions, pictures and noise behind a result.
+    """Describe the regions, pictures, markers and noise behind a result.
 
     Args:
         posts: the posts of the run, as the model is given them.
@@ -105,13 +112,14 @@ def describe_posts(
         aug_noise: share of the regions that are replaced or deleted.
         train_share: share of the training posts that were drawn.
         samples_per_relation: training posts that were drawn of each relation; `None` for all.
+        markers_in_text_order: whether the model is not told which entity is the head.
 
     Returns:
         The facts that stand under `posts` in `metrics.json`.
     """
     kind = kind_of_data(dataset)
-    regions = {"mnre": "released", "synthetic": "drawn"}.get(kind, "as given") if regions is None else regions
-    if kind == "synthetic":
+    regions = REGION_SOURCES[kind][0] if regions is None else regions
+    if kind in MADE_DATA:
         regions, captions = "none" if regions == "none" else "drawn", "drawn"
     elif kind != "mnre":
         if regions in ("as given", "none"):
@@ -131,6 +139,7 @@ def describe_posts(
         "aug_noise": aug_noise,
         "train_share": train_share,
         "samples_per_relation": samples_per_relation,
+        "markers_in_text_order": markers_in_text_order,
         "samples": {split: len(rows) for split, rows in posts.items()},
         "samples_without_image": {
             split: sum(image is None for image in rows.cast_column("image", datasets.Image(decode=False))["image"])
@@ -156,6 +165,7 @@ def protocol_title(facts: dict[str, Any]) -> str:
     parts = [f"number of {title}" if facts["captions"] == REGION_COUNT else title]
     # Records of earlier versions lack some facts.
     parts += ["no pictures"] if facts.get("images") == "unused" else []
+    parts += ["markers in text order"] if facts.get("markers_in_text_order") else []
     parts += [f"{100 * facts['align_noise']:g} % of the pictures swapped"] if facts["align_noise"] else []
     parts += [f"{100 * facts['aug_noise']:g} % of the regions replaced or deleted"] if facts.get("aug_noise") else []
     parts += [f"{100 * facts['train_share']:g} % of the training posts"] if facts.get("train_share", 1) != 1 else []

@@ -1,5 +1,7 @@
 """The metric of relation extraction: accuracy, and micro precision, recall and F1 without the negative relation."""
 
+from collections.abc import Sequence
+
 import datasets
 import evaluate
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
@@ -64,6 +66,33 @@ def relation_f1(
     }
 
 
+def relation_f1_by_order(
+    predictions: Sequence[int], references: Sequence[int], relations: Sequence[str], head_first: Sequence[bool]
+) -> dict[str, dict]:
+    """Score predicted relations on the posts whose head comes first in the text, and on the others.
+
+    Pairs without a relation may be listed in the order of the text, as in MNRE: then a model that knows which entity is
+    the head is told by the order that there is none.
+
+    Args:
+        predictions: ids of the predicted relations, (N,).
+        references: ids of the true relations, (N,).
+        relations: names of all relations, in the order of their ids.
+        head_first: whether the head comes first, (N,), see [`~mmre.evaluation.scores.heads_first`].
+
+    Returns:
+        `head_first` and `tail_first`, each with `samples` and what [`relation_f1`] returns of these posts; `samples`
+        alone if there are none.
+    """
+    groups = {"head_first": [], "tail_first": []}
+    for prediction, reference, is_first in zip(predictions, references, head_first, strict=True):
+        groups["head_first" if is_first else "tail_first"].append((prediction, reference))
+    return {
+        name: {"samples": len(pairs)} | (relation_f1(*zip(*pairs), relations) if pairs else {})
+        for name, pairs in groups.items()
+    }
+
+
 class RelationF1(evaluate.Metric):
     """[`relation_f1`] as an `evaluate` metric, without a look at the Hub.
 
@@ -82,4 +111,4 @@ class RelationF1(evaluate.Metric):
         return relation_f1(predictions, references, relations, negative)
 
 
-__all__ = ["RelationF1", "relation_f1"]
+__all__ = ["RelationF1", "relation_f1", "relation_f1_by_order"]

@@ -18,12 +18,16 @@ RESULTS_FILE = "results.md"
 
 
 class Predictions(NamedTuple):
-    """Content of `predictions.jsonl`: ids of the posts, names of all relations, and ids of relations, (N,) each."""
+    """Content of `predictions.jsonl`: ids of the posts, names of all relations, and ids of relations, (N,) each.
+
+    `head_first`, (N,), is of each post whether the head comes first in the text; `None` of runs of earlier versions.
+    """
 
     post_ids: list[str]
     relations: list[str]
     gold: np.ndarray
     predicted: np.ndarray
+    head_first: np.ndarray | None = None
 
 
 def write_metrics(folder: str | Path, results: dict[str, Any]) -> None:
@@ -61,8 +65,11 @@ def write_predictions(
     relations: Sequence[str],
     gold: Sequence[int],
     probabilities: Sequence[Sequence[float]],
+    head_first: Sequence[bool],
 ) -> None:
-    """Write `predictions.jsonl`, a line per post: `id`, `gold`, `predicted`, and the `probabilities` of the relations.
+    """Write `predictions.jsonl`, a line per post.
+
+    A line has `id`, `gold`, `predicted`, `head_first`, and the `probabilities` of the relations.
 
     Args:
         folder: the output folder of the run.
@@ -70,13 +77,15 @@ def write_predictions(
         relations: names of the R relations, in the order of their ids.
         gold: ids of the true relations, (N,).
         probabilities: of each relation, (N, R); the most probable relation is the predicted one.
+        head_first: whether the head comes first in the text, (N,).
     """
     lines = []
-    for post_id, label, row in zip(post_ids, gold, probabilities, strict=True):
+    for post_id, label, row, is_first in zip(post_ids, gold, probabilities, head_first, strict=True):
         line = {
             "id": post_id,
             "gold": relations[label],
             "predicted": relations[int(np.argmax(row))],
+            "head_first": is_first,
             "probabilities": dict(zip(relations, row, strict=True)),
         }
         lines.append(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
@@ -106,7 +115,7 @@ def read_predictions(path: str | Path) -> Predictions:
         try:
             row = json.loads(line)
             post_id, gold, predicted, relations = row["id"], row["gold"], row["predicted"], [*row["probabilities"]]
-            ids = relations.index(gold), relations.index(predicted)
+            ids = relations.index(gold), relations.index(predicted), row.get("head_first")
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path}:{number}: {type(error).__name__}: {error}; expected a line of predictions.jsonl: id, gold, "
@@ -118,7 +127,9 @@ def read_predictions(path: str | Path) -> Predictions:
     if not rows:
         raise ValueError(f"{path} has no predictions; expected a line for each post")
     post_ids = sorted(rows)
-    return Predictions(post_ids, relations, *np.array([rows[post_id] for post_id in post_ids]).T)
+    gold, predicted, head_first = zip(*(rows[post_id] for post_id in post_ids))
+    known = None if None in head_first else np.array(head_first)
+    return Predictions(post_ids, relations, np.array(gold), np.array(predicted), known)
 
 
 def write_results(folder: str | Path, results: dict[str, Any]) -> str:
@@ -129,7 +140,9 @@ def write_results(folder: str | Path, results: dict[str, Any]) -> str:
 
 
 def results_tables(results: dict[str, Any]) -> str:
-    """Format the protocol, the scores of both splits, and those of each relation in the last split, in Markdown.
+    """Format the protocol, the scores of both splits and by the order of the entities, and those of each relation.
+
+    The relations are those of the last split. Records of earlier versions have no scores by order.
 
     Args:
         results: the content of `metrics.json`, see [`write_metrics`].
@@ -146,11 +159,30 @@ def results_tables(results: dict[str, Any]) -> str:
         for split in splits:
             values = [f"{100 * results[split][name]:.2f}" for name in ("accuracy", "precision", "recall", "f1")]
             lines.append(f"| {split} | {results[split]['samples']} | {' | '.join(values)} |")
+        lines += order_lines({split: results[split] for split in splits})
         lines += ["", f"| relation ({splits[-1]}) | support | precision | recall | F1 |", "|---|--:|--:|--:|--:|"]
         for name, row in results[splits[-1]]["per_relation"].items():
             values = [f"{100 * row[column]:.2f}" for column in ("precision", "recall", "f1")]
             lines.append(f"| {as_cell(name)} | {row['support']} | {' | '.join(values)} |")
     return "\n".join(lines) + "\n"
+
+
+def order_lines(results: dict[str, dict[str, Any]]) -> list[str]:
+    """Format the scores by the order of the entities, in Markdown.
+
+    Args:
+        results: the scores of each split, see [`~mmre.evaluation.scores.score_split`].
+
+    Returns:
+        The lines of the table, a blank one before; none if no split has such scores.
+    """
+    rows = []
+    for split, scores in results.items():
+        for name, row in scores.get("by_order", {}).items():
+            values = [f"{100 * row[metric]:.2f}" if row["samples"] else "" for metric in ("precision", "recall", "f1")]
+            rows.append(f"| {split}, {name.replace('_', ' ')} | {row['samples']} | {' | '.join(values)} |")
+    header = ["", "| order of the entities in the text | samples | precision | recall | F1 |", "|---|--:|--:|--:|--:|"]
+    return [*header, *rows] if rows else []
 
 
 def _write(path: Path, text: str) -> None:
@@ -163,6 +195,7 @@ __all__ = [
     "PREDICTIONS_FILE",
     "RESULTS_FILE",
     "Predictions",
+    "order_lines",
     "read_metrics",
     "read_predictions",
     "results_tables",

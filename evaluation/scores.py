@@ -5,13 +5,16 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
 from torch import nn
 from transformers import EvalPrediction
 from transformers.trainer_utils import PredictionOutput
 
-from .relation_f1 import RelationF1
+from mmre.processing.entity_markers import head_comes_first
+
+from .relation_f1 import RelationF1, relation_f1_by_order
 
 
 class NotFiniteError(ValueError):
@@ -89,21 +92,31 @@ def metrics_for_trainer(relations: Sequence[str]) -> Callable[[EvalPrediction], 
     return compute_metrics
 
 
-def score_split(prediction: PredictionOutput, relations: Sequence[str]) -> dict[str, Any]:
+def heads_first(posts: datasets.Dataset) -> list[bool]:
+    """Tell of each post whether the head comes first, see [`~mmre.processing.entity_markers.head_comes_first`]."""
+    spans = ([(span["start"], span["end"]) for span in posts[column][:]] for column in ("head", "tail"))
+    return [head_comes_first(head, tail) for head, tail in zip(*spans)]
+
+
+def score_split(prediction: PredictionOutput, relations: Sequence[str], head_first: Sequence[bool]) -> dict[str, Any]:
     """Score one split, for `metrics.json`.
 
     Args:
         prediction: what `Trainer.predict` returns: logits, (N, R), and labels, (N,).
         relations: names of all relations, in the order of their ids.
+        head_first: of each post, (N,), see [`heads_first`].
 
     Returns:
-        `loss`, the mean cross-entropy; `samples`, N; and what [`relation_f1`] returns.
+        `loss`, the mean cross-entropy; `samples`, N; what [`relation_f1`] returns; and `by_order`, see
+        [`relation_f1_by_order`].
     """
     # Not the Trainer's loss: over several processes, some samples of the last batch count twice in its mean.
     logits, labels = torch.from_numpy(prediction.predictions).float(), torch.from_numpy(prediction.label_ids)
     loss = nn.functional.cross_entropy(logits, labels).item()
-    result = compute_relation_f1(prediction.predictions.argmax(-1), prediction.label_ids, relations)
-    return {"loss": loss, "samples": len(labels)} | result
+    predicted = prediction.predictions.argmax(-1)
+    result = compute_relation_f1(predicted, prediction.label_ids, relations)
+    by_order = relation_f1_by_order(predicted.tolist(), prediction.label_ids.tolist(), relations, head_first)
+    return {"loss": loss, "samples": len(labels)} | result | {"by_order": by_order}
 
 
 def relation_probabilities(prediction: PredictionOutput) -> list[list[float]]:
@@ -116,6 +129,7 @@ __all__ = [
     "check_finite",
     "check_finite_metrics",
     "compute_relation_f1",
+    "heads_first",
     "metrics_for_trainer",
     "relation_probabilities",
     "score_split",

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from mmre.posts.schema import NEGATIVE_RELATION
 
-from .relation_f1 import relation_f1
+from .relation_f1 import relation_f1, relation_f1_by_order
 from .run_record import Predictions
 
 BOOTSTRAP_SAMPLES = 10_000
@@ -159,6 +159,12 @@ def _score(run: Predictions) -> dict[str, Any]:
     return relation_f1(run.predicted.tolist(), run.gold.tolist(), run.relations, NEGATIVE_RELATION)
 
 
+def _by_order(run: Predictions) -> dict[str, Any] | None:
+    if run.head_first is None:
+        return None
+    return relation_f1_by_order(run.predicted.tolist(), run.gold.tolist(), run.relations, run.head_first.tolist())
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values for their number (Holm 1979): the chance of a single false discovery among all stays below p.
 
@@ -184,14 +190,15 @@ def compare(run_a: Predictions, run_b: Predictions) -> dict[str, Any]:
         run_b: predictions of run B.
 
     Returns:
-        `posts`, their number; `a` and `b`, what [`relation_f1`] says of each, with the `interval` of F1;
+        `posts`, their number; `a` and `b`, what [`relation_f1`] says of each, with `by_order` (see
+        [`relation_f1_by_order`]; null of a run of an earlier version) and the `interval` of F1;
         `f1_difference`, see [`f1_difference`]; `mcnemar`, see [`mcnemar`].
 
     Raises:
         ValueError: if the runs were not tested on the same posts.
     """
     check_same_posts([run_a, run_b], ["A", "B"])
-    a, b = (_score(run) | {"interval": bootstrap_interval([run])} for run in (run_a, run_b))
+    a, b = (_score(run) | {"by_order": _by_order(run), "interval": bootstrap_interval([run])} for run in (run_a, run_b))
     return {
         "posts": len(run_a.post_ids),
         "a": a,

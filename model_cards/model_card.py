@@ -18,13 +18,20 @@ from transformers import AutoConfig, PreTrainedConfig
 import mmre.modeling  # noqa: F401, registers the models
 from mmre.evaluation.markdown import as_cell, as_code
 from mmre.evaluation.protocol import file_names, protocol_title, region_protocol
-from mmre.evaluation.run_record import METRICS_FILE, read_metrics
+from mmre.evaluation.run_record import METRICS_FILE, order_lines, read_metrics
+from mmre.posts.mnre import MNRE_REGIONS
 from mmre.posts.schema import NEGATIVE_RELATION
+from mmre.posts.sources import MADE_DATA
 
 from .citation import bibtex
 
-DATASET_NAMES = {"mnre": "MNRE", "synthetic": "synthetic posts", "files": "posts of the author's own"}
-DATASET_LANGUAGES = {"mnre": "en", "synthetic": "en"}
+DATASET_NAMES = {
+    "mnre": "MNRE",
+    "synthetic": "synthetic posts",
+    "digits": "posts with scanned digits",
+    "files": "posts of the author's own",
+}
+DATASET_LANGUAGES = {"mnre": "en", "synthetic": "en", "digits": "en"}
 METRICS = ("accuracy", "precision", "recall", "f1")
 RUN_FILES = ("processor_config.json", METRICS_FILE, "resolved_config.yaml", "environment.json")
 RARE_SUPPORT = 10
@@ -132,8 +139,10 @@ def render_model_card(
         reads_pictures=reads_pictures,
         uses_images=uses_images,
         uses_regions=uses_images and "regions" in reads and posts["regions"] != "none",
+        region_column="detected_regions" if regions.name == "detected" else "grounded_regions",
         captions=file_names(posts["captions"]) if "caption" in reads else None,
         results=results,
+        order_lines=order_lines(results),
         relation_rows=relation_rows,
         rare_relations=[name for name, row in relation_rows.items() if row["support"] < RARE_SUPPORT],
         rare_support=RARE_SUPPORT,
@@ -216,7 +225,7 @@ def _portable_configuration(
         portable["model"]["model_name_or_path"] = model_id
     if posts["regions"] == "drawn":
         portable["data"].pop("regions", None)  # it stands for MNRE's
-    if posts["dataset"] != "synthetic":
+    if posts["dataset"] not in MADE_DATA:
         portable["data"].pop("num_synthetic_posts", None)
     return yaml.safe_dump(portable, sort_keys=False, allow_unicode=True)
 
@@ -231,7 +240,7 @@ def _portable(name: str, value: Any, base_models: list[str]) -> Any:
         return value
     if name == "dataset":
         return value if value in DATASET_NAMES or is_hub_name(value) else f"path/of/{PurePosixPath(value).name}"
-    if name in FILE_ARGUMENTS and value not in ("released", "none", "as given"):
+    if name in FILE_ARGUMENTS and value not in (*MNRE_REGIONS, "as given"):
         return f"path/of/{file_names(value)}"
     is_path = PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute() or value.startswith("~")
     return f"path/of/{name}" if name in FOLDER_ARGUMENTS or is_path else value

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .collator import PostCollator
+    from .digits import make_digit_posts
     from .files import load_files
     from .hub import load_saved_posts
     from .mnre import load_mnre
@@ -19,6 +20,7 @@ _FILES = {
     "load_mnre": "mnre",
     "load_files": "files",
     "load_saved_posts": "hub",
+    "make_digit_posts": "digits",
     "make_synthetic_posts": "synthetic",
     "open_posts": "sources",
     "post_features": "schema",
@@ -30,6 +32,7 @@ __all__ = [
     "load_mnre",
     "load_files",
     "load_saved_posts",
+    "make_digit_posts",
     "make_synthetic_posts",
     "open_posts",
     "post_features",

@@ -20,6 +20,7 @@ from .checks import Problems, short, show, some
 from .image_checks import TEXT_ONLY_HINT, check_images, check_on_missing_image
 from .lookalikes import composed
 from .mnre_files import (
+    BOX_FILES,
     DETECTED_NAME_FILES,
     GROUNDED_NAME_FILES,
     RELATION_FILES,
@@ -65,7 +66,7 @@ MNRE_RELATIONS = [
 VERSION_1_RELATIONS = ("none", "/per/misc/creat", "/loc/loc/administration_divisions")
 
 # What `regions` may be beside the path of an annotation file; the first is the default of `open_posts`.
-MNRE_REGIONS = ("released", "none")
+MNRE_REGIONS = ("released", "detected", "none")
 
 
 def load_mnre(
@@ -87,7 +88,8 @@ def load_mnre(
     Args:
         data_dir: folder of the data set.
         regions: `"none"`; `"released"`, the boxes of FocalMRE's `{train,dev,test}_{vg,detect}_box_dict.pth`, **which
-            give the gold relation away**; or the path of an annotation file, as `mmre annotate` writes them.
+            give the gold relation away**; `"detected"`, those of `{train,dev,test}_detect_box_dict.pth` alone, which
+            know nothing of it; or the path of an annotation file, as `mmre annotate` writes them.
         captions: an annotation file, or one or several files of MNRE captions (a line is a Python literal
             `{'img_id': ..., 'text': ...}`). Without them the column is null.
         on_missing_image: what happens if images are missing or unreadable. `"error"` raises; `"text_only"` logs the
@@ -103,8 +105,7 @@ def load_mnre(
         region files count it. The images stay on disk until a row is read.
 
     Raises:
-        FileNotFoundError: a folder, all text files, a box file that `regions="released"` needs, or an image is not
-            there.
+        FileNotFoundError: a folder, all text files, a box file that `regions` needs, or an image is not there.
         ValueError: an argument is unknown, the data is version 1 of MNRE, two files that differ could both be meant,
             an image is unreadable, or the data is bad; then one report names all bad places of all splits.
     """
@@ -118,14 +119,15 @@ def load_mnre(
 
     files = index_files(data_dir)
     texts = find_texts(files, data_dir)
-    box_files = find_box_files(files, texts, data_dir) if regions == "released" else {}
+    box_files = find_box_files(files, texts, data_dir, regions) if regions in BOX_FILES else {}
 
     problems = Problems()
     check_relation_ids(find_file(files, RELATION_FILES), problems)
     posts = {split: read_text_file(path, split, problems) for split, path in texts.items()}
-    for split, (grounded, detected) in box_files.items():
+    for split, (*grounded, detected) in box_files.items():
         name_files = [find_file(files, names_of(kind, split)) for kind in (GROUNDED_NAME_FILES, DETECTED_NAME_FILES)]
-        add_grounded_boxes(posts[split], grounded, name_files[0], problems)
+        if grounded:
+            add_grounded_boxes(posts[split], *grounded, name_files[0], problems)
         add_detected_boxes(posts[split], detected, name_files[1], problems)
     columns_of = defaultdict(list)  # annotation file -> what is taken from it
     if regions not in MNRE_REGIONS:

@@ -13,8 +13,11 @@ SPLIT_NAMES = {"train": ("train",), "validation": ("val", "dev", "validation"), 
 TEXT_FILES = ("mnre_{}.txt", "mnre_{} .txt", "ours_{}.txt")  # the space is the authors', in the name of the dev file
 VERSION_1_TEXT_FILES = ("mnre_org_{}.txt",)
 RELATION_FILES = ("ours_rel2id.json", "mnre_rel2id.json")
-GROUNDED_BOX_FILES = ("{}_vg_box_dict.pth",)
-DETECTED_BOX_FILES = ("{}_detect_box_dict.pth",)
+# The files of boxes that `regions` of these names needs, the detected ones last.
+BOX_FILES = {
+    "released": ("{}_vg_box_dict.pth", "{}_detect_box_dict.pth"),
+    "detected": ("{}_detect_box_dict.pth",),
+}
 GROUNDED_NAME_FILES = ("mre_{}_dict.pth",)
 DETECTED_NAME_FILES = ("{}_img2crop.pth",)
 IMAGE_FOLDER = "img_org"
@@ -101,7 +104,7 @@ def find_texts(files: dict[str, list[str]], data_dir: str | os.PathLike) -> dict
 
 
 def find_box_files(
-    files: dict[str, list[str]], splits: Iterable[str], data_dir: str | os.PathLike
+    files: dict[str, list[str]], splits: Iterable[str], data_dir: str | os.PathLike, regions: str
 ) -> dict[str, list[str]]:
     """Find the files of the released boxes.
 
@@ -109,9 +112,10 @@ def find_box_files(
         files: from [`index_files`].
         splits: the splits that need them.
         data_dir: the folder, for messages.
+        regions: `"released"` or `"detected"`.
 
     Returns:
-        The file of grounded boxes and the file of detected boxes, by split.
+        By split the file of grounded boxes, if they are wanted, and the file of detected boxes.
 
     Raises:
         FileNotFoundError: a split lacks one.
@@ -119,12 +123,12 @@ def find_box_files(
     """
     box_files, missing = {}, []
     for split in splits:
-        wanted = [names_of(templates, split) for templates in (GROUNDED_BOX_FILES, DETECTED_BOX_FILES)]
+        wanted = [names_of([template], split) for template in BOX_FILES[regions]]
         box_files[split] = [find_file(files, candidates) for candidates in wanted]
         missing += [" or ".join(candidates) for candidates, path in zip(wanted, box_files[split]) if not path]
     if missing:
         raise FileNotFoundError(
-            f"regions='released' needs, in {data_dir} or below it, {'; '.join(missing)}. They come with the "
+            f"regions={regions!r} needs, in {data_dir} or below it, {'; '.join(missing)}. They come with the "
             "repository of FocalMRE's authors. Crops (img_vg, img_detect, lists of their names) hold no coordinates. "
             "regions='none' loads posts without regions"
         )
@@ -166,6 +170,7 @@ def version_1(where: str) -> ValueError:
 
 
 __all__ = [
+    "BOX_FILES",
     "DETECTED_NAME_FILES",
     "GROUNDED_NAME_FILES",
     "RELATION_FILES",

@@ -1,4 +1,4 @@
-"""The one door to data: posts of MNRE, synthetic ones, files, and data sets on the Hub or in a folder."""
+"""The one door to data: posts of MNRE, made ones, files, and data sets on the Hub or in a folder."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ from mmre.processing.suggestions import unknown
 
 from .annotation_file import with_annotation
 from .column_changes import drop_regions, with_relations
+from .digits import make_digit_posts
 from .files import load_files
 from .hub import is_saved, load_saved_posts
 from .image_checks import check_on_missing_image
@@ -20,11 +21,12 @@ from .row_readers import FILE_ENDINGS
 from .schema import NEGATIVE_RELATION, REGION_COLUMNS, SPLITS, post_features
 from .synthetic import make_synthetic_posts
 
-NAMED_DATA = ("mnre", "synthetic", "files")
+MADE_DATA = ("synthetic", "digits")  # by the code: nothing is read
+NAMED_DATA = ("mnre", *MADE_DATA, "files")
 # What `regions` of each kind may be beside the path of an annotation file; the first is the default.
 REGION_SOURCES = {
     "mnre": MNRE_REGIONS,
-    "synthetic": ("drawn", "none"),
+    **dict.fromkeys(MADE_DATA, ("drawn", "none")),
     "files": ("as given", "none"),
     "saved": ("as given", "none"),
 }
@@ -37,8 +39,8 @@ def kind_of_data(data: str | os.PathLike) -> str:
         data: as [`open_posts`] takes it.
 
     Returns:
-        `"mnre"`, by that name or for a folder of its text files; `"synthetic"`; `"files"`; or `"saved"`, for a data set
-        in a folder or on the Hub.
+        `"mnre"`, by that name or for a folder of its text files; `"synthetic"`; `"digits"`; `"files"`; or `"saved"`,
+        for a data set in a folder or on the Hub.
     """
     data = str(data)
     if data in NAMED_DATA:
@@ -64,15 +66,15 @@ def open_posts(
     """Open posts, wherever they are.
 
     Args:
-        data: `"mnre"`, with `data_dir`, or the folder of its files; `"synthetic"`; `"files"`, of a user's own; or a
-            data set in our schema: a folder of `save_to_disk` or of parquet files, or a name on the Hub.
+        data: `"mnre"`, with `data_dir`, or the folder of its files; `"synthetic"`; `"digits"`; `"files"`, of a user's
+            own; or a data set in our schema: a folder of `save_to_disk` or of parquet files, or a name on the Hub.
         data_dir: with `"mnre"`, the folder of its files.
         files: with `"files"`, the file of each split that has one, as [`load_files`] reads them.
         image_dir: the folder of the images of MNRE (below the folder of its files if not given), or the one that
             relative paths in files start from (the folder of the file if not given).
-        regions: the path of an annotation file, or of MNRE `"released"` (the default; **they give the label away**) or
-            `"none"`, of synthetic posts `"drawn"` (the default) or `"none"`, of others `"as given"` (the default) or
-            `"none"`.
+        regions: the path of an annotation file, or of MNRE `"released"` (the default; **they give the label away**),
+            `"detected"` (the detected ones of these) or `"none"`, of made posts `"drawn"` (the default) or
+            `"none"`, of others `"as given"` (the default) or `"none"`.
         captions: the path of an annotation file; of MNRE also one or several files of MNRE captions.
         on_missing_image: what happens if images are missing or unreadable: `"error"`; `"text_only"` (a warning, and
             their posts lose image and regions); or `"keep"` (no image is looked at, and one that is missing is a path
@@ -84,7 +86,7 @@ def open_posts(
         relations: names of the relations in the order of their ids, such as those of a checkpoint; those of the data if
             not given. Posts may have only some of them.
         max_image_pixels: most pixels of an image; a larger one counts as unreadable.
-        num_synthetic_posts: number of training posts, with `"synthetic"`.
+        num_synthetic_posts: number of training posts, with `"synthetic"` or `"digits"`.
 
     Returns:
         `datasets.DatasetDict` with those of `train`, `validation` and `test` that are there, and the columns.
@@ -118,6 +120,8 @@ def open_posts(
     else:
         if kind == "synthetic":
             posts = make_synthetic_posts(num_train=num_synthetic_posts)
+        elif kind == "digits":
+            posts = make_digit_posts(num_train=num_synthetic_posts)
         elif kind == "files":
             posts = load_files(
                 **files,
@@ -162,7 +166,7 @@ def _check_arguments(
     for split in files:
         if split not in SPLITS:
             raise ValueError(unknown("split", split, SPLITS))
-    if kind in ("synthetic", "saved") and image_dir is not None:
+    if kind in (*MADE_DATA, "saved") and image_dir is not None:
         raise ValueError(f"`image_dir` belongs to MNRE and to 'files', not to {data!r}, which has its images in it")
     if kind == "saved" and Path(data).suffix.lower() in FILE_ENDINGS:
         raise ValueError(f"{data} is a file of posts: give the data 'files', and this file as that of its split")
@@ -184,4 +188,4 @@ def _check_sources(kind: str, regions: str | os.PathLike | None, captions: Seque
         raise ValueError(f"captions: {len(captions)} files; expected one annotation file")
 
 
-__all__ = ["NAMED_DATA", "REGION_SOURCES", "kind_of_data", "open_posts"]
+__all__ = ["MADE_DATA", "NAMED_DATA", "REGION_SOURCES", "kind_of_data", "open_posts"]

@@ -79,7 +79,8 @@ def _place_cells(rng: random.Random, number: int, image_size: tuple[int, int]) -
     return cells
 
 
-def _name(rng: random.Random) -> list[str]:
+def random_name(rng: random.Random) -> list[str]:
+    """Return the words of a made-up name."""
     number = rng.choices([1, 2, 3], weights=[5, 4, 1])[0]
     return [rng.choice(NAME_STARTS) + rng.choice(NAME_ENDS) for _ in range(number)]
 
@@ -94,7 +95,7 @@ def _write_text(rng: random.Random) -> tuple[str, dict, dict]:
     spans = []
     for word in rng.choice(TEMPLATES).split():
         if word in ("{first}", "{second}"):
-            name = _name(rng)
+            name = random_name(rng)
             spans.append((len(tokens), len(tokens) + len(name)))
             tokens += name
         else:
@@ -191,4 +192,4 @@ def make_synthetic_posts(
     return datasets.DatasetDict(splits)
 
 
-__all__ = ["SYNTHETIC_RELATIONS", "make_synthetic_posts", "synthetic_post"]
+__all__ = ["SYNTHETIC_RELATIONS", "make_synthetic_posts", "random_name", "synthetic_post"]

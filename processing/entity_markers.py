@@ -18,6 +18,20 @@ DEFAULT_MARKERS = ("[E1]", "[/E1]", "[E2]", "[/E2]")
 NUM_MARKERS = len(DEFAULT_MARKERS)
 
 
+def head_comes_first(head: Span, tail: Span) -> bool:
+    """Tell whether the head comes first in the text: where both start together, the longer one does.
+
+    Args:
+        head: span of the head entity, in characters or in words.
+        tail: span of the tail entity.
+
+    Returns:
+        `True` also for two equal spans.
+    """
+    # The longer one's marker opens first, too.
+    return (head[0], -head[1]) <= (tail[0], -tail[1])
+
+
 def add_markers(tokenizer: PreTrainedTokenizerBase, markers: list[str] | tuple[str, ...]) -> list[int]:
     """Add the marker tokens to the tokenizer where they are missing.
 
@@ -105,7 +119,13 @@ def check_span(span: Any, length: int, name: str, unit: str, content: str | list
 
 
 def encode_marked_text(
-    tokenizer: PreTrainedTokenizerBase, text: str, head: Span, tail: Span, marker_ids: list[int], max_tokens: int
+    tokenizer: PreTrainedTokenizerBase,
+    text: str,
+    head: Span,
+    tail: Span,
+    marker_ids: list[int],
+    max_tokens: int,
+    in_text_order: bool = False,
 ) -> tuple[list[int], list[Span]]:
     """Tokenize a text and mark its two entities; they may nest, overlap, touch, or be the same.
 
@@ -120,15 +140,18 @@ def encode_marked_text(
         tail: character span of the tail entity.
         marker_ids: ids of the four markers.
         max_tokens: most tokens to return, the four markers included; at least six, one for each entity.
+        in_text_order: whether the entity that comes first in the text is marked as the head, whichever is the head.
 
     Returns:
-        The token ids, without the model's own special tokens, and where head and tail stand in them: from the opening
-        marker to the closing one, end exclusive.
+        The token ids, without the model's own special tokens, and where the entities marked as head and tail stand in
+        them: from the opening marker to the closing one, end exclusive.
 
     Raises:
         ValueError: if a span is not within the text or has nothing but white space in it.
     """
     entities = [_entity_span(text, span, name) for span, name in ((head, "head"), (tail, "tail"))]
+    if in_text_order and not head_comes_first(*entities):
+        entities.reverse()
     ids, offsets = encode_plain_text(tokenizer, text, cuts={edge for entity in entities for edge in entity})
     spans = [_token_span(offsets, entity) for entity in entities]
     kept = _tokens_to_keep(len(ids), spans, max_tokens - NUM_MARKERS)

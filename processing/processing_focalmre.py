@@ -34,6 +34,9 @@ class FocalMREProcessor(MultimodalProcessor):
         inputs (`tuple[str]`, *optional*): what is read of a post, of "text", "image" and "regions"; by default all of
             it. The slots of its pictures are `[grounded regions | detected regions]`.
         max_image_pixels (`int`): most pixels of a picture; larger ones are refused before they are decoded.
+        markers_in_text_order (`bool`): whether the entity that comes first in the text is marked as the head, whichever
+            is the head: a post and its reverse, head and tail swapped, are then the same inputs, and the model is not
+            told which entity is the head. Of two that start together, the longer one comes first.
 
     Raises:
         ValueError: if an argument has a value that is not listed here.
@@ -55,6 +58,7 @@ class FocalMREProcessor(MultimodalProcessor):
         original_if_no_region: bool = True,
         inputs: tuple[str, ...] | list[str] | None = None,
         max_image_pixels: int = MAX_PIXELS,
+        markers_in_text_order: bool = False,
         **kwargs,
     ):
         self.input_mode = input_mode
@@ -72,6 +76,7 @@ class FocalMREProcessor(MultimodalProcessor):
             resize,
             inputs,
             max_image_pixels,
+            markers_in_text_order,
             **kwargs,
         )
 

@@ -37,6 +37,9 @@ class MultimodalProcessor(RelationExtractionProcessor):
         inputs (`tuple[str]`, *optional*): what is read of a post, of "text", "caption", "image", "regions", "boxes"
             (of what each slot shows) and "entity_spans"; by default all of it.
         max_image_pixels (`int`): most pixels of a picture; larger ones are refused before they are decoded.
+        markers_in_text_order (`bool`): whether the entity that comes first in the text is marked as the head, whichever
+            is the head: a post and its reverse, head and tail swapped, are then the same inputs, and the model is not
+            told which entity is the head. Of two that start together, the longer one comes first.
 
     Raises:
         ValueError: if an argument has a value that is not listed here, or the tokenizer separates a text and a caption
@@ -56,6 +59,7 @@ class MultimodalProcessor(RelationExtractionProcessor):
         resize: str = "squash",
         inputs: tuple[str, ...] | list[str] | None = None,
         max_image_pixels: int = MAX_PIXELS,
+        markers_in_text_order: bool = False,
         **kwargs,
     ):
         self.num_grounded_regions = num_grounded_regions
@@ -67,7 +71,15 @@ class MultimodalProcessor(RelationExtractionProcessor):
         check_choice("resize", resize, RESIZE)
         if max_image_pixels < 1:
             raise ValueError(f"`max_image_pixels` must be at least 1, got {max_image_pixels}.")
-        super().__init__(tokenizer, entity_markers, max_length, inputs, image_processor=image_processor, **kwargs)
+        super().__init__(
+            tokenizer,
+            entity_markers,
+            max_length,
+            inputs,
+            markers_in_text_order,
+            image_processor=image_processor,
+            **kwargs,
+        )
 
     @classmethod
     def _check_inputs(cls, inputs: Any) -> tuple[str, ...]:

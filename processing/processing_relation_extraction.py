@@ -32,6 +32,9 @@ class RelationExtractionProcessor(ProcessorMixin):
         max_length (`int`): most tokens of a post, special tokens and markers included. The caption gets what the text
             leaves; a longer text loses first the tokens far from its entities.
         inputs (`tuple[str]`, *optional*): what is read of a post; by default all that the class can read.
+        markers_in_text_order (`bool`): whether the entity that comes first in the text is marked as the head, whichever
+            is the head: a post and its reverse, head and tail swapped, are then the same inputs, and the model is not
+            told which entity is the head. Of two that start together, the longer one comes first.
 
     Raises:
         ValueError: if an argument has a value that is not listed here, or the tokenizer separates a text and a caption
@@ -46,10 +49,12 @@ class RelationExtractionProcessor(ProcessorMixin):
         entity_markers: tuple[str, ...] | list[str] = DEFAULT_MARKERS,
         max_length: int = 128,
         inputs: tuple[str, ...] | list[str] | None = None,
+        markers_in_text_order: bool = False,
         **kwargs,
     ):
         self.entity_markers = list(entity_markers)
         self.max_length = max_length
+        self.markers_in_text_order = markers_in_text_order
         self.inputs = self._check_inputs(self.possible_inputs if inputs is None else inputs)
         self._marker_ids = add_markers(tokenizer, self.entity_markers)
         self._text_starts, self._text_ends = special_token_ids(tokenizer)
@@ -147,7 +152,8 @@ class RelationExtractionProcessor(ProcessorMixin):
 
             - `input_ids` and `attention_mask` (B, T): the text with its markers, then the caption;
             - `text_mask` (B, T), for a processor that reads captions: true on the text with its special tokens;
-            - `entity_positions` (B, 2): where the opening markers of head and tail stand;
+            - `entity_positions` (B, 2): where the opening markers of head and tail stand, or with
+              `markers_in_text_order` of the first and the second entity, as in `entity_spans`;
             - `entity_spans` (B, 2, 2), where `inputs` has them: first token and end (exclusive) of head and tail, the
               markers included: no span is empty, and `[start + 1, end - 1)` is the entity alone;
             - `pixel_values` (B, slots, 3, H, W), for a processor that reads pictures: zero in absent slots;
@@ -210,7 +216,9 @@ class RelationExtractionProcessor(ProcessorMixin):
             text = " ".join(text)
         check_characters(text, "text")
         room = self.max_length - len(self._text_starts) - len(self._text_ends)
-        ids, spans = encode_marked_text(self.tokenizer, text, *spans, self._marker_ids, room)
+        ids, spans = encode_marked_text(
+            self.tokenizer, text, *spans, self._marker_ids, room, self.markers_in_text_order
+        )
         start = len(self._text_starts)
         return [*self._text_starts, *ids, *self._text_ends], [[start + edge for edge in span] for span in spans]
 

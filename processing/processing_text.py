@@ -12,6 +12,9 @@ class TextProcessor(RelationExtractionProcessor):
         max_length (`int`): most tokens of a post, special tokens and markers included. The caption gets what the text
             leaves; a longer text loses first the tokens far from its entities.
         inputs (`tuple[str]`, *optional*): what is read of a post, of "text" and "caption"; by default both.
+        markers_in_text_order (`bool`): whether the entity that comes first in the text is marked as the head, whichever
+            is the head: a post and its reverse, head and tail swapped, are then the same inputs, and the model is not
+            told which entity is the head. Of two that start together, the longer one comes first.
 
     Raises:
         ValueError: if an argument has a value that is not listed here, or the tokenizer separates a text and a caption

@@ -24,6 +24,9 @@ class TGDIProcessor(MultimodalProcessor):
             default all of it. The slots of its pictures are `[whole image | m regions]`: the first m boxes, grounded
             ones before detected ones.
         max_image_pixels (`int`): most pixels of a picture; larger ones are refused before they are decoded.
+        markers_in_text_order (`bool`): whether the entity that comes first in the text is marked as the head, whichever
+            is the head: a post and its reverse, head and tail swapped, are then the same inputs, and the model is not
+            told which entity is the head. Of two that start together, the longer one comes first.
 
     Raises:
         ValueError: if an argument has a value that is not listed here, or the tokenizer separates two texts in a way
@@ -42,6 +45,7 @@ class TGDIProcessor(MultimodalProcessor):
         resize: str = "squash",
         inputs: tuple[str, ...] | list[str] | None = None,
         max_image_pixels: int = MAX_PIXELS,
+        markers_in_text_order: bool = False,
         **kwargs,
     ):
         self.num_object_images = num_object_images
@@ -57,6 +61,7 @@ class TGDIProcessor(MultimodalProcessor):
             resize,
             inputs,
             max_image_pixels,
+            markers_in_text_order,
             **kwargs,
         )
 

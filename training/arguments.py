@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig, TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
 
 from mmre.modeling import MODELS
-from mmre.posts.sources import kind_of_data
+from mmre.posts.sources import MADE_DATA, REGION_SOURCES, kind_of_data
 from mmre.processing.suggestions import unknown
 
 MODALITIES = ("text", "vision")
@@ -114,8 +114,8 @@ class DataArguments:
     dataset: str = field(
         default="mnre",
         metadata={
-            "help": "'mnre', 'synthetic', 'files' (your own, see `train_file`), or a data set in the same schema: its "
-            "name on the Hub or the path of its folder."
+            "help": "'mnre', 'synthetic', 'digits', 'files' (your own, see `train_file`), or a data set in the same "
+            "schema: its name on the Hub or the path of its folder."
         },
     )
     data_dir: str | None = field(default=None, metadata={"help": "Folder of the MNRE files."})
@@ -133,8 +133,9 @@ class DataArguments:
     regions: str | None = field(
         default=None,
         metadata={
-            "help": "Of MNRE 'released' (the default; they leak the label), 'none', or the path of an annotation "
-            "file. Of posts of your own 'as given' (the default), 'none', or the path of an annotation file."
+            "help": "Of MNRE 'released' (the default; they leak the label), 'detected' (the detected ones of these, "
+            "which do not), 'none', or the path of an annotation file. Of posts of your own 'as given' (the default), "
+            "'none', or the path of an annotation file."
         },
     )
     captions: list[str] | None = field(default=None, metadata={"help": "Caption files, or an annotation file."})
@@ -146,7 +147,9 @@ class DataArguments:
         default=False,
         metadata={"help": "Replace pictures and regions by the number of grounded regions, as the caption."},
     )
-    num_synthetic_posts: int = field(default=2000, metadata={"help": "Training posts to make, with 'synthetic'."})
+    num_synthetic_posts: int = field(
+        default=2000, metadata={"help": "Training posts to make, with 'synthetic' or 'digits'."}
+    )
     align_noise: float = field(
         default=0.0, metadata={"help": "Share of the posts of every split that swap pictures; 1 shuffles all."}
     )
@@ -165,11 +168,11 @@ class DataArguments:
         if self.dataset == "mnre" and self.data_dir is None:
             raise ValueError("`dataset` 'mnre' needs `data_dir`, the folder of the MNRE files.")
         if self.regions is None:
-            self.regions = {"mnre": "released", "synthetic": "drawn"}.get(self.kind, "as given")
+            self.regions = REGION_SOURCES[self.kind][0]
         files = [self.train_file, self.validation_file, self.test_file]
         if self.dataset != "files" and any(files):
             raise ValueError(f"`train_file` and the others belong to `dataset` 'files', not {self.dataset!r}.")
-        if self.is_own and self.regions in ("released", "drawn"):
+        if self.is_own and self.regions in ("released", "detected", "drawn"):
             raise ValueError(
                 f"`regions` of `dataset` {self.dataset!r} is 'as given', 'none' or the path of an annotation file, not "
                 f"{self.regions!r}."
@@ -184,6 +187,11 @@ class DataArguments:
             raise ValueError(
                 "`region_count_as_caption` takes the place of the rest: set `use_images` false, no `captions`."
             )
+        if self.kind == "mnre" and self.region_count_as_caption and self.regions == "detected":
+            raise ValueError(
+                "`region_count_as_caption` counts grounded regions, and `regions` 'detected' has none: set 'released', "
+                "or the path of an annotation file."
+            )
         if self.kind == "mnre" and not (self.use_images or self.region_count_as_caption or self.regions == "none"):
             raise ValueError(
                 f"Without pictures (`use_images` false) there is no use for `regions` {self.regions!r}: set 'none'."
@@ -197,7 +205,7 @@ class DataArguments:
     @property
     def is_own(self) -> bool:
         """Return whether the posts are a user's own."""
-        return self.kind not in ("mnre", "synthetic")
+        return self.kind not in ("mnre", *MADE_DATA)
 
 
 @dataclass

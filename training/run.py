@@ -22,6 +22,7 @@ from mmre.evaluation.run_record import write_metrics, write_predictions, write_r
 from mmre.evaluation.scores import (
     NotFiniteError,
     check_finite_metrics,
+    heads_first,
     metrics_for_trainer,
     relation_probabilities,
     score_split,
@@ -105,7 +106,8 @@ def _train_and_test(
     data, training, output_dir = settings.data, settings.training, Path(settings.training.output_dir)
     earlier = earlier_results(settings, output_dir)
     posts, processor, model = _prepare(settings, output_dir)
-    results, prediction = add_facts(earlier, protocol_facts(posts, data, processor.inputs), output_dir), None
+    facts = protocol_facts(posts, data, processor.inputs, processor.markers_in_text_order)
+    results, prediction = add_facts(earlier, facts, output_dir), None
     fingerprint = posts_fingerprint(posts)
     if checkpoint is not None:
         check_posts(output_dir, fingerprint)
@@ -137,11 +139,11 @@ def _train_and_test(
             trainer.remove_callback(TrackioCallback)
         if training.do_eval:
             validation = trainer.predict(posts["validation"], metric_key_prefix="validation")
-            results["validation"] = score_split(validation, relations)
+            results["validation"] = score_split(validation, relations, heads_first(posts["validation"]))
         if training.do_predict:
             # The only look at the test split, with the checkpoint that is best on the validation split.
             prediction = trainer.predict(posts["test"])
-            results["test"] = score_split(prediction, relations)
+            results["test"] = score_split(prediction, relations, heads_first(posts["test"]))
     except NotFiniteError as error:
         raise NotFiniteError(
             f"the run in {output_dir} failed after {trainer.state.global_step} steps: {error}"
@@ -199,16 +201,19 @@ def _prepare(
     return posts, processor, model
 
 
-def protocol_facts(posts: datasets.DatasetDict, data: DataArguments, inputs: Sequence[str]) -> dict[str, Any]:
-    """Describe the regions, pictures and noise behind the results of a run.
+def protocol_facts(
+    posts: datasets.DatasetDict, data: DataArguments, inputs: Sequence[str], markers_in_text_order: bool = False
+) -> dict[str, Any]:
+    """Describe the regions, pictures, markers and noise behind the results of a run.
 
     Args:
         posts: see [`~mmre.training.splits.open_splits`].
         data: the arguments that they were opened by.
         inputs: what the model reads of a post.
+        markers_in_text_order: whether it is not told which entity is the head.
     """
     named = {name: getattr(data, name) for name in PROTOCOL_ARGUMENTS}
-    return describe_posts(posts, inputs=inputs, **named)
+    return describe_posts(posts, inputs=inputs, markers_in_text_order=markers_in_text_order, **named)
 
 
 def _relations(posts: datasets.DatasetDict) -> list[str]:
@@ -231,7 +236,8 @@ def _write_results(settings: Settings, results: dict, posts: datasets.DatasetDic
     write_metrics(output_dir, results)
     if prediction is not None:
         probabilities = relation_probabilities(prediction)
-        write_predictions(output_dir, posts["test"]["id"], relations, prediction.label_ids, probabilities)
+        test = posts["test"]
+        write_predictions(output_dir, test["id"], relations, prediction.label_ids, probabilities, heads_first(test))
     return write_results(output_dir, results)
 
 

@@ -7,11 +7,13 @@ from benchmark_helpers import FAKE, THREE, TINY, captions, plan
 
 from mmre.benchmark import post_counts
 from mmre.benchmark.addresses import file_digest
-from mmre.benchmark.plan import inputs_of
+from mmre.benchmark.arguments import SHARED_RECIPES
+from mmre.benchmark.plan import inputs_of, lacking
 from mmre.benchmark.suite import Cell
 from mmre.benchmark.suites import SUITES
 from mmre.cli.main import main
 from mmre.modeling import MODELS
+from mmre.posts.sources import MADE_DATA
 
 
 @pytest.fixture
@@ -59,6 +61,10 @@ def test_a_system_that_is_built_later_is_run_without_an_edit_of_its_row(monkeypa
     assert plan("baselines")["text only"].reason == "not built yet"
 
 
+def test_all_posts_that_the_code_makes_have_a_recipe_for_all_systems():
+    assert set(SHARED_RECIPES) == set(MADE_DATA)
+
+
 def test_word_vectors_are_asked_for_before_anything_is_run_and_are_part_of_the_address(mnre, vectors, tmp_path):
     options = {"captions": [captions(mnre)]}
     with pytest.raises(FileNotFoundError, match="'PCNN' of 'overall performance' reads word vectors, .*--word_vectors"):
@@ -82,6 +88,17 @@ def test_the_protocol_decides_whose_regions_are_used(mnre):
     without = plan("focalmre_table2", mnre, protocol="none")
     nothing = [name for name, row in without.items() if row.reason == "means nothing without regions"]
     assert nothing == [f"FocalMRE, Aug-Noise {n}%" for n in (10, 30, 50, 100)]
+    for suite, expected in (("focalmre_fig3", "detected"), ("baselines", "none")):  # the baselines read no picture
+        rows = plan(suite, mnre, protocol="detected", captions=[captions(mnre)])
+        assert {run.settings["data"]["regions"] for row in rows.values() for run in row.runs} == {expected}
+        assert [name for name, row in rows.items() if row.reason] == [
+            name for name, row in rows.items() if not row.runs
+        ]
+    for cell in (cell for suite in SUITES.values() for cell in suite.cells):
+        grounded = cell.arguments.get("num_grounded_regions", 0) > 0 or "region_count_as_caption" in cell.arguments
+        assert lacking(cell, "detected") == ("means nothing without grounded regions" if grounded else "")
+        assert lacking(cell, "none") == ("means nothing without regions" if cell.needs_regions else ""), cell
+        assert lacking(cell, "released") == "", cell
     rows = plan("baselines", mnre, captions=[captions(mnre)], **regions)
     count = rows["text + number of grounded regions"].runs[0]
     assert count.settings["data"]["regions"] == str(mnre / "regions.jsonl")
@@ -143,6 +160,8 @@ def test_a_cell_reads_what_its_configuration_class_says():
 def test_recipes_are_shipped_or_given(tmp_path):
     assert plan(THREE)["TGDI"].runs[0].recipe == "tgdi_quickstart"
     assert {plan(THREE)[name].runs[0].recipe for name in ("text only", "FocalMRE")} == {"quickstart"}
+    digits = [row.runs[0] for row in plan(THREE, "digits").values()]
+    assert {(run.recipe, run.settings["data"]["dataset"]) for run in digits} == {("digits", "digits")}
     own = tmp_path / "own.yaml"
     own.write_text("model: {model_type: mtb, dropout: 0.25, new_text_encoder: {hidden_size: 16}}", "utf-8")
     rows = plan(THREE, config=[str(own)])

@@ -38,12 +38,13 @@ def test_real_regions_of_mnre_alone_are_audited(shared_mnre, tmp_path, capsys):
     names = [row["feature"] for row in result["features"] if row["leaks"]]
     assert names == ["number of grounded regions", "identical grounded boxes"]
     printed = capsys.readouterr().out
-    assert "1,614 of 1,614 posts" in printed and "2 of 14 features leak." in printed
+    assert "1,614 of 1,614 posts" in printed and "2 of 14 features leak: number of grounded regions, id" in printed
 
 
 @pytest.mark.slow
-def test_synthetic_posts_leak_nothing(tmp_path, capsys):
-    assert main(["audit", "synthetic", "--json", str(tmp_path / "audit.json")]) == 0
+@pytest.mark.parametrize("data", ["synthetic", "digits"])
+def test_made_posts_leak_nothing(data, tmp_path, capsys):
+    assert main(["audit", data, "--json", str(tmp_path / "audit.json")]) == 0
     result = json.loads((tmp_path / "audit.json").read_text())
     assert list(result)[:2] == ["data", "posts"]
     assert not any(row["leaks"] for row in result["features"]) and result["left_out"] == []
@@ -68,7 +69,7 @@ def test_a_folder_of_parquet_files_is_audited_as_training_reads_it(leaking, tmp_
         rows.to_parquet(tmp_path / "data" / f"{split}-00000-of-00001.parquet")
     assert main(["audit", str(tmp_path)]) == 1
     printed = capsys.readouterr().out
-    assert "identical grounded boxes: rule" in printed and "of 33 features leak." in printed
+    assert "identical grounded boxes: rule" in printed and "of 33 features leak: " in printed
 
 
 @pytest.mark.parametrize(

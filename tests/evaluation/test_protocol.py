@@ -33,6 +33,7 @@ def without(column_function, posts):
     ("regions", "name", "title", "leaks"),
     [
         ("released", "released", "released regions, which give the label away", True),
+        ("detected", "detected", "released detected regions alone", False),
         ("none", "none", "no regions", False),
         ("drawn", "drawn", "regions drawn with the posts", False),
         ("as given", "given", "regions of unknown origin", False),
@@ -61,6 +62,7 @@ def test_the_facts_of_synthetic_posts(posts):
         "aug_noise": 0.0,
         "train_share": 1.0,
         "samples_per_relation": None,
+        "markers_in_text_order": False,
         "samples": {"train": 8, "validation": 4, "test": 4},
         "samples_without_image": {
             split: sum(image is None for image in rows["image"]) for split, rows in posts.items()
@@ -82,7 +84,8 @@ def test_what_a_model_does_not_read_is_not_behind_its_result(posts):
 def test_the_facts_of_mnre_are_its_arguments(posts):
     facts = describe(posts, "mnre", captions=["a.txt", "b.txt"])
     assert (facts["regions"], facts["captions"]) == ("released", ["a.txt", "b.txt"])
-    assert describe(posts, "mnre", regions="none")["regions"] == "none"
+    for regions in ("detected", "none"):
+        assert describe(posts, "mnre", regions=regions)["regions"] == regions
 
 
 def test_the_facts_of_other_posts_are_what_they_have(posts):
@@ -104,9 +107,10 @@ def test_pictures_that_are_not_there_are_counted(posts):
 
 def test_the_title_tells_all_that_was_changed(posts):
     changes = {"align_noise": 0.5, "aug_noise": 0.25, "train_share": 0.1, "samples_per_relation": 5}
+    changes |= {"markers_in_text_order": True}
     assert protocol_title(describe(posts, "mnre", **changes)) == (
-        "released regions, which give the label away, 50 % of the pictures swapped, 25 % of the regions replaced or "
-        "deleted, 10 % of the training posts, at most 5 training posts of each relation"
+        "released regions, which give the label away, markers in text order, 50 % of the pictures swapped, 25 % of the "
+        "regions replaced or deleted, 10 % of the training posts, at most 5 training posts of each relation"
     )
 
 

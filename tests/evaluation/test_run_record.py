@@ -57,10 +57,10 @@ def test_what_is_no_record_is_refused_by_its_path(tmp_path, content):
 
 def test_the_line_of_a_post_has_its_relations_by_name(tmp_path):
     probabilities = [[0.5, 0.25, 0.25], [0.0, 0.25, 0.75]]
-    write_predictions(tmp_path, ["ä", "b"], RELATIONS, np.array([1, 2]), probabilities)
+    write_predictions(tmp_path, ["ä", "b"], RELATIONS, np.array([1, 2]), probabilities, [True, False])
     lines = (tmp_path / "predictions.jsonl").read_text("utf-8").splitlines()
     assert lines[0] == (
-        '{"id": "ä", "gold": "couple", "predicted": "None", '
+        '{"id": "ä", "gold": "couple", "predicted": "None", "head_first": true, '
         '"probabilities": {"None": 0.5, "couple": 0.25, "peer": 0.25}}'
     )
     assert json.loads(lines[1])["predicted"] == "peer" and len(lines) == 2
@@ -69,16 +69,21 @@ def test_the_line_of_a_post_has_its_relations_by_name(tmp_path):
 def test_predictions_are_read_in_the_order_of_their_ids(tmp_path):
     certain = np.eye(3).tolist()
     # U+2028 ends a line to `splitlines`, not to JSON.
-    write_predictions(tmp_path, ["z", "a\u2028b"], RELATIONS, [1, 2], [certain[0], certain[2]])
+    write_predictions(tmp_path, ["z", "a\u2028b"], RELATIONS, [1, 2], [certain[0], certain[2]], [False, True])
     for path in (tmp_path, tmp_path / "predictions.jsonl"):
         found = read_predictions(path)
         assert (found.post_ids, found.relations) == (["a\u2028b", "z"], RELATIONS)
         assert (found.gold.tolist(), found.predicted.tolist()) == ([2, 1], [2, 0])
+        assert found.head_first.tolist() == [True, False]
+    # A file of an earlier version does not say it.
+    path.write_text(path.read_text("utf-8").replace('"head_first": true, ', ""), "utf-8")
+    found = read_predictions(path)
+    assert found.head_first is None and found.predicted.tolist() == [2, 0]
 
 
 def test_each_post_has_its_probabilities(tmp_path):
     with pytest.raises(ValueError, match="argument"):
-        write_predictions(tmp_path, ["a", "b"], RELATIONS, [1, 2], [[1.0, 0.0, 0.0]])
+        write_predictions(tmp_path, ["a", "b"], RELATIONS, [1, 2], [[1.0, 0.0, 0.0]], [True, True])
     assert not list(tmp_path.iterdir())
 
 
@@ -115,6 +120,15 @@ def test_the_tables_have_the_scores_in_per_cent(tmp_path):
     assert "| relation (test) | support | precision | recall | F1 |" in lines
     assert "| couplé | 2 | 50.00 | 33.33 | 40.00 |" in lines
     assert "give the label away" in tables and "no picture" not in tables
+    assert "order of the entities" not in tables  # of a run of an earlier version
+
+
+def test_the_tables_have_the_scores_by_order():
+    by_order = {"head_first": {"samples": 2, **SCORES}, "tail_first": {"samples": 0}}
+    lines = results_tables(RESULTS | {"test": RESULTS["test"] | {"by_order": by_order}}).splitlines()
+    start = lines.index("| order of the entities in the text | samples | precision | recall | F1 |")
+    rows = ["| test, head first | 2 | 25.00 | 100.00 | 40.00 |", "| test, tail first | 0 |  |  |  |", ""]
+    assert lines[start + 2 : start + 5] == rows
 
 
 def test_the_tables_name_what_was_changed_in_the_posts():

@@ -72,6 +72,13 @@ def test_two_runs_are_compared_post_by_post():
     assert difference["p_value"] == pytest.approx(2 / 10_001)
     assert result["mcnemar"] == {"only_a": 40, "only_b": 0, "p_value": pytest.approx(2 / 2**40)}
 
+    assert result["a"]["by_order"] is None
+    order = np.arange(len(good.gold)) % 2 == 0
+    ordered = compare(good._replace(head_first=order), bad._replace(head_first=order))["b"]["by_order"]
+    right = bad.predicted[order] == bad.gold[order]
+    assert ordered["head_first"]["samples"] == order.sum()
+    assert ordered["head_first"]["accuracy"] == pytest.approx(right.mean())
+
     same = compare(good, good)
     assert same["f1_difference"] == {"value": 0, "interval": (0, 0), "p_value": 1}
     assert same["mcnemar"] == {"only_a": 0, "only_b": 0, "p_value": 1}

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast, pipeline
 
 from mmre.evaluation.run_record import write_predictions
+from mmre.evaluation.scores import heads_first
 from mmre.inference.arguments import PredictionArguments
 from mmre.inference.run import predict
 from mmre.posts import load_files
@@ -72,7 +73,8 @@ def rows_of(unit: str) -> list[dict]:
 @pytest.mark.parametrize("unit", ["characters", "words"])
 @pytest.mark.parametrize("kind", ["WordPiece", "byte-level BPE", "Unigram"])
 def test_the_test_of_a_training_the_pipeline_and_predict_agree(kind, unit, tmp_path):
-    processor = TextProcessor(make_tokenizer(kind), max_length=60, inputs=["text"])
+    in_text_order = unit == "words"
+    processor = TextProcessor(make_tokenizer(kind), max_length=60, inputs=["text"], markers_in_text_order=in_text_order)
     text_config = {**ENCODERS["text"], "vocab_size": len(processor.tokenizer), "max_position_embeddings": 60}
     model = tiny_model("mtb", text_config=text_config)
     model.save_pretrained(tmp_path / "model")
@@ -85,12 +87,15 @@ def test_the_test_of_a_training_the_pipeline_and_predict_agree(kind, unit, tmp_p
     posts = load_files(test=tmp_path / "posts.jsonl", relations=names)["test"]
     with torch.no_grad():
         probabilities = model(**PostCollator(processor)(list(posts.remove_columns("relation")))).logits.softmax(-1)
-    write_predictions(tmp_path, posts["id"][:], names, posts["relation"][:], probabilities.tolist())
+    write_predictions(tmp_path, posts["id"][:], names, posts["relation"][:], probabilities.tolist(), heads_first(posts))
     trained = [json.loads(line)["probabilities"] for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
 
     extract = pipeline("multimodal-relation-extraction", model=str(tmp_path / "model"), top_k=4)
     for found, expected in zip(extract(rows), trained, strict=True):
         assert {row["label"]: row["score"] for row in found} == pytest.approx(expected, abs=1e-5)
+    for row, expected in zip(rows, trained):
+        found = {row["label"]: row["score"] for row in extract(row | {"head": row["tail"], "tail": row["head"]})}
+        assert (found == pytest.approx(expected, abs=1e-5)) == in_text_order
 
     args = PredictionArguments(out=str(tmp_path / "triples.jsonl"), spacy_model=SPACY_MODEL, batch_size=2)
     predict(str(tmp_path / "model"), str(tmp_path / "posts.jsonl"), args)

@@ -230,6 +230,7 @@ def test_a_run_without_a_test_split_says_so(tgdi_run):
             "MNRE (regions of found.jsonl)",
             "regions-annotated",
         ),
+        (mnre("detected"), False, "MNRE (released detected regions alone)", "regions-detected"),
         (
             mnre("released", "--align_noise=0.5"),
             True,
@@ -257,7 +258,8 @@ def test_the_leak_warning_stands_where_the_regions_are_the_released_ones(record,
     assert tag in card.data.tags
     assert ("Align-Noise" in card.text) == any("align_noise" in argument for argument in arguments)
     assert ("Zheng" in card.text) == ("--dataset=mnre" in arguments)
-    assert ("grounded_regions=" in card.text) == ("none" not in tag)
+    assert ("grounded_regions=" in card.text) == (tag not in ("regions-none", "regions-detected"))
+    assert ("detected_regions=" in card.text) == ("regions: detected" in card.text) == (tag == "regions-detected")
     assert_nothing_is_empty(card)
 
 

@@ -36,7 +36,7 @@ from model_helpers import (
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoModel, CLIPImageProcessor, Trainer, TrainingArguments
+from transformers import AutoModel, AutoProcessor, CLIPImageProcessor, Trainer, TrainingArguments
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from mmre.modeling import MODELS
@@ -52,12 +52,29 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
+POST = {
+    "text": "rafael nadal weds mery perello",
+    "caption": "mery of wales",
+    "grounded_regions": [(0.1, 0.2, 0.5, 0.9)],
+    "detected_regions": [(0.3, 0.1, 0.8, 0.7)],
+}
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 READ_PICTURES = [case for case, (_, _, slots) in CASES.items() if slots]
 
 
 def close(actual, expected, **tolerance):
     torch.testing.assert_close(actual, expected, **(tolerance or TOLERANCE))
+
+
+def processor_of(model, tokenizer, **values):
+    """Make the processor of a tiny model."""
+    processor_class = PROCESSORS[model.config.processor_class]
+    names = signature(processor_class.__init__).parameters
+    values |= {name: getattr(model.config, name) for name in own_fields(type(model.config)) if name in names}
+    if "image_processor" in names:
+        size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+        values["image_processor"] = CLIPImageProcessor(size={"shortest_edge": IMAGE_SIZE}, crop_size=size)
+    return processor_class(tokenizer=tokenizer, inputs=model.config.reads(), **values)
 
 
 @pytest.fixture(params=CASES)
@@ -95,17 +112,9 @@ def test_auto_classes_know_the_model(model_type):
 @torch.no_grad()
 def test_the_processor_of_the_configuration_makes_what_the_model_takes(case, make_tokenizer, picture):
     model = tiny_model(case)
-    processor_class = PROCESSORS[model.config.processor_class]
-    names = signature(processor_class.__init__).parameters
-    values = {name: getattr(model.config, name) for name in own_fields(type(model.config)) if name in names}
-    if "image_processor" in names:
-        size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
-        values["image_processor"] = CLIPImageProcessor(size={"shortest_edge": IMAGE_SIZE}, crop_size=size)
-    processor = processor_class(tokenizer=make_tokenizer(), inputs=model.config.reads(), **values)
+    processor = processor_of(model, make_tokenizer())
     model.resize_token_embeddings(len(processor.tokenizer))
-    post = {"text": "rafael nadal weds mery perello", "images": picture, "head": (0, 12), "tail": (18, 30)}
-    boxes = {"grounded_regions": [(0.1, 0.2, 0.5, 0.9)], "detected_regions": [(0.3, 0.1, 0.8, 0.7)]}
-    inputs = processor(**post, **boxes, caption="mery of wales")
+    inputs = processor(**POST, images=picture, head=(0, 12), tail=(18, 30))
     batch = tiny_batch(case, model.config)
     assert set(inputs) == set(processor.model_input_names) == set(batch)
     for name, values in inputs.items():
@@ -113,6 +122,28 @@ def test_the_processor_of_the_configuration_makes_what_the_model_takes(case, mak
         assert values.dim() == batch[name].dim(), name
     logits = model(**inputs).logits
     assert logits.shape == (1, len(LABELS)) and logits.isfinite().all()
+
+
+@torch.no_grad()
+def test_with_markers_in_text_order_a_post_and_its_reverse_are_the_same(case, make_tokenizer, picture, tmp_path):
+    model = tiny_model(case)
+    processor_of(model, make_tokenizer(), markers_in_text_order=True).save_pretrained(tmp_path)
+    hiding, telling = AutoProcessor.from_pretrained(tmp_path), processor_of(model, make_tokenizer())
+    model.resize_token_embeddings(len(hiding.tokenizer))
+    # Apart; side by side; one in the other, with their starts, their ends or nothing together; crossing.
+    others = [(18, 30), (13, 17), (0, 6), (7, 12), (7, 17)]
+    pairs = [*(((0, 12), other) for other in others), ((0, 17), (7, 12))]
+    for one, other in pairs:
+        ways = [{"head": one, "tail": other}, {"head": other, "tail": one}]
+        hidden, told = ([processor(**POST, images=picture, **way) for way in ways] for processor in (hiding, telling))
+        assert all(torch.equal(hidden[0][name], hidden[1][name]) for name in told[0])
+        opening = hidden[0]["entity_positions"][0]
+        assert opening[0] < opening[1]
+        # The one that starts first, or else is longer, is the head.
+        first = min((0, 1), key=lambda number: (ways[number]["head"][0], -ways[number]["head"][1]))
+        assert all(torch.equal(hidden[0][name], told[first][name]) for name in told[0])
+        logits = [model(**inputs).logits for inputs in told]
+        assert one[0] == other[0] or (logits[0] - logits[1]).abs().max() > 1e-4
 
 
 # Saving and loading

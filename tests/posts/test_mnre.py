@@ -338,6 +338,21 @@ def test_released_needs_the_box_files(archive):
     load_mnre(archive)
 
 
+def test_detected_regions_are_the_released_ones_without_the_grounded_ones(archive, caplog):
+    whole = load_mnre(archive, regions="released")
+    logging.Logger.warning_once.cache_clear()
+    for path in archive.rglob("*_vg_box_dict.pth"):
+        path.unlink()
+    detected = load_mnre(archive, regions="detected")
+    for split, rows in detected.items():
+        assert rows["detected_regions"][:] == whole[split]["detected_regions"][:] and any(rows["detected_regions"])
+        assert rows["grounded_regions"][:] == [[]] * len(rows) and any(whole[split]["grounded_regions"])
+    assert "give the label away" not in caplog.text.split("detected", 1)[-1]
+    (archive / "boxes" / "dev_detect_box_dict.pth").unlink()
+    text = message(FileNotFoundError, archive, regions="detected")
+    assert "regions='detected' needs" in text and "dev_detect_box_dict.pth" in text and "vg_box" not in text
+
+
 def test_the_leak_is_warned_of_once(archive, caplog):
     logging.Logger.warning_once.cache_clear()
     load_mnre(archive)

@@ -9,7 +9,7 @@ from picture_helpers import MNRE_IDS, write_mnre
 from post_file_helpers import BOX, post, write
 
 from mmre.posts import make_synthetic_posts, open_posts, post_features
-from mmre.posts.sources import kind_of_data
+from mmre.posts.sources import NAMED_DATA, kind_of_data
 
 COLUMNS = list(post_features(["None"]))
 IMAGE = datasets.Image()
@@ -54,7 +54,7 @@ def annotation(folder, ids, **found) -> str:
 
 
 def test_each_kind_of_data_is_told_from_the_others(mnre, saved, tmp_path):
-    assert [kind_of_data(name) for name in ("mnre", "synthetic", "files")] == ["mnre", "synthetic", "files"]
+    assert [kind_of_data(name) for name in NAMED_DATA] == ["mnre", "synthetic", "digits", "files"]
     assert (kind_of_data(mnre), kind_of_data(saved), kind_of_data("org/posts")) == ("mnre", "saved", "saved")
 
 

@@ -359,6 +359,18 @@ def test_a_truncated_post_is_a_part_of_the_whole_one(make_tokenizer, post, max_t
     assert all(token in remaining for token in without(ids, marker_ids))
 
 
+@settings(PROPERTY, max_examples=100)
+@given(post=marked_posts(), max_tokens=st.integers(6, 20))
+def test_markers_in_text_order_do_not_tell_which_entity_is_the_head(make_tokenizer, post, max_tokens):
+    text, *entities = post
+    tokenizer = make_tokenizer()
+    marker_ids = add_markers(tokenizer, DEFAULT_MARKERS)
+    first, second = sorted(entities, key=lambda span: (stripped(text, span)[0], -stripped(text, span)[1]))
+    expected = encode_marked_text(tokenizer, text, first, second, marker_ids, max_tokens)
+    for head, tail in itertools.permutations(entities):
+        assert encode_marked_text(tokenizer, text, head, tail, marker_ids, max_tokens, in_text_order=True) == expected
+
+
 # MNRE and the official scheme
 
 

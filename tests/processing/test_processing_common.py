@@ -34,6 +34,7 @@ CHANGED = {
     "resize": "center_crop",
     "draw_at": "source",
     "original_if_no_region": False,
+    "markers_in_text_order": True,
 }
 # Arguments of `__call__`, and the inputs of which one has to be read for each to be looked at.
 READ_FOR = {

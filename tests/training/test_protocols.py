@@ -39,6 +39,10 @@ def test_arguments_of_the_training_command_apply_the_protocols():
         (["--region_count_as_caption", "true", "--use_images", "true"], "takes the place"),
         (["--region_count_as_caption", "true", "--captions", "file"], "takes the place"),
         (["--dataset", "mnre", "--data_dir", "d", "--regions", "released"], "no use for `regions`"),
+        (
+            ["--dataset", "mnre", "--data_dir", "d", "--regions", "detected", "--region_count_as_caption", "true"],
+            "'detected' has none",
+        ),
         (["--train_share", "0.5", "--samples_per_relation", "1"], "two ways"),
         (["--train_share", "1.5"], "must be in"),
     ],

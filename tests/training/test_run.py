@@ -40,7 +40,9 @@ def test_a_run_leaves_all_its_results(run):
     assert environment["seed"] == 3
     assert environment["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert environment["processes"] == 1
-    assert "| /per/per/couple |" in (run / "results.md").read_text()
+    for name in ("results.md", "README.md"):
+        text = (run / name).read_text("utf-8")
+        assert "| /per/per/couple |" in text and "| validation, head first |" in text and "| test, tail first |" in text
 
 
 def test_what_a_run_costs_is_in_its_record(run):
@@ -59,6 +61,15 @@ def test_predictions_belong_to_the_posts_they_name(run):
     relations = posts.features["relation"].names
     assert [row["id"] for row in rows] == posts["id"]
     assert [row["gold"] for row in rows] == [relations[label] for label in posts["relation"]]
+    head_first = [head["start"] < tail["start"] for head, tail in zip(posts["head"], posts["tail"])]
+    assert [row["head_first"] for row in rows] == head_first
+    by_order = metrics(run)["test"]["by_order"]
+    assert [by_order[name]["samples"] for name in ("head_first", "tail_first")] == [
+        sum(head_first),
+        24 - sum(head_first),
+    ]
+    hits = sum(row["gold"] == row["predicted"] for row in rows if row["head_first"])
+    assert by_order["head_first"]["accuracy"] == pytest.approx(hits / sum(head_first))
     processor, model = AutoProcessor.from_pretrained(run), AutoModel.from_pretrained(run)
     for post, row in zip(posts, rows):
         inputs = PostCollator(processor)([post])
@@ -68,6 +79,16 @@ def test_predictions_belong_to_the_posts_they_name(run):
         assert list(row["probabilities"]) == relations
         torch.testing.assert_close(torch.tensor(list(row["probabilities"].values())), probabilities, atol=1e-5, rtol=0)
         assert row["predicted"] == max(row["probabilities"], key=row["probabilities"].get)
+
+
+def test_a_run_with_markers_in_text_order_keeps_them_in_its_processor_and_says_so(config_file, tmp_path):
+    folder = tmp_path / "run"
+    train([config_file(num_synthetic_posts=8, num_train_epochs=1), "--markers_in_text_order", "true"])
+    assert AutoProcessor.from_pretrained(folder).markers_in_text_order is True
+    assert metrics(folder)["posts"]["markers_in_text_order"] is True
+    for name in ("results.md", "README.md"):
+        assert "regions drawn with the posts, markers in text order" in (folder / name).read_text("utf-8")
+    assert "not told which entity is the head" in (folder / "README.md").read_text("utf-8")
 
 
 def test_the_saved_model_is_the_best_checkpoint_by_validation_f1(run):
@@ -159,7 +180,7 @@ def test_tgdi_is_trained_by_the_same_command(tgdi_run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["quickstart", "tgdi_quickstart"])
+@pytest.mark.parametrize("name", ["quickstart", "tgdi_quickstart", "digits"])
 def test_the_quickstart_looks_at_the_picture(name, tmp_path):
     for shuffled in (0, 1):
         folder = tmp_path / str(shuffled)

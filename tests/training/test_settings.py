@@ -107,6 +107,7 @@ def test_the_command_line_wins_over_the_file(config_file):
     [
         (["--train_file=a.csv"], "belong to `dataset` 'files', not 'synthetic'"),
         (["--dataset=files", "--train_file=a.csv", "--regions=released"], "path of an annotation file, not 'released'"),
+        (["--dataset=files", "--train_file=a.csv", "--regions=detected"], "path of an annotation file, not 'detected'"),
         (["--dataset=org/posts", "--captions", "a.txt", "b.txt"], "one annotation file, not"),
     ],
 )

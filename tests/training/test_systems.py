@@ -1,7 +1,7 @@
-"""Every system trains by the configuration that all share."""
+"""Every system trains by the configurations that all share."""
 
 import pytest
-from run_helpers import metrics, train
+from run_helpers import metrics, settings_of, train
 from transformers import AutoModel, AutoProcessor
 
 from mmre.modeling import MODELS
@@ -22,3 +22,11 @@ def test_every_system_is_trained_by_the_quickstart(model_type, tmp_path, one_thr
     assert tuple(processor.inputs) == tuple(model.config.reads())
     reads_pictures = not {"image", "regions"}.isdisjoint(processor.inputs)
     assert metrics(report.output_dir)["posts"]["images"] == ("used" if reads_pictures else "unused")
+
+
+@pytest.mark.parametrize("model_type", MODELS)
+def test_every_system_takes_the_configuration_of_the_digits(model_type):
+    settings = settings_of(["digits", "--model_type", model_type])
+    assert (settings.model.model_type, settings.data.dataset, settings.data.regions) == (model_type, "digits", "drawn")
+    with pytest.raises(ValueError, match="not 'digits'"):
+        settings_of(["digits", "--model_type", model_type, "--train_file", "posts.csv"])
