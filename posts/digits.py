@@ -26,15 +26,16 @@ UNCOMPARED = 4
 # Of the scans of each digit, what is left is the test split's.
 SHARES_OF_SCANS = {"train": 0.6, "validation": 0.2}
 
-IMAGE_SIZE = 64  # width and height in pixels; each quarter has room for a digit
+IMAGE_SIZE = 64  # width and height in pixels
 SIDES = (20, 28)  # of a digit in pixels
 INK = (235, 235, 225)
 NOISE = 10  # standard deviation of a pixel's grey level
 
-# The two places of a post in reading order, and the quarter (column, row) of the picture that each is.
+# The two places of a post in reading order, and the left upper corner of the room that a digit has there, in pixels.
+ROOM = 32
 ARRANGEMENTS = [
-    *({"on the left": (0, row), "on the right": (1, row)} for row in range(2)),
-    *({"above": (column, 0), "below": (column, 1)} for column in range(2)),
+    {"on the left": (0, 16), "on the right": (32, 16)},
+    {"above": (16, 0), "below": (16, 32)},
 ]
 HEAD_FIRST = 0.75  # share of posts whose head is before the tail, as in MNRE: direction is learned after digits
 TEMPLATES = [
@@ -126,9 +127,9 @@ def digit_post(rng: random.Random, relation: str, split: str) -> dict:
         The columns of [`post_features`] but for `id`; `image` is a picture, `relation` a name.
     """
     boxes = {}
-    for place, quarter in rng.choice(ARRANGEMENTS).items():
+    for place, corner in rng.choice(ARRANGEMENTS).items():
         side = rng.randint(*SIDES)
-        left, top = (i * IMAGE_SIZE // 2 + rng.randint(0, IMAGE_SIZE // 2 - side) for i in quarter)
+        left, top = (start + rng.randint(0, ROOM - side) for start in corner)
         boxes[place] = (left, top, left + side, top + side)
     places = [*boxes]
     text, spans = _write_text(rng, places)

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from functools import cache
+from functools import cache, partial
 
 import datasets
 import numpy as np
@@ -21,7 +21,7 @@ AXES = {"on the left": (0, True), "on the right": (0, False), "above": (1, True)
 
 @pytest.fixture(scope="module")
 def posts():
-    return make_digit_posts(num_train=120, num_validation=120, num_test=120)
+    return make_digit_posts(num_train=100, num_validation=100, num_test=100)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,8 @@ def box_at(row, place: str) -> list[int]:
 def enlarged_scans(side: int) -> np.ndarray:
     """All scans of scikit-learn, in rows of `side` times `side` pixels."""
     pictures = [Image.fromarray((255 / 16 * scan).astype(np.uint8)) for scan in SCANS.images]
-    return np.array([np.ravel(picture.resize((side, side), Image.Resampling.BILINEAR)) / 255 for picture in pictures])
+    rows = [np.ravel(picture.resize((side, side), Image.Resampling.BILINEAR)) for picture in pictures]
+    return np.array(rows, np.float32) / 255
 
 
 def scan_in(row, box) -> int:
@@ -60,7 +61,7 @@ def scan_in(row, box) -> int:
     left, top, right, bottom = box
     shown = np.ravel(pixels(row)[top:bottom, left:right, 2] - 20) / (225 - 20)
     scans = enlarged_scans(right - left)
-    return int(((scans**2).sum(axis=1) - 2 * scans @ shown).argmin())
+    return int((np.square(scans).sum(axis=1) - 2 * scans @ shown.astype(np.float32)).argmin())
 
 
 @pytest.fixture(scope="module")
@@ -81,17 +82,23 @@ def test_schema_and_order_of_the_boxes(posts, rows):
         assert row["detected_regions"] == [] and len(row["grounded_regions"]) == 2
         axis, _ = AXES[place_of(row, "head")]
         first, second = pixel_boxes(row)
-        assert first[axis] < 32 <= second[axis] and first[axis + 2] <= 32
+        assert first[axis + 2] <= 32 <= second[axis]
+        # In the middle of the other axis: no two places look alike.
+        assert all(box[1 - axis] >= 16 and box[3 - axis] <= 48 for box in (first, second))
 
 
 def test_the_text_says_which_thing_is_where(rows):
-    places = Counter()
+    places, head_first = Counter(), 0
     for row in sum(rows.values(), []):
         pair = place_of(row, "head"), place_of(row, "tail")
         assert {*pair} in ({"on the left", "on the right"}, {"above", "below"})
         assert sum(row["text"].count(place) for place in AXES) == 2
         places[pair[0]] += 1
-    assert len(places) == 4 and min(places.values()) > 60
+        head_first += row["head"]["start"] < row["tail"]["start"]
+        # The text goes from left to right and from top to bottom.
+        assert AXES[pair[0]][1] == (row["head"]["start"] < row["tail"]["start"])
+    assert len(places) == 4 and min(places.values()) > 30
+    assert 0.68 < head_first / 300 < 0.82
 
 
 def test_the_relation_follows_from_the_digits_in_the_direction_of_the_pair(rows, found):
@@ -147,9 +154,10 @@ def test_same_seed_gives_the_same_posts_whatever_the_sizes_of_the_splits(posts):
     assert not any(mine == theirs for mine, theirs in zip(encoded(again["train"]), other))
 
 
-def test_the_one_door_opens_them():
+def test_the_one_door_opens_them(monkeypatch):
+    monkeypatch.setattr("mmre.posts.sources.make_digit_posts", partial(make_digit_posts, num_validation=2, num_test=3))
     posts = open_posts("digits", num_synthetic_posts=7)
-    assert {split: len(rows) for split, rows in posts.items()} == {"train": 7, "validation": 300, "test": 300}
+    assert {split: len(rows) for split, rows in posts.items()} == {"train": 7, "validation": 2, "test": 3}
     assert posts["train"].features["relation"].names == DIGIT_RELATIONS
     without = open_posts("digits", num_synthetic_posts=7, regions="none")
     assert all(posts["test"]["grounded_regions"]) and not any(without["test"]["grounded_regions"])
