@@ -89,7 +89,14 @@ def export(model, inputs: dict[str, torch.Tensor]) -> torch.export.ExportedProgr
     return torch.export.export(model, (), dict(inputs), dynamic_shapes=shapes)
 
 
-@pytest.fixture(scope="module", params=SYSTEMS.values(), ids=SYSTEMS)
+# Quick: one of words, one of text, one whose pictures come after the text, one whose pictures come before.
+QUICK = ("cnn", "mtb", "focalmre", "tgdi")
+EXPORTED = [
+    pytest.param(case, id=name, marks=[] if name in QUICK else pytest.mark.slow) for name, case in SYSTEMS.items()
+]
+
+
+@pytest.fixture(scope="module", params=EXPORTED)
 def exported(request):
     """Give a model and its exported program, after a save and a load."""
     model = make_model(request.param)

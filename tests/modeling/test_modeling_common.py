@@ -619,7 +619,9 @@ def train_one_step(model, posts: list[dict], folder, batch_size: int, steps: int
     return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
-@pytest.mark.parametrize("unlabelled", [(), (1, 2, 6)])
+@pytest.mark.parametrize(
+    ("system", "unlabelled"), [("focalmre", ()), *((system, (1, 2, 6)) for system in SYSTEMS.values())]
+)
 def test_gradient_accumulation_takes_the_same_step_as_one_large_batch(tmp_path, system, unlabelled):
     model = tiny_model(system)
     batch = take(tiny_batch(system, model.config, labels=True), [0, 1, 2, 3, 4, 0, 3])
