@@ -42,7 +42,7 @@ def test_train_understands_every_cell_of_every_suite(suite, mnre, vectors):
             assert settings["model_type"] == row.cell.model_type
             reads_captions = row.cell.model_type == "tgdi" and row.name != "w/o caption" or row.name == "text + caption"
             assert (settings["captions"] is not None) == (data != "synthetic" and reads_captions)
-            reads_pictures = row.cell.model_type in ("focalmre", "tgdi")
+            reads_pictures = "vision_config" in MODELS[row.cell.model_type].config_class.sub_configs
             assert settings["use_images"] == reads_pictures
             assert settings["word_vectors"] == (vectors if row.cell.model_type == "cnn" and data == mnre else None)
             if data == "synthetic":
