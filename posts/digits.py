@@ -37,7 +37,7 @@ ARRANGEMENTS = [
     {"on the left": (0, 16), "on the right": (32, 16)},
     {"above": (16, 0), "below": (16, 32)},
 ]
-HEAD_FIRST = 0.75  # share of posts whose head is before the tail, as in MNRE: direction is learned after digits
+HEAD_FIRST = 0.75  # share of posts that name the head first: a tiny model learns the digits, then the direction
 TEMPLATES = [
     "{} , {}",
     "{} and {}",
@@ -165,7 +165,7 @@ def make_digit_posts(
     The text says which of two named things is where (on the left, on the right, above, below), the boxes where the
     digits are. The digit at the head's place is `larger` or `smaller` than the one at the tail's, `equal` to it, or,
     where one of them is a four, in no relation. No scan is in two splits, so that a model has to read handwriting that
-    it never saw.
+    it never saw. Three posts of four name the head first: without the text, a quarter of the directions would be wrong.
 
     Args:
         num_train: number of posts in the split `train`.

@@ -110,7 +110,7 @@ def test_steps_take_the_place_of_epochs(config_file):
 def test_a_training_without_evaluation_keeps_its_last_checkpoint(config_file, tmp_path):
     train([config_file(num_synthetic_posts=16), "--do_eval", "false"])
     result = metrics(tmp_path / "run")
-    assert set(result) == {"posts", "train", "test"} and result["train"]["best_checkpoint"] is None
+    assert set(result) == {"posts", "train", "test", "cost"} and result["train"]["best_checkpoint"] is None
     assert "validation" not in result["posts"]["samples"]
     last, whole = (load_file(tmp_path / "run" / name / "model.safetensors") for name in ("checkpoint-4", "."))
     assert all(torch.equal(weight, whole[name]) for name, weight in last.items())
