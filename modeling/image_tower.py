@@ -27,18 +27,28 @@ def build_vision_encoder(config: PreTrainedConfig, features: str, dtype: torch.d
     return AutoBackbone.from_config(config, dtype=dtype)
 
 
-def load_vision_encoder(name: str, features: str) -> tuple[PreTrainedConfig, PreTrainedModel]:
-    """Load a pretrained vision encoder, its configuration apart: loading writes to a configuration.
+def vision_encoder_config(name: str) -> PreTrainedConfig:
+    """Load the configuration of a pretrained vision encoder.
 
     Args:
         name: name on the Hub or path; of a model with two towers (CLIP, SigLIP) its vision tower is taken.
-        features: `"patches"` or `"maps"`, as in `build_vision_encoder`.
     """
     config = AutoConfig.from_pretrained(name)
-    config = getattr(config, "vision_config", config)
+    return getattr(config, "vision_config", config)
+
+
+def load_vision_encoder(name: str, config: PreTrainedConfig, features: str) -> PreTrainedModel:
+    """Load a pretrained vision encoder.
+
+    Args:
+        name: name on the Hub or path; of a model with two towers (CLIP, SigLIP) its vision tower is taken.
+        config: its configuration, with the `out_features` that the model reads. It stays as it is: loading writes to a
+            copy.
+        features: `"patches"` or `"maps"`, as in `build_vision_encoder`.
+    """
     # `AutoBackbone.from_pretrained` asks the Hub first, and knows no folder.
     vision_class = AutoModel if features == "patches" else MODEL_FOR_BACKBONE_MAPPING[type(config)]
-    return config, vision_class.from_pretrained(name, config=copy.deepcopy(config), dtype=torch.float32)
+    return vision_class.from_pretrained(name, config=copy.deepcopy(config), dtype=torch.float32)
 
 
 def existing_images(

@@ -11,7 +11,14 @@ from .configuration_relation_extraction import (
     RelationExtractionConfig,
     TextRelationExtractionConfig,
 )
-from .image_tower import build_vision_encoder, existing_images, image_cells, load_vision_encoder, scatter_images
+from .image_tower import (
+    build_vision_encoder,
+    existing_images,
+    image_cells,
+    load_vision_encoder,
+    scatter_images,
+    vision_encoder_config,
+)
 
 
 class RelationExtractionPreTrainedModel(PreTrainedModel):
@@ -175,9 +182,9 @@ class MultimodalRelationExtractionPreTrainedModel(TextRelationExtractionPreTrain
         """
         cls._check_names(config)
         text_config, text_encoder = _load_text_encoder(text)
-        features = config.get("vision_features", cls.config_class.vision_features)
-        vision_config, vision_encoder = load_vision_encoder(vision, features)
+        vision_config = vision_encoder_config(vision)
         model = cls(cls.config_class(text_config=text_config, vision_config=vision_config, **config))
+        vision_encoder = load_vision_encoder(vision, model.config.vision_config, model.config.vision_features)
         model._load_encoders(text=text_encoder, vision=vision_encoder)
         return model._with_vocabulary(vocab_size).eval()
 

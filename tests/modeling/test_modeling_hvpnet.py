@@ -8,6 +8,9 @@ from huggingface_hub.errors import StrictDataclassError
 from model_helpers import ENCODERS, tiny_batch, tiny_config, tiny_model
 from post_by_post import at_the_entities, posts_of
 from slow_attention import slow_bert_layer, slow_norm
+from transformers import AutoConfig, AutoModel
+
+from mmre.modeling import HVPNeTForRelationClassification
 
 SIZE = 16
 
@@ -78,6 +81,35 @@ def test_the_maps_are_those_of_four_stages():
         StrictDataclassError, match="`vision_config` must have 4 stages, but 'resnet' gives the maps of"
     ):
         tiny_config("hvpnet", vision_config=three)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["convnext", "swin", "resnet"])
+def test_a_pretrained_encoder_of_any_kind_gives_its_four_stages(tmp_path, kind):
+    values = {
+        "convnext": {"hidden_sizes": [8, 8, 12, 16], "depths": [1, 1, 1, 1]},
+        "swin": {"embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 2, "image_size": 64},
+        "resnet": {
+            name: value for name, value in ENCODERS["maps"].items() if name not in ("model_type", "out_features")
+        },
+    }[kind]
+    torch.manual_seed(1)
+    pretrained = AutoModel.from_config(AutoConfig.for_model(kind, **values))
+    pretrained.save_pretrained(tmp_path / "vision")
+    tiny_model("hvpnet").text_model.save_pretrained(tmp_path / "text")
+    model = HVPNeTForRelationClassification.from_encoders(
+        str(tmp_path / "text"), str(tmp_path / "vision"), vocab_size=250
+    )
+    assert len(model.vision_model.channels) == 4
+    own = {name.removeprefix("swin."): weight for name, weight in model.vision_model.state_dict().items()}
+    weights = pretrained.state_dict()
+    kept = [name for name in own if name in weights and torch.equal(own[name], weights[name])]
+    assert len(kept) > 20 and not [name for name in own if name in weights and name not in kept]
+    batch = tiny_batch("hvpnet", model.config)
+    batch["pixel_values"] = torch.nn.functional.interpolate(batch["pixel_values"].flatten(0, 1), 64).unflatten(
+        0, (5, 4)
+    )
+    assert model(**batch).logits.isfinite().all()
 
 
 def test_without_crops_no_region_is_read():

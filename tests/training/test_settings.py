@@ -129,7 +129,9 @@ def test_a_shared_file_serves_systems_without_a_picture(config_file):
 
 
 def test_an_argument_of_another_system_is_refused_by_its_systems(config_file):
-    with pytest.raises(ValueError, match="mtb has no argument 'num_object_images', which is one of hvpnet, tgdi: leave it out"):
+    with pytest.raises(
+        ValueError, match="mtb has no argument 'num_object_images', which is one of hvpnet, tgdi: leave it out"
+    ):
         resolve(read_config("quickstart"), {"model_type": "mtb", "num_object_images": "2"})
     with pytest.raises(ValueError, match="unknown model_type 'tdgi'; did you mean 'tgdi'"):
         resolve(read_config("quickstart"), {"model_type": "tdgi"})
