@@ -87,7 +87,7 @@ def _annotate(posts: datasets.Dataset, args: AnnotationArguments, state: Partial
         share = [number for number in range(len(plan.batches)) if number % state.num_processes == state.process_index]
         todo = [number for number in share if number not in done]
         annotator = Annotator(args, header, nlp, state.device) if todo else None
-        with open(own, "ab") as file:
+        with open(own, "ab", buffering=0) as file:
             file.truncate(good)
             if not good:
                 append_line(file, header)

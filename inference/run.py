@@ -79,7 +79,7 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> Report:
     predictor = Predictor(extract, args, settings, nlp, folder)
     start, initial = time.perf_counter(), min(done * args.batch_size, survey.count)
     bar = logging.tqdm(total=survey.count, initial=initial, desc="Predicting", unit="post")
-    with open(part, "ab") as file, ThreadPoolExecutor() as pool, bar:
+    with open(part, "ab", buffering=0) as file, ThreadPoolExecutor() as pool, bar:
         file.truncate(end)
         if not end:
             append_line(file, header)

@@ -49,13 +49,29 @@ class RelationExtractionPreTrainedModel(PreTrainedModel):
                 no missing weights either.
 
         Raises:
-            ValueError: weights are missing; the message names them.
+            ValueError: weights are missing, or have another shape; the message names them.
         """
-        model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        ignores = kwargs.pop("ignore_mismatched_sizes", False)
+        model, info = super().from_pretrained(
+            pretrained_model_name_or_path,
+            *args,
+            output_loading_info=True,
+            ignore_mismatched_sizes=ignores or not output_loading_info,  # refused below, by name
+            **kwargs,
+        )
         if output_loading_info:
             return model, info
+        others = sorted(info["mismatched_keys"])
+        if others and not ignores:
+            name, found, expected = others[0]
+            more = f", and {len(others) - 1} more" if len(others) > 1 else ""
+            raise ValueError(
+                f"The checkpoint {pretrained_model_name_or_path} does not fit {cls.__name__}: the shape of {name} is "
+                f"{tuple(found)}, and {tuple(expected)} in the model{more}. `ignore_mismatched_sizes=True` draws such "
+                "weights at random."
+            )
         missing = sorted(info["missing_keys"])
-        if missing and not kwargs.get("ignore_mismatched_sizes"):
+        if missing and not ignores:
             names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
             raise ValueError(
                 f"The checkpoint {pretrained_model_name_or_path} does not fill {cls.__name__}: it lacks {names}, which "

@@ -1,6 +1,8 @@
 """Arguments of a run: which model, which posts, and how to train."""
 
 import json
+import math
+import operator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -181,6 +183,8 @@ class DataArguments:
             raise ValueError(f"`captions` of `dataset` {self.dataset!r} is one annotation file, not {self.captions!r}.")
         counts = ("num_synthetic_posts", "samples_per_relation", "max_train_samples", "max_eval_samples")
         check_numbers(self, least=dict.fromkeys((*counts, "max_predict_samples"), 1))
+        shares = ("align_noise", "aug_noise", "train_share")
+        check_numbers(self, least=dict.fromkeys(shares, 0), most=dict.fromkeys(shares, 1))
         if self.train_share != 1 and self.samples_per_relation is not None:
             raise ValueError("`train_share` and `samples_per_relation` are two ways to draw posts: set one.")
         if self.region_count_as_caption and (self.use_images or self.captions):
@@ -261,8 +265,13 @@ class RelationTrainingArguments(TrainingArguments):
         batches = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
         check_numbers(
             self,
-            above={"num_train_epochs": 0 if self.max_steps <= 0 else -1, "logging_steps": 0},
-            least=dict.fromkeys((*batches, "early_stopping_patience"), 1)
+            above={
+                "num_train_epochs": 0 if self.max_steps <= 0 else -1,
+                **dict.fromkeys(("logging_steps", "eval_steps", "save_steps"), 0),
+            },
+            below=dict.fromkeys(("label_smoothing_factor", "adam_beta1", "adam_beta2"), 1),
+            least=dict.fromkeys((*batches, "early_stopping_patience", "eval_accumulation_steps", "save_total_limit"), 1)
+            | dict.fromkeys(("label_smoothing_factor", "adam_beta1", "adam_beta2", "adam_epsilon"), 0)
             | dict.fromkeys(
                 ("learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "dataloader_num_workers", "seed"), 0
             )
@@ -281,6 +290,7 @@ class RelationTrainingArguments(TrainingArguments):
             "prediction_loss_only": (self.prediction_loss_only, "F1 needs the predictions"),
             "batch_eval_metrics": (self.batch_eval_metrics, "F1 is that of all posts together"),
             "remove_unused_columns": (self.remove_unused_columns, "the collator reads the posts as they are"),
+            "label_names": (self.label_names not in (None, ["labels"]), "the models call them `labels`"),
             "use_liger_kernel": (self.use_liger_kernel, "there are no such kernels for these systems"),
             **dict.fromkeys(reentrant, (True, "reentrant checkpointing loses gradients where an encoder is frozen")),
         }
@@ -298,25 +308,36 @@ def _read_json(value: dict | str | None) -> dict:
     return json.loads(value) if isinstance(value, str) else value or {}
 
 
-def check_numbers(arguments: Any, least: dict[str, float] | None = None, above: dict[str, float] | None = None) -> None:
-    """Check that numbers are large enough; those that are not set are left alone.
+def check_numbers(
+    arguments: Any,
+    least: dict[str, float] | None = None,
+    above: dict[str, float] | None = None,
+    most: dict[str, float] | None = None,
+    below: dict[str, float] | None = None,
+) -> None:
+    """Check that numbers are finite and within bounds; those that are not set are left alone.
 
     Args:
         arguments: an object with the numbers.
         least: the least value of each, by name.
         above: what each must be above, by name.
+        most: the largest value of each, by name.
+        below: what each must be below, by name.
 
     Raises:
-        ValueError: a number is too small, or NaN.
+        ValueError: a number is too small, too large, infinite, or NaN.
     """
-    for name, bound in (least or {}).items():
-        value = getattr(arguments, name)
-        if value is not None and not value >= bound:
-            raise ValueError(f"`{name}` is {value}; expected at least {bound}.")
-    for name, bound in (above or {}).items():
-        value = getattr(arguments, name)
-        if value is not None and not value > bound:
-            raise ValueError(f"`{name}` is {value}; expected more than {bound}.")
+    checks = (
+        (least, operator.ge, "at least"),
+        (above, operator.gt, "more than"),
+        (most, operator.le, "at most"),
+        (below, operator.lt, "less than"),
+    )
+    for bounds, is_good, words in checks:
+        for name, bound in (bounds or {}).items():
+            value = getattr(arguments, name)
+            if value is not None and not (is_good(value, bound) and math.isfinite(value)):
+                raise ValueError(f"`{name}` is {value}; expected {words} {bound}.")
 
 
 __all__ = ["DataArguments", "ModelArguments", "RelationTrainingArguments", "encoders_of"]
