@@ -46,8 +46,8 @@ def only_run(out: str | os.PathLike) -> Iterator[None]:
 def append_line(file: BinaryIO, line: dict) -> None:
     """Append a line of JSON to a file, and wait until it is on the disk.
 
-    Open the file with `buffering=0`: what stays in a buffer when the disk is full fails again as the file is closed, and
-    then no file is named.
+    Open the file with `buffering=0`: what stays in a buffer when the disk is full fails again as the file is closed,
+    and then no file is named.
     """
     left = memoryview(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
     try:

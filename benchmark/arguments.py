@@ -68,6 +68,8 @@ class BenchmarkArguments:
             self.protocol = self.protocol or PROTOCOLS[0]
             if (self.protocol == "label_free") != (self.regions is not None):
                 raise ValueError("--protocol label_free and --regions FILE, an annotation file, belong together")
+        if min(self.seeds, default=0) < 0:
+            raise ValueError(f"--seeds: expected whole numbers, 0 or more, got {self.seeds}")
         if len({*self.seeds}) < len(self.seeds):
             raise ValueError(f"--seeds: each seed once, got {self.seeds}")
 

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 
 from transformers.utils import logging
 
+from mmre.processing.utf16_spans import FIRST_OF_TWO, counted_in_utf16, cuts_word, from_utf16
+
 from .checks import Problems, show, some
 from .words import Span
 
 logger = logging.get_logger(__name__)
 
-FIRST_OF_TWO = 0x10000  # from this code point on, a character takes two units in UTF-16
 MOST_KEPT = 1000
 
 
@@ -34,14 +35,13 @@ class Utf16Spans:
         if not text or max(text) < chr(FIRST_OF_TWO):
             return
         for start, end in spans:
+            meant = counted_in_utf16(text, (start, end))
+            if meant is not None and len(self.mended) < MOST_KEPT:
+                self.mended.append((file, where, [start, end], list(meant), text[slice(*meant)]))
             shifted = from_utf16(text, start), from_utf16(text, end)
-            if shifted == (start, end):
-                continue
-            cuts = cuts_word(text, start) or cuts_word(text, end)
-            is_good = None not in shifted and shifted[0] < shifted[1] and not any(cuts_word(text, s) for s in shifted)
-            if cuts and is_good and len(self.mended) < MOST_KEPT:
-                self.mended.append((file, where, [start, end], list(shifted), text[slice(*shifted)]))
-            self.num_spoiled += not cuts and not is_good
+            is_whole = not (cuts_word(text, start) or cuts_word(text, end))
+            would_be = None not in shifted and shifted[0] < shifted[1] and not any(cuts_word(text, s) for s in shifted)
+            self.num_spoiled += shifted != (start, end) and is_whole and not would_be
 
     def report(self, problems: Problems) -> None:
         """Report the spans as problems; warn of them where the file also has spans that are right as they are."""
@@ -55,21 +55,6 @@ class Utf16Spans:
                 f"{len(self.mended)} spans cut words where they would not if they were counted in UTF-16, as "
                 f"JavaScript does; others do not: {places}. Expected are Unicode code points."
             )
-
-
-def from_utf16(text: str, position: int) -> int | None:
-    """Turn a position counted in UTF-16 into one in code points; None within a character or past the end."""
-    units = 0
-    for index, character in enumerate(text):
-        if units >= position:
-            return index if units == position else None
-        units += 2 if ord(character) >= FIRST_OF_TWO else 1
-    return len(text) if units == position else None
-
-
-def cuts_word(text: str, position: int) -> bool:
-    """Tell whether letters or digits stand on both sides of a position."""
-    return 0 < position < len(text) and text[position - 1].isalnum() and text[position].isalnum()
 
 
 __all__ = ["Utf16Spans"]

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
+from transformers.utils import logging
 
 from .entity_markers import (
     DEFAULT_MARKERS,
@@ -18,6 +19,9 @@ from .entity_markers import (
     special_token_ids,
 )
 from .suggestions import unknown
+from .utf16_spans import counted_in_utf16
+
+logger = logging.get_logger(__name__)
 
 
 class RelationExtractionProcessor(ProcessorMixin):
@@ -216,11 +220,18 @@ class RelationExtractionProcessor(ProcessorMixin):
             text = " ".join(text)
         check_characters(text, "text")
         room = self.max_length - len(self._text_starts) - len(self._text_ends)
-        ids, spans = encode_marked_text(
+        ids, marked = encode_marked_text(
             self.tokenizer, text, *spans, self._marker_ids, room, self.markers_in_text_order
         )
+        for name, span in zip(("head", "tail"), spans):
+            meant = counted_in_utf16(text, span)
+            if meant is not None:
+                logger.warning_once(
+                    f"`{name}` {[*span]} cuts a word of {text!r}; counted in UTF-16, as JavaScript does, {[*meant]} is "
+                    f"{text[slice(*meant)]!r}. Expected are Unicode code points."
+                )
         start = len(self._text_starts)
-        return [*self._text_starts, *ids, *self._text_ends], [[start + edge for edge in span] for span in spans]
+        return [*self._text_starts, *ids, *self._text_ends], [[start + edge for edge in span] for span in marked]
 
     def _add_caption(self, ids: list[int], caption: str | None) -> list[int]:
         """Put as much of the caption after the text as there is room for."""

@@ -1,6 +1,7 @@
 """Unfinished files: what was written is read, a torn line is not, and other settings are refused."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,13 @@ def test_batches_are_read_as_they_were_written_and_a_torn_line_is_left_out(tmp_p
         file.write(b"\n")
     with pytest.raises(OutputFileError, match="out.part-0:3 is damaged"):
         list(read_batches(path, HEADER))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_full_disk_is_named_with_its_file():
+    with pytest.raises(OSError, match="/dev/full") as error, open("/dev/full", "ab", buffering=0) as file:
+        append_line(file, HEADER)
+    assert error.value.filename == "/dev/full"
 
 
 def test_each_difference_of_two_headers_is_named():

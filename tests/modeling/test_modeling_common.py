@@ -266,6 +266,21 @@ def test_a_checkpoint_that_does_not_fill_the_model_is_refused_by_the_names_that_
     assert set(information["missing_keys"]) == {name} and set(information["unexpected_keys"]) == {"renamed"}
 
 
+def test_a_checkpoint_with_a_weight_of_another_shape_is_refused_by_its_name(tmp_path, system):
+    model = tiny_model(system)
+    model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    name = next(name for name in weights if name.startswith("classifier") and weights[name].dim() == 2)
+    shape, cut = tuple(weights[name].shape), weights[name][:, 1:].contiguous()
+    save_file(weights | {name: cut}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    message = (
+        rf"does not fit .*: the shape of {name} is \({cut.shape[0]}, {cut.shape[1]}\), and \({shape[0]}, {shape[1]}\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        type(model).from_pretrained(tmp_path)
+    assert type(type(model).from_pretrained(tmp_path, ignore_mismatched_sizes=True)) is type(model)
+
+
 def test_layers_that_a_checkpoint_lacks_are_initialised_and_the_others_are_kept(tmp_path, case):
     model = tiny_model(case, initializer_range=0.05)
     model.save_pretrained(tmp_path)

@@ -4,7 +4,9 @@ import pytest
 from post_file_helpers import post, write
 
 from mmre.posts import load_files, load_saved_posts
-from mmre.posts.utf16 import Utf16Spans, from_utf16
+from mmre.posts.utf16 import Utf16Spans
+from mmre.processing import TextProcessor
+from mmre.processing.utf16_spans import from_utf16
 
 TEXT = "😂 Anna Lee 🎾 weds Bob today"
 RIGHT = {"head": [2, 10], "tail": [18, 21]}
@@ -68,6 +70,14 @@ def test_a_stored_data_set_is_asked_the_same(folder, caplog):
         load_saved_posts(save("wrong", **WRONG))
     assert len(load_saved_posts(save("mixed", head=WRONG["head"], tail=[0, 1]))["train"]) == 2
     assert "spans cut words where they would not if they were counted in UTF-16" in caplog.text
+
+
+def test_a_processor_says_it_of_a_post(make_tokenizer, caplog):
+    processor = TextProcessor(make_tokenizer())
+    processor(text=TEXT, head=RIGHT["head"], tail=RIGHT["tail"])
+    assert not caplog.records
+    processor(text=TEXT, head=WRONG["head"], tail=RIGHT["tail"])
+    assert "`head` [3, 11] cuts a word of" in caplog.text and "[2, 10] is 'Anna Lee'" in caplog.text
 
 
 def test_characters_of_the_basic_plane_move_nothing():

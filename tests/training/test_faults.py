@@ -66,6 +66,16 @@ def test_dropping_the_last_batch_of_a_training_drops_no_post_of_an_evaluation(co
 
 WRONG = {
     ("num_train_epochs", "-1"): "`num_train_epochs` is -1.0; expected more than 0",
+    ("num_train_epochs", "inf"): "`num_train_epochs` is inf; expected more than 0",
+    ("eval_accumulation_steps", "0"): "`eval_accumulation_steps` is 0; expected at least 1",
+    ("save_total_limit", "0"): "`save_total_limit` is 0; expected at least 1",
+    ("eval_steps", "-1"): "`eval_steps` is -1.0; expected more than 0",
+    ("label_smoothing_factor", "3"): "`label_smoothing_factor` is 3.0; expected less than 1",
+    ("adam_beta1", "2"): "`adam_beta1` is 2.0; expected less than 1",
+    ("align_noise", "2"): "`align_noise` is 2.0; expected at most 1",
+    ("train_share", "nan"): "`train_share` is nan; expected at least 0",
+    ("do_train", "false"): "`do_train` is false, and there is no model to test: give `model_name_or_path`",
+    ("label_names", "foo"): "`label_names` is ['foo'], but the models call them `labels`: leave it out",
     ("num_train_epochs", "0"): "`num_train_epochs` is 0.0; expected more than 0",
     ("num_train_epochs", "nan"): "`num_train_epochs` is nan",
     ("max_steps", "0"): "`max_steps` is 0; expected at least 1",
