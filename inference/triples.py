@@ -17,7 +17,7 @@ from mmre.posts.whole_file import whole_file
 
 from .arguments import PredictionArguments
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 RDFS_LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
 
 
@@ -110,7 +110,7 @@ def as_csv_cell(value: Any) -> Any:
     """
     if isinstance(value, (list, dict, bool)):
         value = json.dumps(value, ensure_ascii=False)
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" \u3000").startswith(FORMULA) else value
 
 
 def graph_name(entity: dict) -> str:

@@ -52,6 +52,9 @@ class PostCollator:
         spans = {name: [_pair(row[name]) for row in rows] for name in ("head", "tail")}
         batch = self.processor(text=[row["text"] for row in rows], **spans, **given, return_tensors="pt")
         relations = [row.get("relation") for row in rows]
+        for index, relation in enumerate(relations):
+            if relation is not None and (isinstance(relation, (bool, str)) or not hasattr(relation, "__index__")):
+                raise ValueError(f"post {index} of a batch: `relation` is {relation!r}; expected the id of a relation")
         if None not in relations:
             batch["labels"] = batch["input_ids"].new_tensor(relations)
         elif any(relation is not None for relation in relations):

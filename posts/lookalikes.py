@@ -3,6 +3,19 @@
 import os
 import unicodedata
 
+# Marks and letters that are drawn as nothing: joiners, fillers, selectors of a variant.
+DRAWN_AS_NOTHING = {
+    0x034F,
+    0x115F,
+    0x1160,
+    0x17B4,
+    0x17B5,
+    0x3164,
+    0xFFA0,
+    *range(0x180B, 0x1810),
+    *range(0xFE00, 0xFE10),
+}
+DRAWN_AS_NOTHING |= {*range(0xE0100, 0xE01F0)}
 # Format, control, line and paragraph separators, private and unassigned: nothing of them is seen in a name.
 INVISIBLE = ("Cf", "Cc", "Zl", "Zp", "Co", "Cn")
 
@@ -15,7 +28,10 @@ def composed(name: str) -> str:
 def has_invisible(name: str) -> bool:
     """Tell whether a name has characters that are not seen, or a space that is not the usual one."""
     categories = ((character, unicodedata.category(character)) for character in name)
-    return any(kind in INVISIBLE or (kind == "Zs" and character != " ") for character, kind in categories)
+    return any(
+        kind in INVISIBLE or (kind == "Zs" and character != " ") or ord(character) in DRAWN_AS_NOTHING
+        for character, kind in categories
+    )
 
 
 def path_on_disk(path: str) -> str:

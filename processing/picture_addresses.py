@@ -11,6 +11,9 @@ MAX_BYTES = 20 * 1024 * 1024
 SECONDS_PER_ANSWER = 10
 SECONDS = 30
 MAX_REDIRECTS = 5
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def is_address(image: object) -> bool:
@@ -67,9 +70,18 @@ def check_public(url: str) -> None:
     port = parts.port or {"http": 80, "https": 443}[parts.scheme.lower()]
     for *_, place in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM):
         address = ipaddress.ip_address(place[0].split("%")[0])
-        address = getattr(address, "ipv4_mapped", None) or address
+        address = embedded_address(address) or address
         if not address.is_global:
             raise ValueError(f"{parts.hostname} is {address}, which is not public: fetch the picture yourself")
+
+
+def embedded_address(address: IPAddress) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that an IPv6 address stands for, where it is one of a translation: mapped, NAT64, 6to4."""
+    if address.version == 4:
+        return None
+    if address in NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
 
 
 __all__ = ["fetch_image", "is_address"]

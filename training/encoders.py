@@ -230,6 +230,8 @@ def make_vision_encoder(folder: Path, config: dict[str, Any], kind: str = "clip_
         config = {name: value for name, value in config.items() if name not in of_vit | {"image_size"}}
         new = {"embedding_size": sizes[0], "hidden_sizes": sizes, "depths": [1] * 4, "layer_type": "basic"}
         config = new | config
+    if size < max(config.get("patch_size", 1), 1):
+        raise ValueError(f"no {kind} can be made of {config}: a picture of {size} pixels has no patch in it")
     size = getattr(_save_new(folder, kind, config), "image_size", size)
     image_processor = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
     image_processor.save_pretrained(folder)

@@ -105,9 +105,8 @@ def _check_splits(missing: list[str], data: DataArguments) -> None:
     if missing:
         raise FileNotFoundError(
             f"`dataset` {data.dataset!r} has no posts for: {', '.join(missing)}. With 'files', give "
-            f"{', '.join(f'--{split}_file' for split in missing)}. Training needs validation posts, to keep the best "
-            "checkpoint by. --do_eval false does without them and keeps the last checkpoint; --do_predict false does "
-            "without a test."
+            f"{', '.join(f'--{split}_file' for split in missing)}. Validation posts choose the best checkpoint: "
+            "--do_eval false does without them and keeps the last one; --do_predict false does without a test."
         )
 
 

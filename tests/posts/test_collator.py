@@ -91,6 +91,9 @@ def test_posts_without_a_label_give_a_batch_without_labels(make_processor, pictu
     for processor, _ in processors(make_processor):
         unlabelled = [{name: value for name, value in row.items() if name != "relation"} for row in rows(picture)]
         assert PostCollator(processor)(unlabelled).keys() == set(processor.model_input_names)
+    for relation in ("/per/per/peer", 1.5, True):
+        with pytest.raises(ValueError, match=f"post 0 of a batch: `relation` is {relation!r}; expected the id"):
+            PostCollator(processor)([row | {"relation": relation} for row in rows(picture)])
     # Not a batch in which one label is another post's.
     with pytest.raises(ValueError, match="1 of 2 posts of a batch have no `relation`: all, or none"):
         PostCollator(processor)([rows(picture)[0], unlabelled[1]])

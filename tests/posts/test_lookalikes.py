@@ -49,6 +49,9 @@ def test_a_suggestion_that_looks_the_same_shows_code_points():
     [
         (["None", COMPOSED, DECOMPOSED], r"names that look the same, 'None', 'n\\xe9 \\xe0', 'ne\\u0301 a\\u0300'"),
         (["None", ZERO_WIDTH], r"the names 'cou\\u200bple'; expected names without invisible characters"),
+        (["None", "a\ufe0fb"], r"the names 'a\\ufe0fb'; expected names without invisible characters"),
+        (["None", "a\u034fb"], r"the names 'a\\u034fb'; expected names without invisible characters"),
+        (["None", "a\u3164b"], r"the names 'a\\u3164b'; expected names without invisible characters"),
     ],
 )
 def test_the_relations_of_a_stored_data_set_are_checked_too(tmp_path, names, message):

@@ -75,6 +75,8 @@ def test_what_a_server_answers_is_returned_and_redirections_are_followed(local_i
         "http://169.254.169.254/latest/meta-data",
         "http://0.0.0.0/",
         "http://[::ffff:127.0.0.1]/",
+        "http://[64:ff9b::7f00:1]/",
+        "http://[2002:7f00:1::]/",
         "http://2130706433/",
     ],
 )
