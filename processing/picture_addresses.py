@@ -76,7 +76,7 @@ def check_public(url: str) -> None:
 
 
 def embedded_address(address: IPAddress) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address that an IPv6 address stands for, where it is one of a translation: mapped, NAT64, 6to4."""
+    """Return the IPv4 address that an IPv6 address stands for, if it is one of a translation: mapped, NAT64, 6to4."""
     if address.version == 4:
         return None
     if address in NAT64:
