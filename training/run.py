@@ -96,6 +96,9 @@ def run_experiment(settings: Settings) -> Report | None:
     # The whole model is published at the end. The Trainer would push checkpoints without their code, and its own card.
     training.push_to_hub = False
 
+    is_test_file = settings.data.dataset == "files" and settings.data.train_file is None  # what it lacks is said of it
+    if not (training.do_train or settings.model.model_name_or_path or is_test_file):
+        raise ValueError("`do_train` is false, and there is no model to test: give `model_name_or_path`.")
     with only_run(output_dir) if PartialState().is_main_process else nullcontext():
         return _train_and_test(settings, sections, checkpoint, repo_id)
 

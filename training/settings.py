@@ -197,9 +197,6 @@ def resolve(settings: dict[str, Any], given: dict[str, Any] | None = None) -> Se
         else:
             words.append(f"--{name}={value}")
     model, data, training = parser.parse_args_into_dataclasses(words, look_for_args_file=False)
-    is_without_training_posts = data.dataset == "files" and data.train_file is None  # which is said by itself
-    if not (training.do_train or model.model_name_or_path or is_without_training_posts):
-        raise ValueError("`do_train` is false, and there is no model to test: give `model_name_or_path`.")
     try_values(model_type, values)
     return Settings(model, data, training, values)
 

@@ -74,7 +74,6 @@ WRONG = {
     ("adam_beta1", "2"): "`adam_beta1` is 2.0; expected less than 1",
     ("align_noise", "2"): "`align_noise` is 2.0; expected at most 1",
     ("train_share", "nan"): "`train_share` is nan; expected at least 0",
-    ("do_train", "false"): "`do_train` is false, and there is no model to test: give `model_name_or_path`",
     ("label_names", "foo"): "`label_names` is ['foo'], but the models call them `labels`: leave it out",
     ("num_train_epochs", "0"): "`num_train_epochs` is 0.0; expected more than 0",
     ("num_train_epochs", "nan"): "`num_train_epochs` is nan",
@@ -111,6 +110,12 @@ def test_what_no_result_comes_of_is_refused_in_one_line_before_the_posts_are_rea
     with pytest.raises(ValueError) as error:
         settings_of([config_file(), f"--{name}={value}"])
     assert WRONG[name, value] in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_test_without_a_checkpoint_is_refused_before_the_posts_are_read(config_file, tmp_path):
+    with pytest.raises(ValueError, match="`do_train` is false, and there is no model to test: give `model_name_or_pa"):
+        train([config_file(), "--do_train", "false"])
+    assert not (tmp_path / "run" / "metrics.json").exists()
 
 
 def test_steps_take_the_place_of_epochs(config_file):

@@ -44,7 +44,7 @@ def test_arguments_of_the_training_command_apply_the_protocols():
             "'detected' has none",
         ),
         (["--train_share", "0.5", "--samples_per_relation", "1"], "two ways"),
-        (["--train_share", "1.5"], "must be in"),
+        (["--train_share", "1.5"], "`train_share` is 1.5; expected at most 1"),
     ],
 )
 def test_protocols_that_contradict_each_other_are_refused(arguments, message):
