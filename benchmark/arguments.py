@@ -50,7 +50,6 @@ class BenchmarkArguments:
     train: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
-
         self.out = Path(self.out)
         taken = sorted(OWN_ARGUMENTS & {*self.train})
         if taken:

@@ -4,6 +4,7 @@ Dimensions: B posts, N images that exist in the batch, P patches, d_v the vision
 """
 
 import copy
+import math
 
 import torch
 from transformers import AutoBackbone, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
@@ -123,14 +124,19 @@ def given_boxes(boxes: torch.Tensor | None, image_mask: torch.Tensor) -> torch.T
     return torch.where(image_mask[..., None], boxes, 0.0)
 
 
+def patch_grid(images: torch.Tensor, patch_size: int | list[int]) -> tuple[int, int]:
+    """Return how many patches images (N, 3, H, W) have from top to bottom, and from left to right."""
+    height, width = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
+    return images.shape[-2] // height, images.shape[-1] // width
+
+
 def select_patches(features: torch.Tensor, images: torch.Tensor, patch_size: int | list[int]) -> torch.Tensor:
     """Drop the class token and registers before the patches: (N, special tokens + P, d_v) -> (N, P, d_v).
 
     Raises:
         ValueError: if the vision encoder did not give a row of patches for each image.
     """
-    height, width = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
-    num_patches = (images.shape[-2] // height) * (images.shape[-1] // width)
+    num_patches = math.prod(patch_grid(images, patch_size))
     if features.dim() != 3 or features.shape[0] != images.shape[0] or features.shape[1] < num_patches:
         raise ValueError(
             f"The vision encoder must be ViT-like: for {images.shape[0]} images it should give features of shape "

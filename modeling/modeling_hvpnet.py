@@ -12,7 +12,7 @@ from torch import nn
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_hvpnet import NUM_LEVELS, HVPNeTConfig
-from .image_tower import existing_images, given_image_mask, scatter_images, select_patches
+from .image_tower import existing_images, given_image_mask, patch_grid, scatter_images, select_patches
 from .modeling_relation_extraction import gather_tokens, relation_loss
 from .prefix_attention import Prefix, PrefixRelationExtractionPreTrainedModel, check_layers, encode_with_prefix
 
@@ -159,8 +159,7 @@ class HVPNeTForRelationClassification(HVPNeTPreTrainedModel):
             levels = self.vision_model(pixel_values=images).feature_maps
         else:
             patch_size = self.config.vision_config.patch_size
-            height, width = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
-            grid = images.shape[-2] // height, images.shape[-1] // width
+            grid = patch_grid(images, patch_size)
             states = self.vision_model(pixel_values=images, output_hidden_states=True).hidden_states
             last = len(states) - 1
             states = [states[round(last * level / NUM_LEVELS)] for level in range(1, NUM_LEVELS + 1)]

@@ -249,6 +249,11 @@ def gather_tokens(hidden_states: torch.Tensor, positions: torch.Tensor) -> torch
     return hidden_states.gather(1, positions[:, :, None].expand(-1, -1, hidden_states.shape[-1]))
 
 
+def token_mask(input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    """Return the mask (B, T), true on tokens: without one, there is no padding."""
+    return torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+
+
 def relation_loss(
     logits: torch.Tensor, labels: torch.Tensor | None, num_items_in_batch: torch.Tensor | int | None
 ) -> torch.Tensor | None:

@@ -15,7 +15,7 @@ from transformers.utils import ModelOutput, can_return_tuple, is_torchdynamo_exp
 
 from .configuration_tgdi import TGDIConfig
 from .image_tower import existing_images, given_image_mask, scatter_images, select_patches
-from .modeling_relation_extraction import gather_tokens, relation_loss
+from .modeling_relation_extraction import gather_tokens, relation_loss, token_mask
 from .prefix_attention import Prefix, PrefixRelationExtractionPreTrainedModel, check_layers, encode_with_prefix
 
 
@@ -223,9 +223,7 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
             ValueError: if `pixel_values` has another number of slots than the model, or a mask another shape.
             RuntimeError: if the text encoder's attention was changed so that it does not read the prefix.
         """
-        attention_mask = (
-            torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
-        )
+        attention_mask = token_mask(input_ids, attention_mask)
         text_mask = attention_mask if text_mask is None else text_mask.bool()
         if text_mask.shape != input_ids.shape:
             raise ValueError(

@@ -12,7 +12,12 @@ from transformers.utils import can_return_tuple
 from .configuration_umgf import UMGFConfig
 from .cross_attention import CrossAttention
 from .image_tower import cell_size
-from .modeling_relation_extraction import MultimodalRelationExtractionPreTrainedModel, gather_tokens, relation_loss
+from .modeling_relation_extraction import (
+    MultimodalRelationExtractionPreTrainedModel,
+    gather_tokens,
+    relation_loss,
+    token_mask,
+)
 
 
 class PairGate(nn.Module):
@@ -158,8 +163,7 @@ class UMGFForRelationClassification(UMGFPreTrainedModel):
         shape = input_ids.shape[0], self.config.num_slots
         cells, image_mask = self._encode_cells(pixel_values, image_mask, shape, "regions")
         text = self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, T, d)
-        words, words_mask = self.word_projection(text), attention_mask
-        words_mask = torch.ones_like(input_ids, dtype=torch.bool) if words_mask is None else words_mask.bool()
+        words, words_mask = self.word_projection(text), token_mask(input_ids, attention_mask)
         if cells is None:
             regions = words.new_zeros(shape[0], 1, self.config.fusion_size)
             image_mask = torch.zeros_like(regions[..., 0], dtype=torch.bool)

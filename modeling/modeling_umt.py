@@ -13,7 +13,12 @@ from transformers.utils import ModelOutput, can_return_tuple
 from .configuration_umt import UMTConfig
 from .cross_attention import CrossAttentionLayer
 from .image_tower import cell_size
-from .modeling_relation_extraction import MultimodalRelationExtractionPreTrainedModel, gather_tokens, relation_loss
+from .modeling_relation_extraction import (
+    MultimodalRelationExtractionPreTrainedModel,
+    gather_tokens,
+    relation_loss,
+    token_mask,
+)
 
 
 @dataclass
@@ -111,7 +116,7 @@ class UMTForRelationClassification(UMTPreTrainedModel):
         shape = input_ids.shape[0], 1
         cells, image_mask = self._encode_cells(pixel_values, image_mask, shape, "the whole picture")
         text = self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        text_mask = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+        text_mask = token_mask(input_ids, attention_mask)
         text = self.text_dropout(text)
         text = self.text_layer(text, text, text_mask)  # M (B, T, d)
         if cells is None:

@@ -12,7 +12,12 @@ from transformers.utils import can_return_tuple
 from .configuration_vilbert import ViLBERTConfig
 from .cross_attention import CrossAttentionLayer
 from .image_tower import given_boxes
-from .modeling_relation_extraction import MultimodalRelationExtractionPreTrainedModel, gather_tokens, relation_loss
+from .modeling_relation_extraction import (
+    MultimodalRelationExtractionPreTrainedModel,
+    gather_tokens,
+    relation_loss,
+    token_mask,
+)
 from .text_layers import check_layered, embed_text
 
 
@@ -145,7 +150,7 @@ class ViLBERTForRelationClassification(ViLBERTPreTrainedModel):
         shape = input_ids.shape[0], self.config.num_slots
         cells, image_mask = self._encode_cells(pixel_values, image_mask, shape, "the whole picture and its regions")
         text, layer_mask = embed_text(self.text_model, input_ids, attention_mask)
-        text_mask = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+        text_mask = token_mask(input_ids, attention_mask)
         if cells is None:
             vision = text.new_zeros(shape[0], 1, self.config.visual_size)
             image_mask = torch.zeros_like(vision[..., 0], dtype=torch.bool)

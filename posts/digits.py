@@ -14,7 +14,8 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from .schema import NEGATIVE_RELATION, SPLITS, post_features
+from .made_posts import make_splits
+from .schema import NEGATIVE_RELATION, SPLITS
 from .synthetic import random_name
 from .words import join_words
 
@@ -178,17 +179,12 @@ def make_digit_posts(
         `datasets.DatasetDict` with the features `post_features(DIGIT_RELATIONS)`. The grounded regions are the two
         digits' boxes, the left or the upper one first; there are no detected ones.
     """
-    features = post_features(DIGIT_RELATIONS)
-    splits = {}
-    for split, size in zip(SPLITS, (num_train, num_validation, num_test), strict=True):
-        rows = []
-        for index in range(size):
-            rng = random.Random(f"{seed}-{split}-{index}")
-            relation = rng.choice(DIGIT_RELATIONS)
-            rows.append(features.encode_example({"id": f"{split}-{index}", **digit_post(rng, relation, split)}))
-        columns = {name: [row[name] for row in rows] for name in features}  # `from_list` refuses an empty split
-        splits[split] = datasets.Dataset.from_dict(columns, features=features)
-    return datasets.DatasetDict(splits)
+    sizes = dict(zip(SPLITS, (num_train, num_validation, num_test), strict=True))
+
+    def make_post(rng: random.Random, split: str) -> dict:
+        return digit_post(rng, rng.choice(DIGIT_RELATIONS), split)
+
+    return make_splits(DIGIT_RELATIONS, sizes, seed, make_post)
 
 
 __all__ = ["DIGITS", "DIGIT_RELATIONS", "digit_post", "digit_scans", "make_digit_posts", "relation_of"]

@@ -10,7 +10,8 @@ import random
 import datasets
 
 from .drawings import BACKGROUND_COLOURS, Cell, draw_picture
-from .schema import NEGATIVE_RELATION, post_features
+from .made_posts import make_splits
+from .schema import NEGATIVE_RELATION
 from .words import join_words
 
 # The relations are MNRE's; each one is told by the symbol that stands somewhere in the picture.
@@ -177,19 +178,12 @@ def make_synthetic_posts(
         `datasets.DatasetDict` with the features `post_features(SYNTHETIC_RELATIONS)`. Among a post's grounded regions
         is the box of the symbol that tells the relation (of a neutral object, for `None`).
     """
-    features = post_features(SYNTHETIC_RELATIONS)
     sizes = {"train": num_train, "validation": num_validation, "test": num_test}
-    splits = {}
-    for split, size in sizes.items():
-        rows = []
-        for index in range(size):
-            rng = random.Random(f"{seed}-{split}-{index}")  # noqa: S311 (not for secrets)
-            relation = rng.choices(SYNTHETIC_RELATIONS, RELATION_WEIGHTS)[0]
-            row = {"id": f"{split}-{index}", **synthetic_post(rng, relation, image_size)}
-            rows.append(features.encode_example(row))
-        columns = {name: [row[name] for row in rows] for name in features}  # `from_list` refuses an empty split
-        splits[split] = datasets.Dataset.from_dict(columns, features=features)
-    return datasets.DatasetDict(splits)
+
+    def make_post(rng: random.Random, split: str) -> dict:  # noqa: ARG001, a split is like the others
+        return synthetic_post(rng, rng.choices(SYNTHETIC_RELATIONS, RELATION_WEIGHTS)[0], image_size)
+
+    return make_splits(SYNTHETIC_RELATIONS, sizes, seed, make_post)
 
 
 __all__ = ["SYNTHETIC_RELATIONS", "make_synthetic_posts", "random_name", "synthetic_post"]

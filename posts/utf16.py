@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from transformers.utils import logging
 
-from mmre.processing.utf16_spans import FIRST_OF_TWO, counted_in_utf16, cuts_word, from_utf16
+from mmre.processing.utf16_spans import FIRST_OF_TWO, cuts_word, whole_in_utf16
 
 from .checks import Problems, show, some
 from .words import Span
@@ -32,16 +32,13 @@ class Utf16Spans:
             text: its text.
             spans: spans of entities in characters, as they are given.
         """
-        if not text or max(text) < chr(FIRST_OF_TWO):
+        if max(text, default="") < FIRST_OF_TWO:
             return
-        for start, end in spans:
-            meant = counted_in_utf16(text, (start, end))
-            if meant is not None and len(self.mended) < MOST_KEPT:
-                self.mended.append((file, where, [start, end], list(meant), text[slice(*meant)]))
-            shifted = from_utf16(text, start), from_utf16(text, end)
-            is_whole = not (cuts_word(text, start) or cuts_word(text, end))
-            would_be = None not in shifted and shifted[0] < shifted[1] and not any(cuts_word(text, s) for s in shifted)
-            self.num_spoiled += shifted != (start, end) and is_whole and not would_be
+        for span in spans:
+            meant, cuts = whole_in_utf16(text, span), cuts_word(text, *span)
+            if cuts and meant is not None and len(self.mended) < MOST_KEPT:
+                self.mended.append((file, where, list(span), list(meant), text[slice(*meant)]))
+            self.num_spoiled += not cuts and meant is None
 
     def report(self, problems: Problems) -> None:
         """Report the spans as problems; warn of them where the file also has spans that are right as they are."""

@@ -1,6 +1,18 @@
 """Spans counted in UTF-16, as JavaScript counts: each emoji before an entity moves the span by one."""
 
-FIRST_OF_TWO = 0x10000  # from this code point on, a character takes two units in UTF-16
+FIRST_OF_TWO = chr(0x10000)  # from this code point on, a character takes two units in UTF-16
+
+
+def whole_in_utf16(text: str, span: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the span in code points if, counted in UTF-16, it lies in the text and cuts no word.
+
+    Args:
+        text: the text.
+        span: start and end of an entity.
+    """
+    start, end = (from_utf16(text, edge) for edge in span)
+    is_span = start is not None and end is not None and start < end
+    return (start, end) if is_span and not cuts_word(text, start, end) else None
 
 
 def counted_in_utf16(text: str, span: tuple[int, int]) -> tuple[int, int] | None:
@@ -13,13 +25,9 @@ def counted_in_utf16(text: str, span: tuple[int, int]) -> tuple[int, int] | None
     Returns:
         The span that was meant; None if the span is good as it is, or is no better in UTF-16.
     """
-    if not text or max(text) < chr(FIRST_OF_TWO):
+    if max(text, default="") < FIRST_OF_TWO or not cuts_word(text, *span):
         return None
-    shifted = from_utf16(text, span[0]), from_utf16(text, span[1])
-    if shifted == tuple(span) or None in shifted or shifted[0] >= shifted[1]:
-        return None
-    cuts = any(cuts_word(text, edge) for edge in span)
-    return shifted if cuts and not any(cuts_word(text, edge) for edge in shifted) else None
+    return whole_in_utf16(text, span)
 
 
 def from_utf16(text: str, position: int) -> int | None:
@@ -28,10 +36,10 @@ def from_utf16(text: str, position: int) -> int | None:
     for index, character in enumerate(text):
         if units >= position:
             return index if units == position else None
-        units += 2 if ord(character) >= FIRST_OF_TWO else 1
+        units += 2 if character >= FIRST_OF_TWO else 1
     return len(text) if units == position else None
 
 
-def cuts_word(text: str, position: int) -> bool:
-    """Tell whether letters or digits stand on both sides of a position."""
-    return 0 < position < len(text) and text[position - 1].isalnum() and text[position].isalnum()
+def cuts_word(text: str, *edges: int) -> bool:
+    """Tell whether letters or digits stand on both sides of one of these positions."""
+    return any(0 < edge < len(text) and text[edge - 1].isalnum() and text[edge].isalnum() for edge in edges)

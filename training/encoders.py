@@ -228,11 +228,12 @@ def make_vision_encoder(folder: Path, config: dict[str, Any], kind: str = "clip_
         sizes = [max(config["hidden_size"] // 2**stage, 1) for stage in (3, 2, 1, 0)]
         of_vit = {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "patch_size"}
         config = {name: value for name, value in config.items() if name not in of_vit | {"image_size"}}
-        new = {"embedding_size": sizes[0], "hidden_sizes": sizes, "depths": [1] * 4, "layer_type": "basic"}
-        config = new | config
-    if size < max(config.get("patch_size", 1), 1):
+        small = {"embedding_size": sizes[0], "hidden_sizes": sizes, "depths": [1] * 4, "layer_type": "basic"}
+        config = small | config
+    new = _save_new(folder, kind, config)
+    size = getattr(new, "image_size", size)
+    if size < getattr(new, "patch_size", 1):
         raise ValueError(f"no {kind} can be made of {config}: a picture of {size} pixels has no patch in it")
-    size = getattr(_save_new(folder, kind, config), "image_size", size)
     image_processor = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
     image_processor.save_pretrained(folder)
     return folder

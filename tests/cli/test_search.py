@@ -75,6 +75,7 @@ def test_what_is_done_is_not_done_again_and_what_fails_is_last(search, tmp_path,
         (["--try", "learning_rat", "1"], "learning_rate"),
         (["--try", "learning_rate", "0.1", "--learning_rate", "0.2"], "--learning_rate"),
         (["--try", "dropout", "[1"], "is not a YAML value"),
+        (["--try", "learning_rate", "0.1", "--seeds", "-1"], "--seeds: expected whole numbers, 0 or more, got [-1]"),
     ],
 )
 def test_a_wrong_search_ends_in_one_line(search, capsys, arguments, message):
