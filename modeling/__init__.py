@@ -2,6 +2,7 @@
 
 from transformers import AutoConfig, AutoModel
 
+from .configuration_bert_sg import BertSGConfig
 from .configuration_cnn import CNNConfig
 from .configuration_focalmre import FocalMREConfig
 from .configuration_hvpnet import HVPNeTConfig
@@ -11,6 +12,7 @@ from .configuration_umgf import UMGFConfig
 from .configuration_umt import UMTConfig
 from .configuration_vilbert import ViLBERTConfig
 from .configuration_visualbert_mre import VisualBertMREConfig
+from .modeling_bert_sg import BertSGForRelationClassification, BertSGPreTrainedModel
 from .modeling_cnn import CNNForRelationClassification, CNNPreTrainedModel
 from .modeling_focalmre import FocalMREForRelationClassification, FocalMREOutput, FocalMREPreTrainedModel
 from .modeling_hvpnet import HVPNeTForRelationClassification, HVPNeTOutput, HVPNeTPreTrainedModel
@@ -24,6 +26,7 @@ from .modeling_visualbert_mre import VisualBertMREForRelationClassification, Vis
 MODELS = {
     model.config_class.model_type: model
     for model in (
+        BertSGForRelationClassification,
         CNNForRelationClassification,
         FocalMREForRelationClassification,
         HVPNeTForRelationClassification,
@@ -45,6 +48,9 @@ for _model in MODELS.values():
 
 __all__ = [
     "MODELS",
+    "BertSGConfig",
+    "BertSGForRelationClassification",
+    "BertSGPreTrainedModel",
     "CNNConfig",
     "CNNForRelationClassification",
     "CNNPreTrainedModel",

@@ -18,23 +18,8 @@ from .modeling_relation_extraction import (
     relation_loss,
     token_mask,
 )
+from .region_embedding import RegionEmbedding
 from .text_layers import check_layered, embed_text
-
-
-class RegionEmbedding(nn.Module):
-    """A region's vector and its box, as the first state of the visual stream."""
-
-    def __init__(self, config: ViLBERTConfig):
-        super().__init__()
-        self.feature = nn.Linear(config.vision_config.hidden_size, config.visual_size)
-        self.box = nn.Linear(5, config.visual_size)
-        self.norm = nn.LayerNorm(config.visual_size)
-        self.dropout = nn.Dropout(config.visual_dropout)
-
-    def forward(self, features: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-        """Return (B, I, e), for vectors (B, I, d_v) and boxes (B, I, 4), fractions of the picture."""
-        area = (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1, keepdim=True)
-        return self.dropout(self.norm(self.feature(features) + self.box(torch.cat([boxes, area], dim=-1))))
 
 
 class ConnectionLayer(nn.Module):
@@ -98,7 +83,7 @@ class ViLBERTForRelationClassification(ViLBERTPreTrainedModel):
         self._build_encoders()
         check_layered(self.text_model)
         number, size = config.num_connections, config.visual_size
-        self.region_embedding = RegionEmbedding(config)
+        self.region_embedding = RegionEmbedding(config.vision_config.hidden_size, size, config.visual_dropout)
         self.connections = nn.ModuleList(ConnectionLayer(config, is_last=i == number - 1) for i in range(number))
         self.vision_layers = nn.ModuleList(
             CrossAttentionLayer(

@@ -80,11 +80,13 @@ ENCODERS = {  # By what a system reads of an encoder.
     },
 }
 SLOTS = {"num_grounded_regions": 2, "num_detected_regions": 1}  # and the whole picture
+REGIONS = {"num_grounded_regions": 2, "num_detected_regions": 2}
 CASES |= {
+    "bert_sg": ("bert_sg", REGIONS | {"object_size": 12}, 4),
+    "bert_sg-attention": ("bert_sg", REGIONS | {"object_size": 12, "use_attention": True}, 4),
     "umgf": (
         "umgf",
-        {"num_grounded_regions": 2, "num_detected_regions": 2, "num_fusion_layers": 2}
-        | {"fusion_size": 12, "fusion_num_heads": 2, "fusion_intermediate_size": 10},
+        REGIONS | {"num_fusion_layers": 2} | {"fusion_size": 12, "fusion_num_heads": 2, "fusion_intermediate_size": 10},
         4,
     ),
     "umt": ("umt", {"vision_config": ENCODERS["maps"] | {"out_features": ["stage3"]}}, 1),  # four cells, not one
