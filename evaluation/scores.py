@@ -51,6 +51,24 @@ def check_finite_metrics(metrics: Mapping[str, Any]) -> None:
             )
 
 
+def check_finite_weights(weights: Mapping[str, torch.Tensor], source: object) -> None:
+    """Refuse weights that are not finite: the model of them answers NaN.
+
+    Args:
+        weights: the weights by name, as `state_dict` gives them.
+        source: what they are of, for the message.
+
+    Raises:
+        NotFiniteError: a weight is NaN or infinite; the first one is named.
+    """
+    bad = [name for name, weight in weights.items() if weight.is_floating_point() and not weight.isfinite().all()]
+    if bad:
+        raise NotFiniteError(
+            f"{source}: {len(bad)} of {len(weights)} weights are not finite, first {bad[0]}: the training diverged, or "
+            "the file is damaged. Train again with a lower --learning_rate, or take an earlier checkpoint"
+        )
+
+
 def compute_relation_f1(
     predictions: Sequence[int], references: Sequence[int], relations: Sequence[str]
 ) -> dict[str, Any]:
@@ -128,6 +146,7 @@ __all__ = [
     "NotFiniteError",
     "check_finite",
     "check_finite_metrics",
+    "check_finite_weights",
     "compute_relation_f1",
     "heads_first",
     "metrics_for_trainer",

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, PreTrainedConfig
 
+from mmre.evaluation.scores import check_finite_weights
 from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification
 from mmre.processing import FocalMREProcessor
 
@@ -90,7 +91,7 @@ def convert_checkpoint(
         The model in evaluation mode: for the same inputs, the logits of the official code.
 
     Raises:
-        ValueError: if the file holds other weights than the official model of these encoders.
+        ValueError: if the file holds other weights than the official model of these encoders, or some are not finite.
     """
     official = torch.load(path, map_location="cpu", weights_only=True)
     weights = convert_state_dict(official.get("state_dict", official))
@@ -119,6 +120,7 @@ def convert_checkpoint(
             f"{path} does not fit these encoders. Missing: {sorted(missing)}. Unknown: {sorted(strange)}. "
             f"Of another shape: {shapes}"
         )
+    check_finite_weights(weights, path)
     model.load_state_dict(weights)
     return model.eval()
 

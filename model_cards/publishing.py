@@ -19,6 +19,7 @@ from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import find_adapter_config_file
 
 from mmre.evaluation.run_record import METRICS_FILE
+from mmre.evaluation.scores import check_finite_weights
 from mmre.inference.loading import adapter_config, load_model
 from mmre.processing import RelationExtractionPipeline
 from mmre.processing.pipeline_relation_extraction import TASK
@@ -81,6 +82,7 @@ def assemble(folder: str | os.PathLike, target: str | os.PathLike) -> None:
 
     Raises:
         FileNotFoundError: if there is no model in the folder.
+        ValueError: if a weight is not finite.
     """
     folder, target = Path(folder), Path(target)
     if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
@@ -89,6 +91,7 @@ def assemble(folder: str | os.PathLike, target: str | os.PathLike) -> None:
             "train"
         )
     model, processor = load_model(folder), AutoProcessor.from_pretrained(folder)
+    check_finite_weights(model.state_dict(), folder)
     for name in model.config.sub_configs:
         encoder_config = getattr(model.config, name)
         if not is_hub_name(encoder_config._name_or_path):
@@ -223,7 +226,7 @@ def publish(
     Raises:
         FileNotFoundError: if there is no model in the folder.
         NotLoadableError: if the model does not load in a fresh process, or gives other logits there.
-        OSError, ValueError: if the Hub refuses the repository or cannot be reached.
+        OSError, ValueError: if the Hub refuses the repository or cannot be reached, or a weight is not finite.
     """
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as target:

@@ -6,7 +6,9 @@ import operator
 from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import PreTrainedConfig, TrainingArguments
+import torch
+from accelerate.utils import TorchDynamoPlugin
+from transformers import PreTrainedConfig, Trainer, TrainingArguments, get_scheduler
 from transformers.integrations import get_available_reporting_integrations
 
 from mmre.modeling import MODELS
@@ -14,6 +16,9 @@ from mmre.posts.sources import MADE_DATA, REGION_SOURCES, kind_of_data
 from mmre.processing.suggestions import unknown
 
 MODALITIES = ("text", "vision")
+# Optimizers that are made of the model: without it, only whether their package is there can be told.
+OF_THE_MODEL = ("galore", "apollo", "lomo", "adalomo")
+METRICS = ("f1", "accuracy", "precision", "recall", "loss")
 
 
 def encoders_of(config_class: type[PreTrainedConfig]) -> list[str]:
@@ -258,6 +263,7 @@ class RelationTrainingArguments(TrainingArguments):
                 raise ValueError("`early_stopping_patience` needs an evaluation: leave `do_eval` true.")
             self.eval_strategy, self.load_best_model_at_end, self.metric_for_best_model = "no", False, None
         super().__post_init__()
+        self._try_what_the_trainer_makes()
         self.do_eval = do_eval  # transformers sets it wherever evaluation has a strategy
 
     def _check_numbers(self) -> None:
@@ -271,12 +277,39 @@ class RelationTrainingArguments(TrainingArguments):
             },
             below=dict.fromkeys(("label_smoothing_factor", "adam_beta1", "adam_beta2"), 1),
             least=dict.fromkeys((*batches, "early_stopping_patience", "eval_accumulation_steps", "save_total_limit"), 1)
+            | {"eval_delay": 0}
             | dict.fromkeys(("label_smoothing_factor", "adam_beta1", "adam_beta2", "adam_epsilon"), 0)
             | dict.fromkeys(
                 ("learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "dataloader_num_workers", "seed"), 0
             )
             | {"max_steps": 1 if self.max_steps != -1 else -1},
         )
+
+        by_epochs = self.do_eval and self.eval_strategy == "epoch" and self.max_steps <= 0
+        if by_epochs and self.load_best_model_at_end and self.eval_delay > self.num_train_epochs:
+            raise ValueError(
+                f"`eval_delay` is {self.eval_delay}, but there are {self.num_train_epochs:g} epochs: no checkpoint "
+                "would be chosen; set a smaller one, or `do_eval` false to keep the last."
+            )
+
+    def _try_what_the_trainer_makes(self) -> None:
+        """Refuse an optimizer, a schedule or a compiler that the Trainer cannot make, or whose package is missing."""
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        steps = {"num_warmup_steps": 0, "num_training_steps": 1, "scheduler_specific_kwargs": self.lr_scheduler_kwargs}
+        makes = {
+            "optim": lambda: Trainer.get_optimizer_cls_and_kwargs(self),
+            "lr_scheduler_type": lambda: get_scheduler(self.lr_scheduler_type, optimizer, **steps),
+            "torch_compile_backend": lambda: TorchDynamoPlugin(self.torch_compile_backend, self.torch_compile_mode),
+        }
+        for name, make in makes.items():
+            try:
+                make()
+            except (ImportError, ValueError, TypeError) as error:
+                of_the_model = name == "optim" and self.optim.value.startswith(OF_THE_MODEL)
+                if isinstance(error, ImportError) or not of_the_model:
+                    value = getattr(self, name)
+                    reason = " ".join(str(error).split())
+                    raise ValueError(f"`{name}` {getattr(value, 'value', value)!r}: {reason}") from error
 
     def _refuse_what_nothing_comes_of(self) -> None:
         """Refuse arguments of the Trainer that end in no result, or in an error after the posts were read."""
@@ -292,11 +325,18 @@ class RelationTrainingArguments(TrainingArguments):
             "remove_unused_columns": (self.remove_unused_columns, "the collator reads the posts as they are"),
             "label_names": (self.label_names not in (None, ["labels"]), "the models call them `labels`"),
             "use_liger_kernel": (self.use_liger_kernel, "there are no such kernels for these systems"),
+            "dataloader_persistent_workers": (
+                self.dataloader_persistent_workers and not self.dataloader_num_workers,
+                "`dataloader_num_workers` is 0",
+            ),
             **dict.fromkeys(reentrant, (True, "reentrant checkpointing loses gradients where an encoder is frozen")),
         }
         for name, (is_set, reason) in refused.items():
             if is_set:
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}, but {reason}: leave it out.")
+        metric = self.metric_for_best_model
+        if metric is not None and metric.removeprefix("eval_") not in METRICS:
+            raise ValueError(unknown("metric_for_best_model", metric, METRICS))
         reports = [self.report_to] if isinstance(self.report_to, str) else self.report_to or []
         available = get_available_reporting_integrations()
         for name in reports:

@@ -135,6 +135,8 @@ def _train_and_test(
         if training.do_train:
             metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
             check_finite_metrics(metrics)
+            if training.load_best_model_at_end and trainer.state.best_model_checkpoint is None:
+                logger.warning("No checkpoint was evaluated: the model is that of the last step, not the best one.")
             results["train"] = metrics | {"best_checkpoint": trainer.state.best_model_checkpoint}
             trained = metrics["train_runtime"] - trainer.seconds_aside, trainer.posts_trained
             trainer.save_model()

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from mmre.evaluation.scores import check_finite_weights
 from mmre.model_cards.publishing import complete
 
 from .sampler import EpochLengthGroupedSampler
@@ -62,6 +63,8 @@ class RelationTrainer(Trainer):
         """Write nothing: each `push_to_hub` would put the Trainer's draft in place of our card."""
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        # Here, for neither the loss says it, of which the Trainer logs no NaN, nor an evaluation where there is none.
+        check_finite_weights(self.model.state_dict() if state_dict is None else state_dict, "the model")
         token, self.args.hub_token = self.args.hub_token, None  # `training_args.bin` holds all arguments
         try:
             super()._save(output_dir, state_dict)

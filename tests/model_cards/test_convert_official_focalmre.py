@@ -159,6 +159,15 @@ def test_encoders_of_another_size_are_refused(official):
         convert_checkpoint(path, RELATION_IDS, BertConfig(**LAYERS | {"num_hidden_layers": 1}), vision_config())
 
 
+def test_a_checkpoint_with_a_weight_that_is_not_finite_is_refused(official):
+    path, *_ = official
+    weights = torch.load(path, weights_only=True)
+    weights["module.classifier.bias"][1] = float("nan")
+    torch.save(weights, path)
+    with pytest.raises(ValueError, match="best_model.pth: 1 of .* weights are not finite, first classifier"):
+        convert_checkpoint(path, RELATION_IDS, text_config(), vision_config())
+
+
 def test_a_checkpoint_that_runs_code_is_refused(tmp_path):
     class Harmful:
         def __reduce__(self):

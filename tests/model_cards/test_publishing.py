@@ -175,6 +175,19 @@ def test_a_folder_without_a_model_is_named(tmp_path):
         assemble(tmp_path, tmp_path / "target")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused_in_one_line(run, tmp_path, monkeypatch, value):
+    broken = shutil.copytree(run, tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    name = next(name for name in weights if name.startswith("classifier"))
+    weights[name][0] = value
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    monkeypatch.setattr(module, "create_repository", lambda *_: pytest.fail("a repository is made"))
+    with pytest.raises(ValueError, match="1 of .* weights are not finite, first classifier.*: ") as error:
+        module.publish(broken, "someone/broken")
+    assert str(error.value).startswith(f"{broken}: ") and "\n" not in str(error.value)
+
+
 @pytest.mark.slow
 def test_what_does_not_load_or_says_something_else_elsewhere_is_not_published(run, tmp_path, monkeypatch):
     assemble(run, tmp_path / "good")

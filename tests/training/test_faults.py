@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModel, EvalPrediction
 
 from mmre.evaluation.scores import NotFiniteError, check_finite_metrics, metrics_for_trainer
 from mmre.posts.synthetic import make_synthetic_posts
+from mmre.training import run as module
 
 
 def copy_of(run, folder):
@@ -29,6 +30,14 @@ def test_a_training_that_diverges_fails_at_its_first_evaluation(config_file, tmp
     with pytest.raises(NotFiniteError, match="run failed after 2 steps: the logits of 16 of 16 posts are not finite"):
         train([path, "--learning_rate", "1e38", "--max_grad_norm", "0"])
     assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("others", [[], ["--do_predict=false", "--save_strategy=no"]])
+def test_a_training_that_diverges_without_evaluation_leaves_no_model(config_file, tmp_path, others):
+    path = config_file(num_synthetic_posts=16, num_train_epochs=2, learning_rate=1e38, max_grad_norm=0)
+    with pytest.raises(NotFiniteError, match="run failed after . steps: the model: .* weights are not finite, first "):
+        train([path, "--do_eval=false", *others])
+    assert not list((tmp_path / "run").rglob("*.safetensors")) and not (tmp_path / "run" / "metrics.json").exists()
 
 
 def test_a_checkpoint_with_a_weight_that_is_not_finite_has_no_result(run, config_file, tmp_path):
@@ -101,6 +110,18 @@ WRONG = {
     ("use_liger_kernel", "true"): "`use_liger_kernel` is True, but there are no such kernels",
     ("gradient_checkpointing_kwargs", '{"use_reentrant": true}'): "reentrant checkpointing loses gradients",
     ("report_to", "wandb"): "`report_to` 'wandb' is not installed; here are: none",
+    ("optim", "adamw_bnb_8bit"): "`optim` 'adamw_bnb_8bit': You need to install `bitsandbytes`",
+    ("optim", "galore_adamw"): "`optim` 'galore_adamw': You need to install `galore_torch`",
+    ("optim", "grokadamw"): "`optim` 'grokadamw': Please install grokadamw",
+    ("optim_args", "momentum"): "`optim` 'adamw_torch_fused': not enough values to unpack",
+    ("lr_scheduler_type", "cosine_with_min_lr"): "`lr_scheduler_type` 'cosine_with_min_lr': One of min_lr",
+    ("lr_scheduler_kwargs", '{"foo": 1}'): "`lr_scheduler_type` 'linear': get_linear_schedule_with_warmup() got an un",
+    ("torch_compile_backend", "foo"): "`torch_compile_backend` 'foo': 'FOO' is not a valid",
+    ("dataloader_persistent_workers", "true"): "is True, but `dataloader_num_workers` is 0: leave it out",
+    ("metric_for_best_model", "acuracy"): "unknown metric_for_best_model 'acuracy'; did you mean 'accuracy'?",
+    ("metric_for_best_model", "eval_foo"): "unknown metric_for_best_model 'eval_foo'; expected 'f1', 'accuracy', ",
+    ("eval_delay", "-1"): "`eval_delay` is -1.0; expected at least 0",
+    ("eval_delay", "2.5"): "`eval_delay` is 2.5, but there are 2 epochs: no checkpoint would be chosen",
     ("new_classifier", "true"): "`new_classifier` is for `model_name_or_path`",
 }
 
@@ -110,6 +131,19 @@ def test_what_no_result_comes_of_is_refused_in_one_line_before_the_posts_are_rea
     with pytest.raises(ValueError) as error:
         settings_of([config_file(), f"--{name}={value}"])
     assert WRONG[name, value] in str(error.value) and "\n" not in str(error.value)
+
+
+def test_metrics_to_choose_by_have_their_name_with_and_without_the_trainer_s_prefix(config_file):
+    for name in ("eval_f1", "recall", "loss"):
+        assert settings_of([config_file(), "--metric_for_best_model", name]).training.metric_for_best_model == name
+
+
+def test_a_training_that_ends_before_its_first_evaluation_says_that_no_checkpoint_was_chosen(config_file, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(module.logger, "warning", warnings.append)
+    path = config_file(num_synthetic_posts=16, max_steps=2, eval_delay=9, do_predict=False)
+    train([path])
+    assert warnings == ["No checkpoint was evaluated: the model is that of the last step, not the best one."]
 
 
 def test_a_test_without_a_checkpoint_is_refused_before_the_posts_are_read(config_file, tmp_path):
