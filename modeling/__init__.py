@@ -6,6 +6,7 @@ from .configuration_bert_sg import BertSGConfig
 from .configuration_cnn import CNNConfig
 from .configuration_focalmre import FocalMREConfig
 from .configuration_hvpnet import HVPNeTConfig
+from .configuration_ifaformer import IFAformerConfig
 from .configuration_mtb import MTBConfig
 from .configuration_tgdi import TGDIConfig
 from .configuration_umgf import UMGFConfig
@@ -16,6 +17,7 @@ from .modeling_bert_sg import BertSGForRelationClassification, BertSGPreTrainedM
 from .modeling_cnn import CNNForRelationClassification, CNNPreTrainedModel
 from .modeling_focalmre import FocalMREForRelationClassification, FocalMREOutput, FocalMREPreTrainedModel
 from .modeling_hvpnet import HVPNeTForRelationClassification, HVPNeTOutput, HVPNeTPreTrainedModel
+from .modeling_ifaformer import IFAformerForRelationClassification, IFAformerPreTrainedModel
 from .modeling_mtb import MTBForRelationClassification, MTBPreTrainedModel
 from .modeling_tgdi import TGDIForRelationClassification, TGDIOutput, TGDIPreTrainedModel
 from .modeling_umgf import UMGFForRelationClassification, UMGFPreTrainedModel
@@ -30,6 +32,7 @@ MODELS = {
         CNNForRelationClassification,
         FocalMREForRelationClassification,
         HVPNeTForRelationClassification,
+        IFAformerForRelationClassification,
         MTBForRelationClassification,
         TGDIForRelationClassification,
         UMGFForRelationClassification,
@@ -62,6 +65,9 @@ __all__ = [
     "HVPNeTForRelationClassification",
     "HVPNeTOutput",
     "HVPNeTPreTrainedModel",
+    "IFAformerConfig",
+    "IFAformerForRelationClassification",
+    "IFAformerPreTrainedModel",
     "MTBConfig",
     "MTBForRelationClassification",
     "MTBPreTrainedModel",

@@ -33,27 +33,60 @@ class Prefix:
         self.layers_read: set[int] = set()
 
     def extend(
-        self, layer: int, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None, length: int
+        self,
+        module: nn.Module,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        length: int,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Put the prefix before a layer's keys and values (B, heads, T, d / heads), and before its mask."""
-        self.layers_read.add(layer)
-        batch, heads, _, size = key.shape
-        prefix = self.keys_values[layer].to(key.dtype)
-        prefix_key, prefix_value = prefix.view(batch, -1, 2, heads, size).permute(2, 0, 3, 1, 4)  # (B, heads, L, size)
-        key, value = torch.cat([prefix_key, key], dim=2), torch.cat([prefix_value, value], dim=2)
-        prefix_mask = self.mask[:, None, None, :].expand(-1, -1, length, -1)
-        if attention_mask is None:
-            attention_mask = prefix_mask.new_ones(batch, 1, length, key.shape[2] - prefix.shape[1])
-        if attention_mask.dtype != torch.bool:
-            lowest = torch.finfo(attention_mask.dtype).min
-            prefix_mask = torch.zeros_like(prefix_mask, dtype=attention_mask.dtype).masked_fill(~prefix_mask, lowest)
-        return key, value, torch.cat([prefix_mask, attention_mask.expand(batch, -1, -1, -1)], dim=-1)
+        self.layers_read.add(module.layer_idx)
+        keys, values = self.keys_values[module.layer_idx].chunk(2, dim=-1)
+        return prepend(keys, values, self.mask, key, value, attention_mask, length)
+
+
+def prepend(
+    prefix_keys: torch.Tensor,
+    prefix_values: torch.Tensor,
+    prefix_mask: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    length: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Put a prefix before a layer's own keys and values.
+
+    Args:
+        prefix_keys: (B, L, d), cut into heads as the layer's own are.
+        prefix_values: (B, L, d).
+        prefix_mask: (B, L), true where the prefix may be attended.
+        key: (B, heads, T, d / heads).
+        value: (B, heads, T, d / heads).
+        attention_mask: the layer's own mask, boolean or added to the scores; none if all may be attended.
+        length: number of queries.
+
+    Returns:
+        Keys and values of [prefix; own], and the mask for them.
+    """
+    batch, heads = key.shape[:2]
+    prefix_key, prefix_value = (
+        each.to(key.dtype).unflatten(-1, (heads, -1)).transpose(1, 2) for each in (prefix_keys, prefix_values)
+    )  # (B, heads, L, d / heads)
+    mask = prefix_mask[:, None, None, :].expand(-1, -1, length, -1)
+    if attention_mask is None:
+        attention_mask = mask.new_ones(batch, 1, length, key.shape[2])
+    if attention_mask.dtype != torch.bool:
+        lowest = torch.finfo(attention_mask.dtype).min
+        mask = torch.zeros_like(mask, dtype=attention_mask.dtype).masked_fill(~mask, lowest)
+    mask = torch.cat([mask, attention_mask.expand(batch, -1, -1, -1)], dim=-1)
+    return torch.cat([prefix_key, key], dim=2), torch.cat([prefix_value, value], dim=2), mask
 
 
 def prefix_sdpa_attention(module, query, key, value, attention_mask, prefix: Prefix | None = None, **kwargs):
     """Attend as transformers' sdpa attention does; over `prefix` too, if there is one."""
     if prefix is not None:
-        key, value, attention_mask = prefix.extend(module.layer_idx, key, value, attention_mask, query.shape[2])
+        key, value, attention_mask = prefix.extend(module, key, value, attention_mask, query.shape[2])
     return sdpa_attention_forward(module, query, key, value, attention_mask, is_causal=False, **kwargs)
 
 
@@ -62,7 +95,7 @@ def prefix_eager_attention(
 ):
     """Attend step by step; over `prefix` too, if there is one. Return the attention weights too."""
     if prefix is not None:
-        key, value, attention_mask = prefix.extend(module.layer_idx, key, value, attention_mask, query.shape[2])
+        key, value, attention_mask = prefix.extend(module, key, value, attention_mask, query.shape[2])
     scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if attention_mask is not None:
         if attention_mask.dtype == torch.bool:
@@ -94,7 +127,7 @@ def prefix_attention(name: str) -> str:
         return name
     if name not in PREFIX_ATTENTIONS:
         raise ValueError(
-            f"This model's text encoder attends over a prefix with 'sdpa' or 'eager', not with {name!r}: "
+            f"This model attends over a prefix with 'sdpa' or 'eager', not with {name!r}: "
             "attn_implementation='sdpa', or {'text_config': 'sdpa', 'vision_config': ...} for each encoder."
         )
     return PREFIX_ATTENTIONS[name]
@@ -147,22 +180,25 @@ def encode_with_prefix(encoder: PreTrainedModel, prefix: Prefix, **inputs) -> to
 
 
 class PrefixRelationExtractionPreTrainedModel(MultimodalRelationExtractionPreTrainedModel):
-    """Base of the models whose text encoders, `text_encoders`, attend to a prefix."""
+    """Base of the models whose encoders attend to a prefix: those whose configurations `prefixed` names."""
+
+    prefixed = ("text_config",)
 
     def __init__(self, config: MultimodalRelationExtractionConfig):
-        text_config = config.text_config
-        asked = text_config._attn_implementation or config._attn_implementation or "sdpa"
-        text_config._attn_implementation = prefix_attention(asked)
+        for name in self.prefixed:
+            encoder_config = getattr(config, name)
+            asked = encoder_config._attn_implementation or config._attn_implementation or "sdpa"
+            encoder_config._attn_implementation = prefix_attention(asked)
         super().__init__(config)
 
     def set_attn_implementation(self, attn_implementation: str | dict, *args, **kwargs) -> None:
-        """Set the attention of both encoders, "sdpa" or "eager"; the text encoder's keeps reading the prefix."""
+        """Set the attention of both encoders, "sdpa" or "eager"; those with a prefix keep reading it."""
         if not isinstance(attn_implementation, dict):
             attn_implementation = dict.fromkeys(("", *self.config.sub_configs), attn_implementation)
-        if "text_config" in attn_implementation:
-            text = prefix_attention(attn_implementation["text_config"])
-            attn_implementation = {**attn_implementation, "text_config": text}
-        super().set_attn_implementation(attn_implementation, *args, **kwargs)
+        own = {
+            name: prefix_attention(attn_implementation[name]) for name in self.prefixed if name in attn_implementation
+        }
+        super().set_attn_implementation({**attn_implementation, **own}, *args, **kwargs)
 
     def _set_gradient_checkpointing(self, enable: bool = True, gradient_checkpointing_func=checkpoint, **kwargs):
         if enable and getattr(gradient_checkpointing_func, "keywords", {}).get("use_reentrant"):

@@ -81,9 +81,12 @@ ENCODERS = {  # By what a system reads of an encoder.
 }
 SLOTS = {"num_grounded_regions": 2, "num_detected_regions": 1}  # and the whole picture
 REGIONS = {"num_grounded_regions": 2, "num_detected_regions": 2}
+CROPS = REGIONS | {"grounded_grid_size": 2, "detected_grid_size": 1}
 CASES |= {
     "bert_sg": ("bert_sg", REGIONS | {"object_size": 12}, 4),
     "bert_sg-attention": ("bert_sg", REGIONS | {"object_size": 12, "use_attention": True}, 4),
+    "ifaformer": ("ifaformer", CROPS, 4),
+    "ifaformer-alike": ("ifaformer", CROPS | {"text_config": ENCODERS["text"] | {"hidden_size": 24}}, 4),
     "umgf": (
         "umgf",
         REGIONS | {"num_fusion_layers": 2} | {"fusion_size": 12, "fusion_num_heads": 2, "fusion_intermediate_size": 10},

@@ -63,3 +63,68 @@ def slow_bert_layer(layer: nn.Module, states: torch.Tensor, prefix: tuple = ()) 
     states = slow_norm(out.LayerNorm, states + attended @ out.dense.weight.T + out.dense.bias)
     hidden = slow_gelu(states @ layer.intermediate.dense.weight.T + layer.intermediate.dense.bias)
     return slow_norm(layer.output.LayerNorm, states + hidden @ layer.output.dense.weight.T + layer.output.dense.bias)
+
+
+def slow_clip_layer(layer: nn.Module, states: torch.Tensor, prefix: tuple = ()) -> torch.Tensor:
+    """Compute a layer of CLIP for one post; `prefix` are keys and values (L, d) that stand before its own."""
+    own = layer.self_attn
+    normed = slow_norm(layer.layer_norm1, states)
+    query, key, value = (normed @ each.weight.T + each.bias for each in (own.q_proj, own.k_proj, own.v_proj))
+    if prefix:
+        key, value = torch.cat([prefix[0], key]), torch.cat([prefix[1], value])
+    attended = slow_attention(query, key, value, own.num_heads)
+    states = states + attended @ own.out_proj.weight.T + own.out_proj.bias
+    hidden = slow_norm(layer.layer_norm2, states) @ layer.mlp.fc1.weight.T + layer.mlp.fc1.bias
+    return states + (hidden * torch.sigmoid(1.702 * hidden)) @ layer.mlp.fc2.weight.T + layer.mlp.fc2.bias
+
+
+def slow_embeddings(embeddings: nn.Module, input_ids: torch.Tensor) -> torch.Tensor:
+    """Compute BERT's embeddings of one post's tokens."""
+    rows = [
+        embeddings.word_embeddings.weight[token]
+        + embeddings.position_embeddings.weight[position]
+        + embeddings.token_type_embeddings.weight[0]
+        for position, token in enumerate(input_ids)
+    ]
+    return slow_norm(embeddings.LayerNorm, torch.stack(rows))
+
+
+def slow_crops(model, batch: dict, post: int) -> torch.Tensor:
+    """Compute the row of a post's crops for two grounded ones of 2 x 2 patches and two detected ones of one patch.
+
+    Pictures and patches are of the tiny models: 32 and 16 pixels. Rows of absent crops are zero.
+    """
+    vision, embedding = model.vision_model, model.crop_embedding
+    kernel = vision.embeddings.patch_embedding.weight  # (d, 3, 16, 16)
+    rows = [vision.embeddings.class_embedding]
+    for slot, exists in enumerate(batch["image_mask"][post].tolist()):
+        picture, number = batch["pixel_values"][post, slot], 4 if slot < 2 else 1
+        positions = (
+            embedding.grounded_positions.weight[4 * slot : 4 * slot + 4]
+            if slot < 2
+            else embedding.detected_positions.weight[slot - 2 : slot - 1]
+        )
+        corners = [(0, 0), (0, 16), (16, 0), (16, 16)] if slot < 2 else [(0, 0)]
+        if slot >= 2 and exists:
+            picture = halved(halved(picture, 1), 2)
+        for patch in range(number):
+            if not exists:
+                rows.append(torch.zeros(len(kernel)))
+                continue
+            top, left = corners[patch]
+            part = picture[:, top : top + 16, left : left + 16]
+            rows.append(torch.stack([(part * each).sum() for each in kernel]) + positions[patch])
+    return slow_norm(vision.pre_layrnorm, torch.stack(rows))
+
+
+def halved(picture: torch.Tensor, dimension: int) -> torch.Tensor:
+    """Halve a picture (3, H, W) in one direction: each new pixel is a mean of four, weighed by a triangle."""
+    size = picture.shape[dimension]
+    result = []
+    for index in range(size // 2):
+        weights = {pixel: 1 - abs(pixel + 0.5 - 2 * (index + 0.5)) / 2 for pixel in range(size)}
+        weights = {pixel: weight for pixel, weight in weights.items() if weight > 0}
+        result.append(
+            sum(weight * picture.select(dimension, pixel) for pixel, weight in weights.items()) / sum(weights.values())
+        )
+    return torch.stack(result, dim=dimension)

@@ -541,18 +541,17 @@ def test_a_post_without_picture_is_the_same_alone_in_company_and_without_pixels(
 
 
 @torch.no_grad()
-def test_the_vision_encoder_runs_once_and_sees_no_absent_picture(case_with_pictures):
+def test_the_vision_encoder_sees_all_pictures_of_a_size_at_once_and_no_absent_one(case_with_pictures):
     model = tiny_model(case_with_pictures)
     seen = []
-    model.vision_model.register_forward_pre_hook(
-        lambda module, arguments, keywords: seen.append(keywords["pixel_values"]), with_kwargs=True
-    )
+    first = next(module for module in model.vision_model.modules() if isinstance(module, nn.Conv2d))
+    first.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     batch = tiny_batch(case_with_pictures, model.config)
     model(**batch)
-    (images,) = seen
-    number = int(batch["image_mask"].sum())
+    assert len({images.shape[2:] for images in seen}) == len(seen)
+    number, images = int(batch["image_mask"].sum()), [image for images in seen for image in images]
     assert number <= len(images) <= number + 1  # A system may read a blank image.
-    assert images.isfinite().all() and not images[number:].any()
+    assert all(image.isfinite().all() for image in images) and not any(image.any() for image in images[number:])
     seen.clear()
     model(**take(batch, [2]))  # No picture at all.
     model(**without(batch, *PICTURES))
@@ -681,7 +680,7 @@ def test_eager_and_sdpa_attention_give_the_same_logits(tmp_path, case):
                     asked = implementation if isinstance(implementation, str) else implementation[f"{modality}_config"]
                     # A system may attend in its own way, under a name of its own.
                     found = encoder.config._attn_implementation
-                    own = modality == "text" and found.startswith("mmre_")
+                    own = found.startswith("mmre_")
                     assert found == asked or own or (found == "eager" and not encoder._supports_sdpa)
 
 

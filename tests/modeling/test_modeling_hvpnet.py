@@ -7,7 +7,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from model_helpers import ENCODERS, tiny_batch, tiny_config, tiny_model
 from post_by_post import at_the_entities, posts_of
-from slow_attention import slow_bert_layer, slow_norm
+from slow_attention import slow_bert_layer, slow_embeddings
 from transformers import AutoConfig, AutoModel
 
 from mmre.modeling import HVPNeTForRelationClassification
@@ -58,13 +58,7 @@ def test_the_pyramid_is_a_prefix_of_each_layer(case):
                     both = sum(weight * block[cell] for weight, block in zip(weights, blocks))
                     keys[layer].append(both[:SIZE])
                     values[layer].append(both[SIZE:])
-        embeddings = model.text_model.embeddings
-        states = slow_norm(
-            embeddings.LayerNorm,
-            embeddings.word_embeddings.weight[post.input_ids]
-            + embeddings.position_embeddings.weight[: len(post.input_ids)]
-            + embeddings.token_type_embeddings.weight[0],
-        )
+        states = slow_embeddings(model.text_model.embeddings, post.input_ids)
         for layer, own in enumerate(model.text_model.encoder.layer):
             prefix = (torch.stack(keys[layer]), torch.stack(values[layer])) if post.pictures else ()
             states = slow_bert_layer(own, states, prefix)

@@ -4,21 +4,11 @@ import pytest
 import torch
 from model_helpers import ENCODERS, tiny_batch, tiny_config, tiny_model, without
 from post_by_post import at_the_entities, posts_of
-from slow_attention import slow_bert_layer, slow_layer, slow_norm
+from slow_attention import slow_bert_layer, slow_embeddings, slow_layer, slow_norm
 
 from mmre.modeling import ViLBERTForRelationClassification
 
 CASE = "vilbert"
-
-
-def embed_by_hand(embeddings, input_ids) -> torch.Tensor:
-    rows = [
-        embeddings.word_embeddings.weight[token]
-        + embeddings.position_embeddings.weight[position]
-        + embeddings.token_type_embeddings.weight[0]
-        for position, token in enumerate(input_ids)
-    ]
-    return slow_norm(embeddings.LayerNorm, torch.stack(rows))
 
 
 @torch.no_grad()
@@ -29,7 +19,7 @@ def test_the_streams_run_alone_meet_and_run_on():
     region, layers = model.region_embedding, model.text_model.encoder.layer
     assert (len(model.connections), len(model.vision_layers)) == (2, 1)
     for index, post in enumerate(posts_of(model, batch)):
-        text = embed_by_hand(model.text_model.embeddings, post.input_ids)
+        text = slow_embeddings(model.text_model.embeddings, post.input_ids)
         rows = []
         for (_, cells), box in zip(post.pictures, post.boxes):
             x_min, y_min, x_max, y_max = box

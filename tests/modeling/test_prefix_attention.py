@@ -209,7 +209,7 @@ def test_the_choice_of_attention_is_not_written_down(tmp_path, toi_encoder):
 def test_an_attention_that_cannot_read_the_prefix_is_refused_and_nothing_changes(tmp_path, asked):
     model = make_model()
     model.save_pretrained(tmp_path)
-    message = "This model's text encoder attends over a prefix with 'sdpa' or 'eager', not with "
+    message = "This model attends over a prefix with 'sdpa' or 'eager', not with "
     batch = make_batch(model.config)
     logits = model(**batch).logits
     with pytest.raises(ValueError, match=message):
