@@ -7,9 +7,11 @@ import copy
 import math
 
 import torch
+from torch import nn
+from torch.utils._pytree import tree_map
 from transformers import AutoBackbone, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
-from transformers.utils import is_torchdynamo_exporting
+from transformers.utils import ModelOutput, is_torchdynamo_exporting
 
 
 def build_vision_encoder(config: PreTrainedConfig, features: str, dtype: torch.dtype) -> PreTrainedModel:
@@ -154,12 +156,57 @@ def scatter_images(features: torch.Tensor, image_mask: torch.Tensor) -> torch.Te
     return torch.where(image_mask.view(*image_mask.shape, *(1,) * (images.dim() - 2)), images, 0.0)
 
 
+def encode_images(vision_model: PreTrainedModel, images: torch.Tensor, **arguments) -> ModelOutput:
+    """Encode images, each different one once: posts share pictures, and a picture without regions fills several slots.
+
+    Equal are images of the same bits. All are encoded while the encoder treats an image by chance or by its neighbours
+    (in training with dropout, or with statistics of the batch), and where gradients are asked of the images themselves.
+
+    Args:
+        vision_model: the vision encoder.
+        images: (N, 3, H, W).
+        arguments: further ones of its `forward`.
+
+    Returns:
+        What the vision encoder returns for all N images.
+    """
+    if images.shape[0] < 2 or images.requires_grad or is_torchdynamo_exporting() or _mixes_images(vision_model):
+        return vision_model(pixel_values=images, **arguments)
+    bits = images.flatten(1).view(
+        {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[images.element_size()]
+    )
+    different, index = torch.unique(bits, dim=0, return_inverse=True)  # bits, for NaN is not equal to itself
+    if len(different) == len(images):
+        return vision_model(pixel_values=images, **arguments)
+    first = index.new_full((len(different),), len(images))
+    first = first.scatter_reduce(0, index, torch.arange(len(images), device=index.device), "amin")
+    outputs = vision_model(pixel_values=images[first], **arguments)
+    return tree_map(lambda value: value[index] if isinstance(value, torch.Tensor) else value, outputs)
+
+
+def _mixes_images(vision_model: PreTrainedModel) -> bool:
+    """Return whether what comes of an image depends on chance, or on the other images."""
+    if not vision_model.training:
+        return False
+    if any(
+        isinstance(value, float) and value > 0
+        for name, value in vision_model.config.to_dict().items()
+        if "drop" in name
+    ):
+        return True
+    return any(
+        (isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0)
+        or (isinstance(module, nn.modules.batchnorm._NormBase) and module.training)
+        for module in vision_model.modules()
+    )
+
+
 def image_cells(vision_model: PreTrainedModel, images: torch.Tensor) -> torch.Tensor:
     """Encode images (N, 3, H, W) to rows of patches, or of cells of the last feature map: (N, P, d_v)."""
+    outputs = encode_images(vision_model, images)
     if hasattr(vision_model, "channels"):  # of `AutoBackbone`
-        return vision_model(pixel_values=images).feature_maps[-1].flatten(2).transpose(1, 2)
-    states = vision_model(pixel_values=images).last_hidden_state
-    return select_patches(states, images, vision_model.config.patch_size)
+        return outputs.feature_maps[-1].flatten(2).transpose(1, 2)
+    return select_patches(outputs.last_hidden_state, images, vision_model.config.patch_size)
 
 
 def cell_size(vision_model: PreTrainedModel) -> int:

@@ -13,7 +13,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple, is_torchdynamo_exporting
 
 from .configuration_focalmre import FocalMREConfig
-from .image_tower import existing_images, given_image_mask, scatter_images, select_patches
+from .image_tower import encode_images, existing_images, given_image_mask, scatter_images, select_patches
 from .modeling_relation_extraction import MultimodalRelationExtractionPreTrainedModel, gather_tokens, relation_loss
 
 
@@ -329,7 +329,7 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
         if zero_image_counts:
             # The official code encodes a zero image in every absent slot. They are all alike: one is enough.
             existing = torch.cat([existing, torch.zeros_like(existing[:1])])
-        features = self.vision_model(pixel_values=existing).last_hidden_state
+        features = encode_images(self.vision_model, existing).last_hidden_state
         if self.config.vision_feature_select_strategy == "default":
             features = select_patches(features, existing, self.config.vision_config.patch_size)
         if not zero_image_counts:

@@ -12,7 +12,7 @@ from torch import nn
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_hvpnet import NUM_LEVELS, HVPNeTConfig
-from .image_tower import existing_images, given_image_mask, patch_grid, scatter_images, select_patches
+from .image_tower import encode_images, existing_images, given_image_mask, patch_grid, scatter_images, select_patches
 from .modeling_relation_extraction import gather_tokens, relation_loss
 from .prefix_attention import Prefix, PrefixRelationExtractionPreTrainedModel, check_layers, encode_with_prefix
 
@@ -156,11 +156,11 @@ class HVPNeTForRelationClassification(HVPNeTPreTrainedModel):
     def _pyramids(self, images: torch.Tensor) -> torch.Tensor:
         """Return the four levels of images (N, 3, H, W), each pooled to 2 x 2 cells, side by side: (N, 4, size)."""
         if self.config.vision_features == "maps":
-            levels = self.vision_model(pixel_values=images).feature_maps
+            levels = encode_images(self.vision_model, images).feature_maps
         else:
             patch_size = self.config.vision_config.patch_size
             grid = patch_grid(images, patch_size)
-            states = self.vision_model(pixel_values=images, output_hidden_states=True).hidden_states
+            states = encode_images(self.vision_model, images, output_hidden_states=True).hidden_states
             last = len(states) - 1
             states = [states[round(last * level / NUM_LEVELS)] for level in range(1, NUM_LEVELS + 1)]
             levels = [select_patches(s, images, patch_size).transpose(1, 2).unflatten(2, grid) for s in states]

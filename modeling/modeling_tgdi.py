@@ -14,7 +14,7 @@ from transformers import AutoModel
 from transformers.utils import ModelOutput, can_return_tuple, is_torchdynamo_exporting
 
 from .configuration_tgdi import TGDIConfig
-from .image_tower import existing_images, given_image_mask, scatter_images, select_patches
+from .image_tower import encode_images, existing_images, given_image_mask, scatter_images, select_patches
 from .modeling_relation_extraction import gather_tokens, relation_loss, token_mask
 from .prefix_attention import Prefix, PrefixRelationExtractionPreTrainedModel, check_layers, encode_with_prefix
 
@@ -310,7 +310,7 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
         )
         if images is None:
             return None, None
-        levels = self.vision_model(pixel_values=images, output_hidden_states=True).hidden_states
+        levels = encode_images(self.vision_model, images, output_hidden_states=True).hidden_states
         patch_size = self.config.vision_config.patch_size
         return [select_patches(level, images, patch_size) for level in levels], image_mask
 

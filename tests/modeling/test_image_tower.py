@@ -13,7 +13,13 @@ from transformers import AutoConfig, AutoModel, ResNetForImageClassification
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from mmre.modeling.configuration_relation_extraction import MultimodalRelationExtractionConfig
-from mmre.modeling.image_tower import existing_images, given_image_mask, scatter_images, select_patches
+from mmre.modeling.image_tower import (
+    encode_images,
+    existing_images,
+    given_image_mask,
+    scatter_images,
+    select_patches,
+)
 from mmre.modeling.modeling_relation_extraction import (
     MultimodalRelationExtractionPreTrainedModel,
     gather_tokens,
@@ -184,3 +190,73 @@ def test_without_a_mask_all_images_exist_and_without_images_none(batch):
     assert not given_image_mask(None, None, shape).any()
     assert given_image_mask(None, None, shape).shape == shape
     assert torch.equal(given_image_mask(batch["pixel_values"], batch["image_mask"].int(), shape), batch["image_mask"])
+
+
+def count_images(encoder, images, **arguments) -> tuple[int, torch.Tensor]:
+    """Return how many images an encoder was given, and its last hidden state of all of them."""
+    seen = []
+    hook = encoder.register_forward_pre_hook(
+        lambda module, arguments, keywords: seen.append(len(keywords["pixel_values"])), with_kwargs=True
+    )
+    outputs = encode_images(encoder, images, **arguments)
+    hook.remove()
+    (number,) = seen
+    return number, outputs
+
+
+def make_vit(**values):
+    torch.manual_seed(2)
+    config = ENCODERS["patches"] | {"model_type": "vit", "hidden_dropout_prob": 0.0} | values
+    return AutoModel.from_config(AutoConfig.for_model(**config)).eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_each_different_image_is_encoded_once_and_answers_for_all_its_like(dtype):
+    encoder = make_vit().to(dtype)
+    images = torch.randn(7, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=dtype)
+    images[2] = images[6] = images[0]
+    images[5] = images[3]
+    images[4] = images[0]
+    images[4, 2, -1, -1] += 1.0  # a pixel makes another picture
+    number, outputs = count_images(encoder, images, output_hidden_states=True)
+    assert number == 4
+    plain = encoder(pixel_values=images, output_hidden_states=True)
+    torch.testing.assert_close(outputs.last_hidden_state, plain.last_hidden_state)
+    assert len(outputs.hidden_states) == 3
+    for level, expected in zip(outputs.hidden_states, plain.hidden_states):
+        torch.testing.assert_close(level, expected)
+
+
+@torch.no_grad()
+def test_images_of_nan_are_equal_too_and_zero_is_not_minus_zero():
+    images = torch.zeros(4, 3, IMAGE_SIZE, IMAGE_SIZE)
+    images[:2, 0, 0, 0] = float("nan")
+    images[3] = -images[3]
+    assert count_images(make_vit(), images)[0] == 3
+
+
+@pytest.mark.parametrize("name", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
+def test_an_encoder_that_drops_at_random_is_given_every_image(name):
+    images = torch.ones(3, 3, IMAGE_SIZE, IMAGE_SIZE)
+    encoder = make_vit(**{name: 0.5})
+    assert count_images(encoder, images)[0] == 1
+    number, outputs = count_images(encoder.train(), images)
+    assert number == 3
+    assert not torch.equal(outputs.last_hidden_state[0], outputs.last_hidden_state[1])
+    assert count_images(make_vit().train(), images)[0] == 1
+
+
+def test_an_encoder_with_statistics_of_the_batch_is_given_every_image(batch):
+    encoder = make_model().vision_model
+    images = torch.ones(3, 3, IMAGE_SIZE, IMAGE_SIZE)
+    assert count_images(encoder.train(), images)[0] == 3
+    assert count_images(encoder.eval(), images)[0] == 1
+
+
+def test_gradients_of_images_are_those_of_each_image():
+    encoder = make_vit()
+    images = torch.ones(2, 3, IMAGE_SIZE, IMAGE_SIZE, requires_grad=True)
+    number, outputs = count_images(encoder, images)
+    outputs.last_hidden_state[1].sum().backward()
+    assert number == 2 and not images.grad[0].any() and images.grad[1].any()

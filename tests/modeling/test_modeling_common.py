@@ -39,7 +39,7 @@ from torch import nn
 from transformers import AutoModel, AutoProcessor, CLIPImageProcessor, Trainer, TrainingArguments
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from mmre.modeling import MODELS
+from mmre.modeling import MODELS, image_tower
 from mmre.processing import PROCESSORS
 
 pytestmark = [
@@ -558,14 +558,39 @@ def test_the_vision_encoder_sees_all_pictures_of_a_size_at_once_and_no_absent_on
     assert seen == []
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_a_picture_that_stands_there_twice_is_as_good_as_two(case_with_pictures, monkeypatch, dropout):
+    model = tiny_model(case_with_pictures, dropout=dropout).double().train()
+    if "maps" in getattr(model.config, "vision_features", ""):
+        model.vision_model.eval()  # else an image's neighbours count, and each image is encoded
+    batch = tiny_batch(case_with_pictures, model.config, labels=True)
+    pixel_values = batch["pixel_values"].double()
+    pixel_values[1] = pixel_values[0]
+    pixel_values[3] = pixel_values[0, :1]
+    batch["pixel_values"] = pixel_values.where(batch["image_mask"][:, :, None, None, None], float("nan"))
+
+    def run():
+        torch.manual_seed(3)
+        return loss_and_gradients(model, batch)
+
+    once = run()
+    monkeypatch.setattr(image_tower, "_mixes_images", lambda vision_model: True)
+    close(once, run(), atol=1e-10, rtol=1e-8)
+
+
 @torch.no_grad()
 def test_the_forward_does_not_loop_over_posts(case):
     model = tiny_model(case)
     batch = tiny_batch(case, model.config)
     counts = []
     for repeats in (1, 4):
+        posts = take(batch, list(range(5)) * repeats)
+        if "pixel_values" in posts:  # a picture that stands there twice is encoded once
+            posts["pixel_values"] = posts["pixel_values"] + torch.arange(len(posts["pixel_values"])).view(
+                -1, 1, 1, 1, 1
+            )
         with CountOperations() as operations:
-            model(**take(batch, list(range(5)) * repeats))
+            model(**posts)
         counts.append(operations.counts)
     assert counts[0] == counts[1]
     # Values that the CPU waits for: where the text ends, is there a picture, and in transformers is there padding.
