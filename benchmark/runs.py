@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from mmre.evaluation.output_lock import is_in_use
 from mmre.evaluation.run_record import METRICS_FILE, PREDICTIONS_FILE
 from mmre.posts.whole_file import whole_file
-from mmre.training.output_lock import is_in_use
 
 from .addresses import code_version, digest
 

@@ -18,7 +18,7 @@ from .runs import Run
 from .suite import Suite
 
 METRICS = ("accuracy", "precision", "recall", "f1")
-# Of the record of a run, see `mmre.training.cost`.
+# Of the record of a run, see `mmre.evaluation.cost`.
 COSTS = ("parameters", "trained_parameters", "train_seconds_per_post", "test_seconds_per_post", "peak_memory")
 HEAD_FIRST = "f1_head_first"  # F1 on the posts whose head comes first in the text
 PAPERS_FIGURES = "The papers' figures are of MNRE and stand here for orientation only."

@@ -6,6 +6,9 @@ import datasets
 import evaluate
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
+# In place of a predicted relation: an answer that names none, not even the negative one. It is never right.
+NO_ANSWER = -1
+
 _DESCRIPTION = """\
 Accuracy over all samples; micro-averaged precision, recall and F1 over all relations except the negative one:
 predicting it is no positive, and a sample of it is no target. The numbers that papers on MNRE report."""
@@ -28,7 +31,7 @@ def relation_f1(
     count.
 
     Args:
-        predictions: ids of the predicted relations.
+        predictions: ids of the predicted relations; `NO_ANSWER` of an answer that names none, no positive either.
         references: ids of the true relations.
         relations: names of all relations, in the order of their ids.
         negative: name of the relation that stands for "no relation".
@@ -45,7 +48,7 @@ def relation_f1(
     if len(predictions) != len(references) or len(references) == 0:
         raise ValueError(f"There are {len(predictions)} predictions for {len(references)} references.")
     ids = list(range(len(relations)))
-    strange = {int(label) for label in (*predictions, *references)} - set(ids)
+    strange = ({int(label) for label in predictions} - {NO_ANSWER} | {int(label) for label in references}) - set(ids)
     if strange:
         raise ValueError(f"Ids {sorted(strange)} are not those of the {len(relations)} relations.")
     positives = [label for label, name in enumerate(relations) if name != negative]
@@ -111,4 +114,4 @@ class RelationF1(evaluate.Metric):
         return relation_f1(predictions, references, relations, negative)
 
 
-__all__ = ["RelationF1", "relation_f1", "relation_f1_by_order"]
+__all__ = ["NO_ANSWER", "RelationF1", "relation_f1", "relation_f1_by_order"]

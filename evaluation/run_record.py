@@ -1,7 +1,9 @@
 """The record of a run: the one file that writes and reads `metrics.json`, `predictions.jsonl` and `results.md`."""
 
 import json
+import platform
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,16 +13,20 @@ from mmre.posts.whole_file import whole_file
 
 from .markdown import as_cell
 from .protocol import file_names, protocol_title, region_protocol
+from .relation_f1 import NO_ANSWER
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.jsonl"
 RESULTS_FILE = "results.md"
+ENVIRONMENT_FILE = "environment.json"
+PACKAGES = ("mmre", "torch", "transformers", "datasets", "accelerate", "evaluate", "pillow", "numpy", "tokenizers")
 
 
 class Predictions(NamedTuple):
     """Content of `predictions.jsonl`: ids of the posts, names of all relations, and ids of relations, (N,) each.
 
-    `head_first`, (N,), is of each post whether the head comes first in the text; `None` of runs of earlier versions.
+    A predicted relation is `NO_ANSWER` where an answer named none. `head_first`, (N,), is of each post whether the head
+    comes first in the text; `None` of runs of earlier versions.
     """
 
     post_ids: list[str]
@@ -37,7 +43,7 @@ def write_metrics(folder: str | Path, results: dict[str, Any]) -> None:
         folder: the output folder of the run.
         results: `posts`, see [`~mmre.evaluation.protocol.describe_posts`]; `train`, the Trainer's metrics of the
             training; `validation` and `test`, see [`~mmre.evaluation.scores.score_split`]; `cost`, see
-            [`~mmre.training.cost.measure_cost`]; those of them that the run has.
+            [`~mmre.evaluation.cost.measure_cost`]; those of them that the run has.
     """
     _write(Path(folder) / METRICS_FILE, json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -76,7 +82,8 @@ def write_predictions(
         post_ids: ids of the N posts.
         relations: names of the R relations, in the order of their ids.
         gold: ids of the true relations, (N,).
-        probabilities: of each relation, (N, R); the most probable relation is the predicted one.
+        probabilities: of each relation, (N, R); the most probable relation is the predicted one. A row of zeros is of
+            an answer that names no relation: its predicted one is null.
         head_first: whether the head comes first in the text, (N,).
     """
     lines = []
@@ -84,7 +91,7 @@ def write_predictions(
         line = {
             "id": post_id,
             "gold": relations[label],
-            "predicted": relations[int(np.argmax(row))],
+            "predicted": relations[int(np.argmax(row))] if any(row) else None,
             "head_first": is_first,
             "probabilities": dict(zip(relations, row, strict=True)),
         }
@@ -115,7 +122,8 @@ def read_predictions(path: str | Path) -> Predictions:
         try:
             row = json.loads(line)
             post_id, gold, predicted, relations = row["id"], row["gold"], row["predicted"], [*row["probabilities"]]
-            ids = relations.index(gold), relations.index(predicted), row.get("head_first")
+            answer = NO_ANSWER if predicted is None else relations.index(predicted)
+            ids = relations.index(gold), answer, row.get("head_first")
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path}:{number}: {type(error).__name__}: {error}; expected a line of predictions.jsonl: id, gold, "
@@ -130,6 +138,38 @@ def read_predictions(path: str | Path) -> Predictions:
     gold, predicted, head_first = zip(*(rows[post_id] for post_id in post_ids))
     known = None if None in head_first else np.array(head_first)
     return Predictions(post_ids, relations, np.array(gold), np.array(predicted), known)
+
+
+def write_environment(
+    folder: str | Path,
+    *,
+    seed: int,
+    posts_sha256: str,
+    device: str,
+    processes: int,
+    base_models: Sequence[str],
+) -> None:
+    """Write `environment.json`: what a result was obtained with, beside its settings.
+
+    Args:
+        folder: the output folder of the run.
+        seed: of the run.
+        posts_sha256: of the posts, see [`~mmre.posts.fingerprint.posts_fingerprint`].
+        device: that the model runs on.
+        processes: how many share the work.
+        base_models: names on the Hub of the models that the run began with.
+    """
+    environment = {
+        "seed": seed,
+        "posts_sha256": posts_sha256,
+        "device": device,
+        "processes": processes,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "base_models": list(base_models),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+    }
+    _write(Path(folder) / ENVIRONMENT_FILE, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_results(folder: str | Path, results: dict[str, Any]) -> str:
@@ -191,6 +231,7 @@ def _write(path: Path, text: str) -> None:
 
 
 __all__ = [
+    "ENVIRONMENT_FILE",
     "METRICS_FILE",
     "PREDICTIONS_FILE",
     "RESULTS_FILE",
@@ -199,6 +240,7 @@ __all__ = [
     "read_metrics",
     "read_predictions",
     "results_tables",
+    "write_environment",
     "write_metrics",
     "write_predictions",
     "write_results",

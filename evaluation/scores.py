@@ -131,10 +131,27 @@ def score_split(prediction: PredictionOutput, relations: Sequence[str], head_fir
     # Not the Trainer's loss: over several processes, some samples of the last batch count twice in its mean.
     logits, labels = torch.from_numpy(prediction.predictions).float(), torch.from_numpy(prediction.label_ids)
     loss = nn.functional.cross_entropy(logits, labels).item()
-    predicted = prediction.predictions.argmax(-1)
-    result = compute_relation_f1(predicted, prediction.label_ids, relations)
-    by_order = relation_f1_by_order(predicted.tolist(), prediction.label_ids.tolist(), relations, head_first)
-    return {"loss": loss, "samples": len(labels)} | result | {"by_order": by_order}
+    predicted, gold = prediction.predictions.argmax(-1).tolist(), prediction.label_ids.tolist()
+    return {"loss": loss} | score_answers(predicted, gold, relations, head_first)
+
+
+def score_answers(
+    predicted: Sequence[int], gold: Sequence[int], relations: Sequence[str], head_first: Sequence[bool]
+) -> dict[str, Any]:
+    """Score the answers to one split, for `metrics.json`.
+
+    Args:
+        predicted: ids of the predicted relations, (N,), or `NO_ANSWER`.
+        gold: ids of the true relations, (N,).
+        relations: names of all relations, in the order of their ids.
+        head_first: of each post, (N,), see [`heads_first`].
+
+    Returns:
+        What [`score_split`] returns, but for the `loss`.
+    """
+    result = compute_relation_f1(predicted, gold, relations)
+    by_order = relation_f1_by_order(predicted, gold, relations, head_first)
+    return {"samples": len(gold)} | result | {"by_order": by_order}
 
 
 def relation_probabilities(prediction: PredictionOutput) -> list[list[float]]:
@@ -151,5 +168,6 @@ __all__ = [
     "heads_first",
     "metrics_for_trainer",
     "relation_probabilities",
+    "score_answers",
     "score_split",
 ]

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from mmre.posts.schema import NEGATIVE_RELATION
 
-from .relation_f1 import relation_f1, relation_f1_by_order
+from .relation_f1 import NO_ANSWER, relation_f1, relation_f1_by_order
 from .run_record import Predictions
 
 BOOTSTRAP_SAMPLES = 10_000
@@ -90,7 +90,8 @@ def bootstrap_metric(runs: Sequence[Predictions], metric: str = "f1", relation: 
         label = runs[0].relations.index(relation)
         return bootstrap_f1(right & (gold == label), predicted == label, gold == label)
     negative = runs[0].relations.index(NEGATIVE_RELATION)
-    return bootstrap_f1(right & (gold != negative), predicted != negative, gold != negative)
+    positive = (predicted != negative) & (predicted != NO_ANSWER)
+    return bootstrap_f1(right & (gold != negative), positive, gold != negative)
 
 
 def bootstrap_interval(

@@ -2,29 +2,26 @@
 
 import dataclasses
 import json
-import platform
 from collections.abc import Mapping
 from enum import Enum
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from mmre.evaluation.run_record import ENVIRONMENT_FILE, write_environment
 from mmre.posts.whole_file import whole_file
 
 from .arguments import MODALITIES, RelationTrainingArguments
 from .settings import Settings
 
 SETTINGS_FILE = "resolved_config.yaml"
-ENVIRONMENT_FILE = "environment.json"
 TRAIN_POSTS_FILE = "train_posts.json"
 # Written whether set or not: the defaults are those of the transformers installed.
 HYPERPARAMETERS = (
     *("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "optim", "max_grad_norm"),
     *("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"),
 )
-PACKAGES = ("mmre", "torch", "transformers", "datasets", "accelerate", "evaluate", "pillow", "numpy", "tokenizers")
 
 
 def sections_of(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -72,18 +69,15 @@ def write_settings(
     model = sections["model"]
     sources = [model["model_name_or_path"]] if model["model_name_or_path"] else []
     sources = sources or [model[f"{modality}_encoder"] for modality in MODALITIES]
-    environment = {
-        "seed": training.seed,
-        "posts_sha256": fingerprint,
-        "device": str(training.device),
-        "processes": training.world_size,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
+    write_environment(
+        output_dir,
+        seed=training.seed,
+        posts_sha256=fingerprint,
+        device=str(training.device),
+        processes=training.world_size,
         # What is no folder came from the Hub: so `from_pretrained` takes a name.
-        "base_models": [name for name in sources if name is not None and not Path(name).is_dir()],
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-    }
-    _write_json(output_dir / ENVIRONMENT_FILE, environment)
+        base_models=[name for name in sources if name is not None and not Path(name).is_dir()],
+    )
 
 
 def read_settings(output_dir: Path) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,8 @@ from transformers import EarlyStoppingCallback, PreTrainedModel, ProcessorMixin
 from transformers.integrations import TrackioCallback
 from transformers.utils import logging
 
+from mmre.evaluation.cost import count_parameters, measure_cost
+from mmre.evaluation.output_lock import only_run
 from mmre.evaluation.plots import plot_confusion_matrix, plot_learning_curve
 from mmre.evaluation.protocol import describe_posts
 from mmre.evaluation.run_record import write_metrics, write_predictions, write_results
@@ -35,10 +37,8 @@ from mmre.processing.picture_files import MAX_PIXELS
 
 from .arguments import DataArguments
 from .checkpoints import check_posts, find_checkpoint
-from .cost import count_parameters, measure_cost
 from .earlier_results import add_facts, earlier_results
 from .encoders import build
-from .output_lock import only_run
 from .processes import check_processes
 from .publishing import prepare_repository
 from .record import sections_of, write_settings, write_train_posts

@@ -8,7 +8,7 @@ import yaml
 from benchmark_helpers import ABLATION, FAKE, WHOLE, table
 from filelock import FileLock
 
-from mmre.training.output_lock import only_run
+from mmre.evaluation.output_lock import only_run
 from mmre.training.record import sections_of
 from mmre.training.settings import read_config, resolve
 

@@ -3,7 +3,7 @@
 import evaluate
 import pytest
 
-from mmre.evaluation.relation_f1 import RelationF1, relation_f1
+from mmre.evaluation.relation_f1 import NO_ANSWER, RelationF1, relation_f1
 
 RELATIONS = ["None", "couple", "awarded"]
 
@@ -78,7 +78,8 @@ def test_the_negative_relation_may_have_another_name_and_another_id():
     [
         (([0], [0], ["couple", "awarded"]), "'None' is not among"),
         (([0, 3], [0, 1], RELATIONS), r"Ids \[3\]"),
-        (([0, -1], [0, 1], RELATIONS), r"Ids \[-1\]"),
+        (([0, -2], [0, 1], RELATIONS), r"Ids \[-2\]"),
+        (([0, 1], [0, -1], RELATIONS), r"Ids \[-1\]"),
         (([0], [0, 1], RELATIONS), "1 predictions for 2 references"),
         (([], [], RELATIONS), "0 predictions for 0 references"),
     ],
@@ -94,3 +95,9 @@ def test_the_evaluate_metric_is_the_function_and_works_offline(tmp_path):
     metric.add_batch(predictions=[2], references=[1])
     assert metric.compute(relations=RELATIONS) == relation_f1([0, 1, 2], [0, 1, 1], RELATIONS)
     assert isinstance(metric, evaluate.Metric)
+
+
+def test_an_answer_that_names_no_relation_is_wrong_and_no_positive():
+    scores = relation_f1([NO_ANSWER, 1, NO_ANSWER, 0], [0, 1, 2, 0], RELATIONS[:3])
+    assert (scores["accuracy"], scores["precision"], scores["recall"]) == (0.5, 1.0, 0.5)
+    assert scores["per_relation"][RELATIONS[0]]["recall"] == 0.5

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from mmre.evaluation.relation_f1 import NO_ANSWER
 from mmre.evaluation.run_record import (
     read_metrics,
     read_predictions,
@@ -79,6 +80,12 @@ def test_predictions_are_read_in_the_order_of_their_ids(tmp_path):
     path.write_text(path.read_text("utf-8").replace('"head_first": true, ', ""), "utf-8")
     found = read_predictions(path)
     assert found.head_first is None and found.predicted.tolist() == [2, 0]
+
+
+def test_an_answer_without_a_relation_is_read_as_none_of_them(tmp_path):
+    write_predictions(tmp_path, ["a", "b"], RELATIONS, [1, 2], [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]], [True, False])
+    assert json.loads((tmp_path / "predictions.jsonl").read_text("utf-8").splitlines()[0])["predicted"] is None
+    assert read_predictions(tmp_path).predicted.tolist() == [NO_ANSWER, 2]
 
 
 def test_each_post_has_its_probabilities(tmp_path):

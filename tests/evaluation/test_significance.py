@@ -144,3 +144,8 @@ def test_runs_on_other_posts_are_not_compared(other, message):
 def test_a_metric_that_has_no_bootstrap_is_refused(metric):
     with pytest.raises(ValueError, match=metric):
         bootstrap_metric([predictions([1], [1])], metric)
+
+
+def test_an_answer_that_names_no_relation_is_no_positive_of_the_interval():
+    runs = [predictions([1, 0] * 20, answers) for answers in ([1, 0] * 20, [1, -1] * 20)]
+    assert bootstrap_interval(runs[:1]) == bootstrap_interval(runs[1:]) == (1.0, 1.0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmre.training.cost import count_parameters, describe_device, measure_cost, peak_memory
+from mmre.evaluation.cost import count_parameters, describe_device, measure_cost, peak_memory
 
 CPU = torch.device("cpu")
 

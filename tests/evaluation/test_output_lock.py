@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from mmre.training.output_lock import is_in_use, only_run
+from mmre.evaluation.output_lock import is_in_use, only_run
 
 HOLD = """
 import sys
-from mmre.training.output_lock import only_run
+from mmre.evaluation.output_lock import only_run
 with only_run(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
