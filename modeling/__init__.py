@@ -7,6 +7,7 @@ from .configuration_cnn import CNNConfig
 from .configuration_focalmre import FocalMREConfig
 from .configuration_hvpnet import HVPNeTConfig
 from .configuration_ifaformer import IFAformerConfig
+from .configuration_mkgformer import MKGformerConfig
 from .configuration_mtb import MTBConfig
 from .configuration_tgdi import TGDIConfig
 from .configuration_umgf import UMGFConfig
@@ -18,6 +19,7 @@ from .modeling_cnn import CNNForRelationClassification, CNNPreTrainedModel
 from .modeling_focalmre import FocalMREForRelationClassification, FocalMREOutput, FocalMREPreTrainedModel
 from .modeling_hvpnet import HVPNeTForRelationClassification, HVPNeTOutput, HVPNeTPreTrainedModel
 from .modeling_ifaformer import IFAformerForRelationClassification, IFAformerPreTrainedModel
+from .modeling_mkgformer import MKGformerForRelationClassification, MKGformerPreTrainedModel
 from .modeling_mtb import MTBForRelationClassification, MTBPreTrainedModel
 from .modeling_tgdi import TGDIForRelationClassification, TGDIOutput, TGDIPreTrainedModel
 from .modeling_umgf import UMGFForRelationClassification, UMGFPreTrainedModel
@@ -33,6 +35,7 @@ MODELS = {
         FocalMREForRelationClassification,
         HVPNeTForRelationClassification,
         IFAformerForRelationClassification,
+        MKGformerForRelationClassification,
         MTBForRelationClassification,
         TGDIForRelationClassification,
         UMGFForRelationClassification,
@@ -68,6 +71,9 @@ __all__ = [
     "IFAformerConfig",
     "IFAformerForRelationClassification",
     "IFAformerPreTrainedModel",
+    "MKGformerConfig",
+    "MKGformerForRelationClassification",
+    "MKGformerPreTrainedModel",
     "MTBConfig",
     "MTBForRelationClassification",
     "MTBPreTrainedModel",

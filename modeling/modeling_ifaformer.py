@@ -40,7 +40,7 @@ class IFAformerForRelationClassification(IFAformerPreTrainedModel):
     - The text reads the vision encoder's values; there it reads its keys in their place.
     - The states that the first layers read are cut into heads as keys are; there a plain view mixes positions with
       heads.
-    - A prefix that may be attended has the text's own mask; there the mask, which is added, is one, and favours it.
+    - The text's scores are the same for a prefix as for its own tokens; there one is added to those of all pictures.
     - Padding of the text and absent crops are masked; there the pictures read padding, and absent crops are black
       pictures that count.
     - Nothing reads what the last vision layer makes of its states, so it attends to its own alone. The published code

@@ -87,6 +87,8 @@ CASES |= {
     "bert_sg-attention": ("bert_sg", REGIONS | {"object_size": 12, "use_attention": True}, 4),
     "ifaformer": ("ifaformer", CROPS, 4),
     "ifaformer-alike": ("ifaformer", CROPS | {"text_config": ENCODERS["text"] | {"hidden_size": 24}}, 4),
+    "mkgformer": ("mkgformer", CROPS | {"text_config": ENCODERS["text"] | {"num_hidden_layers": 3}}, 4),
+    "mkgformer-alike": ("mkgformer", CROPS | {"text_config": ENCODERS["text"] | {"hidden_size": 24}}, 4),
     "umgf": (
         "umgf",
         REGIONS | {"num_fusion_layers": 2} | {"fusion_size": 12, "fusion_num_heads": 2, "fusion_intermediate_size": 10},

@@ -65,7 +65,7 @@ def test_the_files_of_other_systems_change_no_address(folders):
     assert changed(folders, "modeling/__init__.py") == set()
     assert changed(folders, "modeling/modeling_focalmre.py") == {"focalmre"}
     assert changed(folders, "modeling/configuration_tgdi.py") == {"tgdi"}
-    coupled = {"ifaformer"}
+    coupled = {"ifaformer", "mkgformer"}
     assert changed(folders, "modeling/prefix_attention.py") == {"tgdi", "hvpnet"} | coupled
     assert changed(folders, "modeling/coupled_encoders.py") == coupled
     assert changed(folders, "processing/processing_tgdi.py") == {"tgdi", "hvpnet"}
