@@ -113,8 +113,9 @@ class CropEmbedding(nn.Module):
     ) -> torch.Tensor:
         """Return the patches of crops that are scaled to `grid` x `grid` of them: (B, slots * grid^2, d_v)."""
         shape = tuple(image_mask.shape)
-        # CPUs scale pictures in float32 alone.
-        images, image_mask = existing_images(pixel_values, image_mask, shape, "", torch.float32)
+        # CPUs scale no picture in half precision.
+        dtype = torch.promote_types(convolution.weight.dtype, torch.float32)
+        images, image_mask = existing_images(pixel_values, image_mask, shape, "", dtype)
         if images is None:
             return convolution.weight.new_zeros(shape[0], shape[1] * grid**2, convolution.out_channels)
         height, width = convolution.kernel_size
