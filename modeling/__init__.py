@@ -7,6 +7,7 @@ from .configuration_cnn import CNNConfig
 from .configuration_focalmre import FocalMREConfig
 from .configuration_hvpnet import HVPNeTConfig
 from .configuration_ifaformer import IFAformerConfig
+from .configuration_mega_mre import MegaMREConfig
 from .configuration_mkgformer import MKGformerConfig
 from .configuration_mtb import MTBConfig
 from .configuration_tgdi import TGDIConfig
@@ -19,6 +20,7 @@ from .modeling_cnn import CNNForRelationClassification, CNNPreTrainedModel
 from .modeling_focalmre import FocalMREForRelationClassification, FocalMREOutput, FocalMREPreTrainedModel
 from .modeling_hvpnet import HVPNeTForRelationClassification, HVPNeTOutput, HVPNeTPreTrainedModel
 from .modeling_ifaformer import IFAformerForRelationClassification, IFAformerPreTrainedModel
+from .modeling_mega_mre import MegaMREForRelationClassification, MegaMREPreTrainedModel
 from .modeling_mkgformer import MKGformerForRelationClassification, MKGformerPreTrainedModel
 from .modeling_mtb import MTBForRelationClassification, MTBPreTrainedModel
 from .modeling_tgdi import TGDIForRelationClassification, TGDIOutput, TGDIPreTrainedModel
@@ -37,6 +39,7 @@ MODELS = {
         IFAformerForRelationClassification,
         MKGformerForRelationClassification,
         MTBForRelationClassification,
+        MegaMREForRelationClassification,
         TGDIForRelationClassification,
         UMGFForRelationClassification,
         UMTForRelationClassification,
@@ -77,6 +80,9 @@ __all__ = [
     "MTBConfig",
     "MTBForRelationClassification",
     "MTBPreTrainedModel",
+    "MegaMREConfig",
+    "MegaMREForRelationClassification",
+    "MegaMREPreTrainedModel",
     "TGDIConfig",
     "TGDIForRelationClassification",
     "TGDIOutput",

@@ -10,8 +10,9 @@ from transformers.pipelines import PIPELINE_REGISTRY
 PIPELINE = "multimodal-relation-extraction"
 
 # All that a system may read of a post. "boxes" are the coordinates of the regions, "entity_spans" the tokens of the
-# whole entities; each system is told where the entities' markers stand.
-INPUTS = ("text", "caption", "image", "regions", "boxes", "entity_spans")
+# whole entities, "structure" the places of words and regions in graphs; each system is told where the entities' markers
+# stand.
+INPUTS = ("text", "caption", "image", "regions", "boxes", "entity_spans", "structure")
 
 # Attributes of the configurations of encoders that do not give the same row of patches on every level.
 NOT_VIT_LIKE = {

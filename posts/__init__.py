@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .collator import PostCollator
+    from .dependencies import with_dependencies
     from .digits import make_digit_posts
     from .files import load_files
     from .hub import load_saved_posts
@@ -24,6 +25,7 @@ _FILES = {
     "make_synthetic_posts": "synthetic",
     "open_posts": "sources",
     "post_features": "schema",
+    "with_dependencies": "dependencies",
 }
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "make_synthetic_posts",
     "open_posts",
     "post_features",
+    "with_dependencies",
 ]
 
 

@@ -12,6 +12,7 @@ INPUT_COLUMNS = {
     "regions": ("image", *REGION_COLUMNS),
     "boxes": ("image",),
     "caption": ("caption",),
+    "structure": ("dependencies",),
 }
 
 

@@ -5,6 +5,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .pipeline_relation_extraction import TASK, RelationExtractionPipeline
 from .processing_focalmre import FocalMREProcessor
+from .processing_mega import MegaProcessor
 from .processing_multimodal import MultimodalProcessor
 from .processing_text import TextProcessor
 from .processing_tgdi import TGDIProcessor
@@ -13,7 +14,8 @@ from .spacy_entities import find_entities, find_nouns, load_spacy
 
 # By the name that a configuration has as `processor_class`, and `processor_config.json` too.
 PROCESSORS = {
-    cls.__name__: cls for cls in (TextProcessor, WordProcessor, MultimodalProcessor, FocalMREProcessor, TGDIProcessor)
+    cls.__name__: cls
+    for cls in (TextProcessor, WordProcessor, MultimodalProcessor, FocalMREProcessor, TGDIProcessor, MegaProcessor)
 }
 
 for _name, _processor in PROCESSORS.items():
@@ -25,6 +27,7 @@ PIPELINE_REGISTRY.register_pipeline(TASK, RelationExtractionPipeline, pt_model=A
 __all__ = [
     "PROCESSORS",
     "FocalMREProcessor",
+    "MegaProcessor",
     "MultimodalProcessor",
     "RelationExtractionPipeline",
     "TGDIProcessor",

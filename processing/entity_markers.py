@@ -126,7 +126,7 @@ def encode_marked_text(
     marker_ids: list[int],
     max_tokens: int,
     in_text_order: bool = False,
-) -> tuple[list[int], list[Span]]:
+) -> tuple[list[int], list[Span], list[Span | None]]:
     """Tokenize a text and mark its two entities; they may nest, overlap, touch, or be the same.
 
     The tokens are those of the plain text, except that a word is cut where an entity starts or ends inside it. A text
@@ -143,8 +143,9 @@ def encode_marked_text(
         in_text_order: whether the entity that comes first in the text is marked as the head, whichever is the head.
 
     Returns:
-        The token ids, without the model's own special tokens, and where the entities marked as head and tail stand in
-        them: from the opening marker to the closing one, end exclusive.
+        The token ids, without the model's own special tokens; where the entities marked as head and tail stand in
+        them: from the opening marker to the closing one, end exclusive; and for each token its characters of the text,
+        none for a marker.
 
     Raises:
         ValueError: if a span is not within the text or has nothing but white space in it.
@@ -156,7 +157,7 @@ def encode_marked_text(
     spans = [_token_span(offsets, entity) for entity in entities]
     kept = _tokens_to_keep(len(ids), spans, max_tokens - NUM_MARKERS)
     spans = [tuple(sum(index < edge for index in kept) for edge in span) for span in spans]
-    return _insert_markers([ids[index] for index in kept], spans, marker_ids)
+    return _insert_markers([(ids[index], offsets[index]) for index in kept], spans, marker_ids)
 
 
 def special_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
@@ -235,7 +236,9 @@ def _tokens_to_keep(num_tokens: int, spans: list[Span], limit: int) -> list[int]
     return sorted(sorted(range(num_tokens), key=priority)[:limit])
 
 
-def _insert_markers(ids: list[int], spans: list[Span], marker_ids: list[int]) -> tuple[list[int], list[Span]]:
+def _insert_markers(
+    tokens: list[tuple[int, Span]], spans: list[Span], marker_ids: list[int]
+) -> tuple[list[int], list[Span], list[Span | None]]:
     """Put each entity's markers around its tokens, properly nested where one entity contains the other."""
     # Where several markers stand between the same two tokens: first those that close, the entity opened last first;
     # then entities without a token; then those that open, the longer entity first.
@@ -248,9 +251,10 @@ def _insert_markers(ids: list[int], spans: list[Span], marker_ids: list[int]) ->
             events += [(start, 2, -end, entity, opens), (end, 0, -start, -entity, closes)]
     marked, position = [], 0
     for gap, *_, marker in sorted(events):
-        marked += ids[position:gap]
-        marked.append(marker)
+        marked += tokens[position:gap]
+        marked.append((marker, None))
         position = gap
-    marked += ids[position:]
-    head_opens, head_closes, tail_opens, tail_closes = map(marked.index, marker_ids)
-    return marked, [(head_opens, head_closes + 1), (tail_opens, tail_closes + 1)]
+    marked += tokens[position:]
+    ids, offsets = map(list, zip(*marked))
+    head_opens, head_closes, tail_opens, tail_closes = map(ids.index, marker_ids)
+    return ids, [(head_opens, head_closes + 1), (tail_opens, tail_closes + 1)], offsets

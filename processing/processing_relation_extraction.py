@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 from transformers.utils import logging
@@ -22,6 +22,22 @@ from .suggestions import unknown
 from .utf16_spans import counted_in_utf16
 
 logger = logging.get_logger(__name__)
+
+
+class MarkedText(NamedTuple):
+    """A post's text with its entities marked.
+
+    Args:
+        ids: token ids, `[CLS]` and `[SEP]` included.
+        entities: where the entities stand in them, markers included.
+        text: the text; of words, what they are joined to.
+        offsets: for each token its characters of the text, none for markers, `[CLS]` and `[SEP]`.
+    """
+
+    ids: list[int]
+    entities: list[list[int]]
+    text: str
+    offsets: list[Span | None]
 
 
 class RelationExtractionProcessor(ProcessorMixin):
@@ -118,6 +134,7 @@ class RelationExtractionProcessor(ProcessorMixin):
             *(["text_mask"] if "caption" in self.inputs else []),
             "entity_positions",
             *(["entity_spans"] if "entity_spans" in self.inputs else []),
+            *(["word_structure"] if "structure" in self.inputs else []),
             *self.picture_input_names,
         ]
 
@@ -132,6 +149,7 @@ class RelationExtractionProcessor(ProcessorMixin):
         caption: str | list[str | None] | None = None,
         padding: bool | str = True,
         return_tensors: str | None = "pt",
+        dependencies: list | None = None,
     ) -> BatchFeature:
         """Turn a post, or a list of posts, into the model's inputs.
 
@@ -150,6 +168,8 @@ class RelationExtractionProcessor(ProcessorMixin):
             caption: a description of the picture; without one the text stands alone. For several posts, a list.
             padding: `True` to the longest text, `"max_length"` to `max_length`.
             return_tensors: `"pt"`, `"np"`, or `None`, which leaves the token ids in lists.
+            dependencies: the dependency tree of the text, found before: for each word `[first character, end, number of
+                the word it depends on]`; without one, it is found here. For several posts, a list of trees.
 
         Returns:
             `BatchFeature` with
@@ -160,12 +180,17 @@ class RelationExtractionProcessor(ProcessorMixin):
               `markers_in_text_order` of the first and the second entity, as in `entity_spans`;
             - `entity_spans` (B, 2, 2), where `inputs` has them: first token and end (exclusive) of head and tail, the
               markers included: no span is empty, and `[start + 1, end - 1)` is the entity alone;
+            - `word_structure` (B, T, 8), where `inputs` has "structure": what the words see around themselves in their
+              dependency tree, each at its first token; zero at other tokens;
             - `pixel_values` (B, slots, 3, H, W), for a processor that reads pictures: zero in absent slots;
             - `image_mask` (B, slots): true where a slot holds a picture; all false for a post without one;
             - `boxes` (B, slots, 4), where `inputs` has them: what each slot shows, in fractions of the image; zero in
-              absent slots.
+              absent slots;
+            - `region_structure` (B, slots, 8), where `inputs` has "structure": the same of the regions in the graph of
+              their boxes; zero in absent slots.
 
         Raises:
+            ImportError, OSError: if a dependency tree has to be found, and spaCy or its model is not installed.
             ValueError: if a span, a box, a picture or a caption cannot be right; for several posts it names the post.
         """
         posts = as_posts(
@@ -176,24 +201,22 @@ class RelationExtractionProcessor(ProcessorMixin):
             grounded_regions=grounded_regions if "regions" in self.inputs else None,
             detected_regions=detected_regions if "regions" in self.inputs else None,
             caption=caption if "caption" in self.inputs else None,
+            dependencies=dependencies if "structure" in self.inputs else None,
         )
-        data = {**self._encode_texts(posts, padding), **self._encode_pictures(posts)}
-        return BatchFeature({name: data[name] for name in self.model_input_names}, tensor_type=return_tensors)
-
-    def _encode_texts(self, posts: list[dict], padding: bool | str) -> dict[str, list]:
-        """Return the inputs that come from texts, entities and captions, padded."""
-        texts, spans = [], []
+        marked = []
         for index, post in enumerate(posts):
             with naming_the_post(index, len(posts)):
-                ids, entities = self._mark(post["text"], post["head"], post["tail"])
-            texts.append(ids)
-            spans.append(entities)
-        encoded = texts
+                marked.append(self._mark(post["text"], post["head"], post["tail"]))
+        data = {**self._encode_texts(marked, posts, padding), **self._encode_pictures(posts)}
+        return BatchFeature({name: data[name] for name in self.model_input_names}, tensor_type=return_tensors)
+
+    def _encode_texts(self, marked: list[MarkedText], posts: list[dict], padding: bool | str) -> dict[str, Any]:
+        """Return the inputs that come from texts, entities and captions, padded."""
+        encoded = [text.ids for text in marked]
         if "caption" in self.inputs:
-            encoded = []
-            for index, (ids, post) in enumerate(zip(texts, posts)):
+            for index, (text, post) in enumerate(zip(marked, posts)):
                 with naming_the_post(index, len(posts)):
-                    encoded.append(self._add_caption(ids, post["caption"]))
+                    encoded[index] = self._add_caption(text.ids, post["caption"])
         # On the right: on the left the padding would move the entities.
         padded = self.tokenizer.pad(
             {"input_ids": encoded},
@@ -205,14 +228,15 @@ class RelationExtractionProcessor(ProcessorMixin):
             "input_ids": padded["input_ids"],
             "attention_mask": padded["attention_mask"],
             "text_mask": [
-                [position < len(text) for position in range(len(ids))] for text, ids in zip(texts, padded["input_ids"])
+                [position < len(text.ids) for position in range(len(ids))]
+                for text, ids in zip(marked, padded["input_ids"])
             ],
-            "entity_positions": [[start for start, _ in entities] for entities in spans],
-            "entity_spans": spans,
+            "entity_positions": [[start for start, _ in text.entities] for text in marked],
+            "entity_spans": [text.entities for text in marked],
         }
 
-    def _mark(self, text: str | list[str], head: Span, tail: Span) -> tuple[list[int], list[list[int]]]:
-        """Return a post's token ids, `[CLS]` and `[SEP]` included, and where its entities stand, markers included."""
+    def _mark(self, text: str | list[str], head: Span, tail: Span) -> MarkedText:
+        """Tokenize a post's text, and mark its entities."""
         spans = [head, tail]
         if not isinstance(text, str):
             text = text.tolist() if hasattr(text, "tolist") else text
@@ -220,7 +244,7 @@ class RelationExtractionProcessor(ProcessorMixin):
             text = " ".join(text)
         check_characters(text, "text")
         room = self.max_length - len(self._text_starts) - len(self._text_ends)
-        ids, marked = encode_marked_text(
+        ids, entities, offsets = encode_marked_text(
             self.tokenizer, text, *spans, self._marker_ids, room, self.markers_in_text_order
         )
         for name, span in zip(("head", "tail"), spans):
@@ -231,7 +255,12 @@ class RelationExtractionProcessor(ProcessorMixin):
                     f"{text[slice(*meant)]!r}. Expected are Unicode code points."
                 )
         start = len(self._text_starts)
-        return [*self._text_starts, *ids, *self._text_ends], [[start + edge for edge in span] for span in marked]
+        return MarkedText(
+            [*self._text_starts, *ids, *self._text_ends],
+            [[start + edge for edge in span] for span in entities],
+            text,
+            [*[None] * start, *offsets, *[None] * len(self._text_ends)],
+        )
 
     def _add_caption(self, ids: list[int], caption: str | None) -> list[int]:
         """Put as much of the caption after the text as there is room for."""

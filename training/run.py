@@ -32,6 +32,7 @@ from mmre.evaluation.scores import (
 from mmre.inference.loading import relations_of
 from mmre.model_cards.model_card import render_model_card
 from mmre.posts.collator import PostCollator
+from mmre.posts.dependencies import with_dependencies
 from mmre.posts.fingerprint import posts_fingerprint
 from mmre.processing.picture_files import MAX_PIXELS
 
@@ -119,6 +120,10 @@ def _train_and_test(
         if training.do_train and (data.train_share != 1 or data.samples_per_relation is not None):
             write_train_posts(output_dir, list(posts["train"]["id"]))
 
+    if "structure" in processor.inputs:
+        # After the fingerprint, which is of the posts alone: the same for each system.
+        with training.main_process_first(desc="finding the dependency trees"):
+            posts = with_dependencies(posts, processor.spacy_model)
     relations, sizes, trained = _relations(posts), count_parameters(model), None
     stopping = [EarlyStoppingCallback(training.early_stopping_patience)] if training.early_stopping_patience else None
     trainer = RelationTrainer(

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 import torch
-from model_helpers import CASES, ENCODERS, IMAGE_SIZE, SYSTEMS, tiny_model
+from model_helpers import CASES, ENCODERS, IMAGE_SIZE, OF_TOKENS, SYSTEMS, tiny_model, tiny_structure
 from torch import nn
 from torch.export import Dim
 from transformers import AutoModel
@@ -68,6 +68,8 @@ def make_inputs(model, posts: int, tokens: int, images: str = "some") -> dict[st
     if "boxes" in reads:
         inputs["boxes"] = torch.rand(posts, slots, 2, 2, generator=generator).sort(dim=2).values.flatten(2)
         inputs["boxes"][~mask] = float("nan")
+    if "structure" in reads:
+        inputs |= tiny_structure(attention_mask, mask, generator)
     return inputs
 
 
@@ -84,8 +86,7 @@ def export(model, inputs: dict[str, torch.Tensor]) -> torch.export.ExportedProgr
         Dim("batch"),
         Dim("length", max=getattr(model.config.get_text_config(), "max_position_embeddings", 40)),
     )
-    of_tokens = {"input_ids", "attention_mask", "text_mask"}
-    shapes = {name: {0: batch, 1: length} if name in of_tokens else {0: batch} for name in inputs}
+    shapes = {name: {0: batch, 1: length} if name in OF_TOKENS else {0: batch} for name in inputs}
     return torch.export.export(model, (), dict(inputs), dynamic_shapes=shapes)
 
 

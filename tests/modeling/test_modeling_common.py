@@ -21,6 +21,7 @@ from model_helpers import (
     CASES,
     IMAGE_SIZE,
     LABELS,
+    OF_TOKENS,
     PICTURES,
     SYSTEMS,
     CountOperations,
@@ -442,8 +443,9 @@ def test_neither_padding_nor_company_nor_order_changes_a_logit(case):
     logits = model(**batch).logits
     # The model reads what is there: no two posts have the same logits.
     assert torch.pdist(logits).min() > 1e-3
-    of_tokens = [name for name in ("input_ids", "attention_mask", "text_mask") if name in batch]
-    padded = batch | {name: nn.functional.pad(batch[name], (0, 6)) for name in of_tokens}
+    of_tokens = [name for name in OF_TOKENS if name in batch]
+    padded = batch | {name: nn.functional.pad(batch[name].mT, (0, 6)).mT for name in of_tokens if batch[name].dim() > 2}
+    padded |= {name: nn.functional.pad(batch[name], (0, 6)) for name in of_tokens if batch[name].dim() == 2}
     close(model(**padded).logits, logits)
     other = batch | {"input_ids": batch["input_ids"].where(batch["attention_mask"] == 1, torch.tensor(17))}
     close(model(**other).logits, logits)
@@ -924,7 +926,7 @@ def check_close(actual, expected):
 
 def test_the_names_of_the_inputs_are_the_same_for_all_systems(system):
     model = tiny_model(system)
-    known = {"input_ids", "attention_mask", "entity_positions", "entity_spans", "text_mask", *PICTURES}
+    known = {"entity_positions", "entity_spans", *OF_TOKENS, *PICTURES}
     known |= {"labels", "num_items_in_batch", "output_fusion"}
     names = set(signature(model.forward).parameters)
     assert names <= known

@@ -190,7 +190,7 @@ def test_markers_stand_around_their_entities(make_tokenizer, text, head, tail, m
     tokenizer = make_tokenizer()
     marker_ids = add_markers(tokenizer, DEFAULT_MARKERS)
     spans = [(text.index(entity), text.index(entity) + len(entity)) for entity in (head, tail)]
-    ids, _ = encode_marked_text(tokenizer, text, *spans, marker_ids, MANY)
+    ids, *_ = encode_marked_text(tokenizer, text, *spans, marker_ids, MANY)
     assert tokenizer.convert_ids_to_tokens(ids) == marked.split()
 
 
@@ -200,7 +200,7 @@ def test_exactly_the_tokens_of_an_entity_stand_between_its_markers(make_tokenize
     text, head, tail = post
     tokenizer = make_tokenizer()
     marker_ids = add_markers(tokenizer, markers)
-    ids, marked = encode_marked_text(tokenizer, text, head, tail, marker_ids, MANY)
+    ids, marked, _ = encode_marked_text(tokenizer, text, head, tail, marker_ids, MANY)
     head, tail = stripped(text, head), stripped(text, tail)
     check_markers(ids, marked, marker_ids, head, tail)
     for entity, (span, other) in enumerate([(head, tail), (tail, head)]):
@@ -218,7 +218,7 @@ def test_byte_level_tokenizers_lose_nothing(byte_level, post, markers):
     text, head, tail = post
     tokenizer = byte_level
     marker_ids = add_markers(tokenizer, markers)
-    ids, marked = encode_marked_text(tokenizer, text, head, tail, marker_ids, MANY)
+    ids, marked, _ = encode_marked_text(tokenizer, text, head, tail, marker_ids, MANY)
     check_markers(ids, marked, marker_ids, stripped(text, head), stripped(text, tail))
     assert tokenizer.decode(without(ids, marker_ids)) == text
     for entity, span in enumerate((head, tail)):
@@ -233,7 +233,7 @@ def test_byte_level_tokenizers_lose_nothing(byte_level, post, markers):
 def test_unigram_tokenizers_lose_nothing_but_spaces(unigram, post, markers):
     text, head, tail = post
     marker_ids = add_markers(unigram, markers)
-    ids, marked = encode_marked_text(unigram, text, head, tail, marker_ids, MANY)
+    ids, marked, _ = encode_marked_text(unigram, text, head, tail, marker_ids, MANY)
     check_markers(ids, marked, marker_ids, stripped(text, head), stripped(text, tail))
 
     def decode(ids):
@@ -255,7 +255,7 @@ def test_marking_whole_words_changes_no_token(make_tokenizer, byte_level, unigra
         if tokenizer is unigram and "<" in text:  # there a special token is a word, and must be cut
             continue
         marker_ids = add_markers(tokenizer, DEFAULT_MARKERS)
-        ids, _ = encode_marked_text(tokenizer, text, *spans, marker_ids, MANY)
+        ids, *_ = encode_marked_text(tokenizer, text, *spans, marker_ids, MANY)
         assert without(ids, marker_ids) == plain_ids(tokenizer, text)
 
 
@@ -266,7 +266,7 @@ def test_a_post_that_contains_a_marker_cannot_forge_one(make_tokenizer, byte_lev
         text = glue.join([forged, "nadal", forged, "weds", forged, "mery", forged])
         head, tail = (text.index(name) for name in ("nadal", "mery"))
         marker_ids = add_markers(tokenizer, markers)
-        ids, marked = encode_marked_text(tokenizer, text, (head, head + 5), (tail, tail + 4), marker_ids, MANY)
+        ids, marked, _ = encode_marked_text(tokenizer, text, (head, head + 5), (tail, tail + 4), marker_ids, MANY)
         special = without(tokenizer.all_special_ids, [tokenizer.unk_token_id])
         assert [token for token in ids if token in special] == marker_ids
         assert [(ids[start], ids[end - 1]) for start, end in marked] == [tuple(marker_ids[:2]), tuple(marker_ids[2:])]
@@ -277,7 +277,7 @@ def test_a_post_that_contains_a_marker_cannot_forge_one(make_tokenizer, byte_lev
 def test_an_entity_may_be_a_literal_marker(make_tokenizer):
     tokenizer = make_tokenizer()
     marker_ids = add_markers(tokenizer, DEFAULT_MARKERS)
-    ids, _ = encode_marked_text(tokenizer, "the [E1] of [SEP]", (4, 8), (12, 17), marker_ids, MANY)
+    ids, *_ = encode_marked_text(tokenizer, "the [E1] of [SEP]", (4, 8), (12, 17), marker_ids, MANY)
     tokens = tokenizer.convert_ids_to_tokens(ids)
     assert tokens[:7] == ["the", "[E1]", "[", "e", "##1", "]", "[/E1]"]
     assert (tokens[8], tokens[-1], len(tokens)) == ("[E2]", "[/E2]", 15)
@@ -286,7 +286,7 @@ def test_an_entity_may_be_a_literal_marker(make_tokenizer):
 def test_an_entity_without_a_token_keeps_its_markers_in_place(make_tokenizer):
     tokenizer = make_tokenizer()
     marker_ids = add_markers(tokenizer, DEFAULT_MARKERS)
-    ids, _ = encode_marked_text(tokenizer, "nadal \u200d mery", (6, 7), (8, 12), marker_ids, MANY)
+    ids, *_ = encode_marked_text(tokenizer, "nadal \u200d mery", (6, 7), (8, 12), marker_ids, MANY)
     assert tokenizer.convert_ids_to_tokens(ids) == ["nadal", "[E1]", "[/E1]", "[E2]", "mery", "[/E2]"]
 
 
@@ -327,8 +327,8 @@ def test_truncation_cuts_the_far_ends_first_and_no_marker(make_tokenizer, data):
     words = DISTINCT[:length]
     text = " ".join(words)
     characters = [character_span(words, span, "head") for span in (head, tail)]
-    whole, _ = encode_marked_text(tokenizer, text, *characters, marker_ids, MANY)
-    ids, marked = encode_marked_text(tokenizer, text, *characters, marker_ids, limit + 4)
+    whole, *_ = encode_marked_text(tokenizer, text, *characters, marker_ids, MANY)
+    ids, marked, _ = encode_marked_text(tokenizer, text, *characters, marker_ids, limit + 4)
 
     if len(whole) <= limit + 4:
         assert ids == whole
@@ -349,8 +349,8 @@ def test_truncation_cuts_the_far_ends_first_and_no_marker(make_tokenizer, data):
 def test_a_truncated_post_is_a_part_of_the_whole_one(make_tokenizer, post, max_tokens):
     tokenizer = make_tokenizer()
     marker_ids = add_markers(tokenizer, DEFAULT_MARKERS)
-    whole, _ = encode_marked_text(tokenizer, *post, marker_ids, MANY)
-    ids, marked = encode_marked_text(tokenizer, *post, marker_ids, max_tokens)
+    whole, *_ = encode_marked_text(tokenizer, *post, marker_ids, MANY)
+    ids, marked, _ = encode_marked_text(tokenizer, *post, marker_ids, max_tokens)
     assert len(ids) == min(len(whole), max_tokens)
     # Two spans that cross may end up as nested ones: no claim on these.
     assert [(ids[start], ids[end - 1]) for start, end in marked] == [tuple(marker_ids[:2]), tuple(marker_ids[2:])]
@@ -408,7 +408,7 @@ def test_mnre_is_marked_as_by_the_official_code(shared_mnre, bert):
     expected = official([" ".join(official_words(*post)) for post in posts])["input_ids"]
     for (words, head, tail), wanted in zip(posts, expected):
         spans = character_span(words, head, "head"), character_span(words, tail, "tail")
-        ids, _ = encode_marked_text(bert, " ".join(words), *spans, marker_ids, 128)
+        ids, *_ = encode_marked_text(bert, " ".join(words), *spans, marker_ids, 128)
         assert [*starts, *ids, *ends] == wanted
 
 
@@ -419,7 +419,7 @@ def test_all_overlapping_entities_of_mnre_are_marked(shared_mnre, bert):
     assert len(posts) == 67
     for words, head, tail in posts:
         spans = character_span(words, head, "head"), character_span(words, tail, "tail")
-        ids, marked = encode_marked_text(bert, " ".join(words), *spans, marker_ids, 128)
+        ids, marked, _ = encode_marked_text(bert, " ".join(words), *spans, marker_ids, 128)
         check_markers(ids, marked, marker_ids, head, tail)
         assert without(ids, marker_ids) == plain_ids(bert, " ".join(words))
         for entity, span in enumerate((head, tail)):
@@ -515,7 +515,7 @@ def test_tokens_of_the_vocabulary_can_be_markers(bert):
     size = len(tokenizer)
     assert add_markers(tokenizer, unused) == [1, 2, 3, 4]
     assert len(tokenizer) == size
-    ids, marked = encode_marked_text(tokenizer, "[unused0] nadal weds mery", (10, 15), (21, 25), [1, 2, 3, 4], MANY)
+    ids, marked, _ = encode_marked_text(tokenizer, "[unused0] nadal weds mery", (10, 15), (21, 25), [1, 2, 3, 4], MANY)
     assert (ids.count(1), ids[marked[0][0]]) == (1, 1)
 
 

