@@ -1,11 +1,13 @@
 """Image focal augmentation (FocalMRE, section 3.3): regions framed or cropped."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw
 
 Box = list[float] | tuple[float, float, float, float]
 Size = tuple[int, int]
+Color = tuple[int, int, int]
+Rectangle = tuple[int, int, int, int]  # left, top, right and bottom edge in pixels, right and bottom exclusive
 
 # Colours and width of the frames, of the official code.
 GROUNDED_COLOR = (255, 0, 0)
@@ -57,6 +59,31 @@ def clip_box(box: Any) -> Box | None:
     return clipped if is_box else None
 
 
+class View(NamedTuple):
+    """What one slot shows: a picture at the model's resolution, and what is painted onto it.
+
+    Views of one picture share `image`, so that it is normalized once.
+
+    Args:
+        image: the picture without the frame.
+        frame: the sides of the frame, within the picture; none without a frame.
+        color: red, green and blue of the frame.
+    """
+
+    image: Image.Image
+    frame: tuple[Rectangle, ...] = ()
+    color: Color | None = None
+
+    def draw(self) -> Image.Image:
+        """Return the picture with its frame."""
+        if not self.frame:
+            return self.image
+        image = self.image.copy()
+        for side in self.frame:
+            image.paste(self.color, side)
+        return image
+
+
 class Canvas:
     """One post's picture, brought to the model's resolution once, with and without frames.
 
@@ -80,13 +107,13 @@ class Canvas:
         self.resize = resize
         self._original = None
 
-    def original(self) -> Image.Image:
+    def original(self) -> View:
         """Return the picture without a frame, at the model's resolution."""
         if self._original is None:
             self._original = self._fit(self.image)
-        return self._original
+        return View(self._original)
 
-    def framed(self, box: Box, color: tuple[int, int, int], draw_at: str) -> Image.Image:
+    def framed(self, box: Box, color: Color, draw_at: str) -> View:
         """Return the whole picture with a frame around the box, at the model's resolution.
 
         Args:
@@ -101,24 +128,18 @@ class Canvas:
             # Fractions of pixels are left to PIL, as in the official code.
             edges = [box[0] * width, box[1] * height, box[2] * width, box[3] * height]
             ImageDraw.Draw(image).rectangle(edges, outline=color, width=FRAME_WIDTH)
-            return self._fit(image)
-        image = self.original().copy()
+            return View(self._fit(image))
         scaled, (left, top) = self._scaled_size(self.image.size)
         x_min, x_max = _pixel_range(box[0], box[2], scaled[0])
         y_min, y_max = _pixel_range(box[1], box[3], scaled[1])
-        # Not an outline by PIL: those of narrow boxes reach outside them.
-        x_min, y_min, x_max, y_max = x_min - left, y_min - top, x_max - left + 1, y_max - top + 1
-        image.paste(color, (x_min, y_min, x_max, y_max))
-        inside = (x_min + FRAME_WIDTH, y_min + FRAME_WIDTH, x_max - FRAME_WIDTH, y_max - FRAME_WIDTH)
-        if inside[0] < inside[2] and inside[1] < inside[3]:
-            image.paste(self.original().crop(inside), inside)
-        return image
+        outer = x_min - left, y_min - top, x_max - left + 1, y_max - top + 1
+        return View(self.original().image, _frame(outer, self.size), color)
 
-    def cropped(self, box: Box) -> Image.Image:
+    def cropped(self, box: Box) -> View:
         """Return the part of the picture inside the box, at the model's resolution."""
         x_min, x_max = _pixel_range(box[0], box[2], self.image.width)
         y_min, y_max = _pixel_range(box[1], box[3], self.image.height)
-        return self._fit(self.image.crop((x_min, y_min, x_max + 1, y_max + 1)))
+        return View(self._fit(self.image.crop((x_min, y_min, x_max + 1, y_max + 1))))
 
     def _scaled_size(self, size: Size) -> tuple[Size, Size]:
         """Return the size to scale to, and the left and top edge of the part that is kept."""
@@ -140,6 +161,23 @@ class Canvas:
         if scaled == self.size:
             return image
         return image.crop((left, top, left + self.size[0], top + self.size[1]))
+
+
+def _frame(outer: Rectangle, size: Size) -> tuple[Rectangle, ...]:
+    """Return the four sides of a frame within `outer`, where a picture of this size has them.
+
+    Not an outline by PIL: those of narrow boxes reach outside them.
+    """
+    left, top, right, bottom = outer
+    sides = (
+        (left, top, right, min(top + FRAME_WIDTH, bottom)),
+        (left, max(bottom - FRAME_WIDTH, top), right, bottom),
+        (left, top, min(left + FRAME_WIDTH, right), bottom),
+        (max(right - FRAME_WIDTH, left), top, right, bottom),
+    )
+    width, height = size
+    clipped = [(max(x, 0), max(y, 0), min(x_end, width), min(y_end, height)) for x, y, x_end, y_end in sides]
+    return tuple(side for side in clipped if side[0] < side[2] and side[1] < side[3])
 
 
 def _pixel_range(start: float, end: float, length: int) -> tuple[int, int]:

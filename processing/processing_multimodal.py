@@ -7,15 +7,15 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer
 
 from .entity_markers import DEFAULT_MARKERS
-from .focal_augmentation import Box, Canvas, check_boxes
+from .focal_augmentation import Box, Canvas, View, check_boxes
 from .picture_files import MAX_PIXELS, load_image
 from .processing_relation_extraction import RelationExtractionProcessor, naming_the_post
 
 RESIZE = ("squash", "center_crop")
 WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)
 
-# A picture at the model's size with the box of what it shows, or nothing.
-Slot = tuple[Image.Image, Box] | None
+# What a slot shows, with its box, or nothing.
+Slot = tuple[View, Box] | None
 
 
 class MultimodalProcessor(RelationExtractionProcessor):
@@ -130,7 +130,7 @@ class MultimodalProcessor(RelationExtractionProcessor):
             return {}
         image_mask = torch.zeros(len(posts), self.num_slots, dtype=torch.bool)
         boxes = torch.zeros(len(posts), self.num_slots, 4)
-        pictures = []
+        views = []
         for index, post in enumerate(posts):
             with naming_the_post(index, len(posts)):
                 canvas, grounded, detected = self._open_picture(
@@ -141,8 +141,8 @@ class MultimodalProcessor(RelationExtractionProcessor):
                 if content is not None:
                     image_mask[index, slot] = True
                     boxes[index, slot] = torch.tensor(content[1])
-                    pictures.append(content[0])
-        return {"pixel_values": self._normalize(pictures, image_mask), "image_mask": image_mask, "boxes": boxes}
+                    views.append(content[0])
+        return {"pixel_values": self._normalize(views, image_mask), "image_mask": image_mask, "boxes": boxes}
 
     def _open_picture(
         self, image: Any, grounded_regions: list[Box] | None, detected_regions: list[Box] | None
@@ -163,13 +163,27 @@ class MultimodalProcessor(RelationExtractionProcessor):
         )
         return canvas, grounded, detected
 
-    def _normalize(self, pictures: list[Image.Image], mask: torch.Tensor) -> torch.Tensor:
-        """Return pixel values (B, slots, 3, H, W) of pictures at the model's size, in the order of the mask."""
-        width, height = self._image_size()
-        pixel_values = torch.zeros(*mask.shape, 3, height, width)
-        if pictures:
-            normalized = self.image_processor(pictures, do_resize=False, do_center_crop=False, return_tensors="pt")
-            pixel_values[mask] = normalized["pixel_values"]
+    def _normalize(self, views: list[View], mask: torch.Tensor) -> torch.Tensor:
+        """Return pixel values (B, slots, 3, H, W) of views, in the order of the mask; each picture is normalized once.
+
+        Pixels are normalized one by one, so the values of a frame are those of a picture of its color.
+        """
+        size = self._image_size()
+        pixel_values = torch.zeros(*mask.shape, 3, *reversed(size))
+        if not views:
+            return pixel_values
+        images = {id(view.image): view.image for view in views}
+        colors = {view.color: Image.new("RGB", size, view.color) for view in views if view.frame}
+        normalized = self.image_processor(
+            [*images.values(), *colors.values()], do_resize=False, do_center_crop=False, return_tensors="pt"
+        )["pixel_values"]
+        normalized = dict(zip([*images, *colors], normalized))
+        for (post, slot), view in zip(mask.nonzero().tolist(), views):
+            values = pixel_values[post, slot]
+            values.copy_(normalized[id(view.image)])
+            for left, top, right, bottom in view.frame:
+                side = slice(None), slice(top, bottom), slice(left, right)
+                values[side] = normalized[view.color][side]
         return pixel_values
 
     def _image_size(self) -> tuple[int, int]:
