@@ -193,6 +193,8 @@ def results_tables(results: dict[str, Any]) -> str:
         f"Data set {posts['dataset']} ({protocol_title(posts)}), captions: {captions}.",
         region_protocol(posts["regions"]).note,
     ]
+    if "prompt" in results:
+        lines.append(prompt_line(results["prompt"]))
     splits = [split for split in ("validation", "test") if split in results]
     if splits:
         lines += ["", "| split | samples | accuracy | precision | recall | F1 |", "|---|--:|--:|--:|--:|--:|"]
@@ -205,6 +207,17 @@ def results_tables(results: dict[str, Any]) -> str:
             values = [f"{100 * row[column]:.2f}" for column in ("precision", "recall", "f1")]
             lines.append(f"| {as_cell(name)} | {row['support']} | {' | '.join(values)} |")
     return "\n".join(lines) + "\n"
+
+
+def prompt_line(asked: dict[str, Any]) -> str:
+    """Say in a line how a chat model was asked; for `asked` see [`~mmre.inference.prompt_run.prompt`]."""
+    drawn = "stratified" if asked["stratified"] else "random"
+    shots = f"{asked['shots']} {drawn} shots" if asked["shots"] else "0 shots"
+    return (
+        f"A chat model that was not trained for it, asked by {asked['answer']} with {shots}, seed {asked['seed']}: "
+        f"{100 * asked['unparsable']:.2f} % of the answers name no relation, {asked['prompt_tokens_per_post']:.1f} "
+        f"tokens and {asked['seconds_per_post']:.2f} s a post."
+    )
 
 
 def order_lines(results: dict[str, dict[str, Any]]) -> list[str]:

@@ -1,23 +1,34 @@
-"""A model over raw posts: loading, prediction, triples."""
+"""A model over raw posts: loading, prediction, triples; and chat models in context."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .arguments import PredictionArguments
+    from .in_context import InContextRelationClassifier
     from .loading import load_model
     from .predictor import Predictor
+    from .prompt_arguments import PromptArguments
     from .run import predict
 
 # The file of each public name: importing one does not import the world of all.
 _FILES = {
+    "InContextRelationClassifier": "in_context",
     "PredictionArguments": "arguments",
     "Predictor": "predictor",
+    "PromptArguments": "prompt_arguments",
     "load_model": "loading",
     "predict": "run",
 }
 
-__all__ = ["PredictionArguments", "Predictor", "load_model", "predict"]
+__all__ = [
+    "InContextRelationClassifier",
+    "PredictionArguments",
+    "Predictor",
+    "PromptArguments",
+    "load_model",
+    "predict",
+]
 
 
 def __getattr__(name: str):

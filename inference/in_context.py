@@ -1,0 +1,377 @@
+"""A chat model as a classifier of relations: asked in words, with few examples or none, and never trained."""
+
+import os
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from transformers.utils import logging
+
+from mmre.posts.schema import NEGATIVE_RELATION
+from mmre.processing.entity_markers import check_span
+from mmre.processing.picture_files import load_image
+from mmre.processing.suggestions import unknown
+
+from .chat_models import ChatModel
+from .chat_servers import ChatServer, Completion, PromptTooLongError
+from .demonstrations import Demonstrations
+from .prompts import ANSWERS, Options, PromptPost, make_turns, parse_answer
+
+logger = logging.get_logger(__name__)
+
+# Beyond the longest name of a relation: quotes, a full stop, the end of the turn.
+FURTHER_TOKENS = 8
+# Of a server the tokenizer is not known, and no token is shorter than a character.
+SERVER_ANSWER_TOKENS = 32
+CHARACTERS_AT_ONCE = 0.9
+
+
+class Answer(NamedTuple):
+    """Answer about a post.
+
+    Args:
+        probabilities: of each relation, (R,); 1 for the one that the answer names where the way gives none, all 0 if it
+            names none.
+        text: what the model wrote, or the letter or the name of the most probable relation.
+        demonstrations: ids of the posts that it was shown before, in their order.
+        left_out: how many demonstrations did not fit.
+        is_cut: whether the post itself did not fit.
+        prompt_tokens, answer_tokens: their numbers.
+    """
+
+    probabilities: list[float]
+    text: str
+    demonstrations: list[str]
+    left_out: int
+    is_cut: bool
+    prompt_tokens: int
+    answer_tokens: int
+
+
+class InContextRelationClassifier:
+    """Asks a chat model for the relations of posts.
+
+    Args:
+        chat: the model, here or behind a server.
+        relations: names, in the order of their ids. One is `"None"`, no relation.
+        demonstrations: draws the posts that are shown before; none by default.
+        answer: `"letters"`: the options are lettered, and one forward pass reads the letters' probabilities;
+            `"likelihood"`: of each relation's name as the answer; `"generate"`: the model writes, and what it writes is
+            read. The first of a model here by default; a server only writes.
+        seed: of the order in which the relations are listed: models prefer some letters.
+        descriptions: a line about relations, by name.
+        show_images: `"all"` pictures, those of the `"post"` asked about, or `"none"`.
+        max_tokens: most tokens of a prompt; what the model reads by default.
+
+    Raises:
+        ValueError: an argument is unknown, or the model cannot do what is asked of it.
+
+    Example:
+
+    ```python
+    >>> extract = InContextRelationClassifier.from_pretrained("chat-model", relations=["None", "couple", "lives in"])
+    >>> extract({"text": "Rafael Nadal weds Mery Perello", "head": (0, 12), "tail": (18, 30)})
+    [{'label': 'couple', 'score': 0.97}]
+    ```
+    """
+
+    def __init__(
+        self,
+        chat: ChatModel | ChatServer,
+        relations: Sequence[str],
+        demonstrations: Demonstrations | None = None,
+        answer: str | None = None,
+        seed: int = 42,
+        descriptions: Mapping[str, str] | None = None,
+        show_images: str = "none",
+        max_tokens: int | None = None,
+    ):
+        is_server = isinstance(chat, ChatServer)
+        answer = answer or ("generate" if is_server else "letters")
+        if answer not in ANSWERS:
+            raise ValueError(unknown("answer", answer, ANSWERS))
+        if is_server and answer != "generate":
+            raise ValueError(f"answer {answer!r}: servers do not tell probabilities alike; expected 'generate'")
+        if show_images != "none" and not chat.reads_pictures:
+            raise ValueError(f"{chat.name} reads no pictures: give captions in their place, or a model that does")
+        check_relations(relations, descriptions or {})
+        self.chat, self.answer_by, self.demonstrations = chat, answer, demonstrations
+        self.show_images = show_images
+        order = random.Random(seed).sample(range(len(relations)), len(relations))
+        codes, self.letters = None, {}
+        if answer == "letters":
+            self.letters = chat.choose_letters(len(relations))
+            codes = [code for _, code in sorted(zip(order, self.letters))]
+        self.options = Options(list(relations), order, codes, dict(descriptions or {}))
+        self.answer_tokens = SERVER_ANSWER_TOKENS
+        if not is_server:
+            longest = max(len(chat.continuation(self.options.answer(id))) for id in order)
+            self.answer_tokens = 1 if answer == "letters" else longest + FURTHER_TOKENS
+        limits = [limit for limit in (chat.max_tokens, max_tokens) if limit is not None]
+        self.max_tokens = min(limits) - self.answer_tokens if limits else None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike,
+        relations: Sequence[str],
+        examples: Iterable[Mapping[str, Any]] = (),
+        *,
+        shots: int | None = None,
+        stratified: bool = False,
+        answer: str | None = None,
+        seed: int = 42,
+        descriptions: Mapping[str, str] | None = None,
+        show_images: str | None = None,
+        revision: str | None = None,
+        dtype: str = "auto",
+        base_url: str | None = None,
+    ) -> "InContextRelationClassifier":
+        """Make a classifier of a chat model.
+
+        Args:
+            name: folder of a chat model, or its name on the Hub or on the server.
+            relations: names; `"None"` is put first if it is not among them.
+            examples: posts as [`__call__`] takes them, each with the name of its `relation`.
+            shots: how many examples are shown before a post, drawn for each; all by default.
+            stratified: show each relation equally often.
+            show_images: as of the class; `"all"` of a model here that reads pictures by default.
+            answer, seed, descriptions: as of the class.
+            revision, dtype: as of [`ChatModel.from_pretrained`].
+            base_url: of a server of OpenAI's protocol that has the model, in place of this machine.
+
+        Raises:
+            OSError: the model is not there.
+            ValueError: it is no chat model, or an example is wrong.
+        """
+        relations = list(relations)
+        relations = relations if NEGATIVE_RELATION in relations else [NEGATIVE_RELATION, *relations]
+        if base_url is None:
+            chat = ChatModel.from_pretrained(name, revision, dtype)
+            show_images = show_images or ("all" if chat.reads_pictures else "none")
+        else:
+            chat, show_images = ChatServer(str(name), base_url, seed=seed), show_images or "none"
+        posts = []
+        for number, example in enumerate(examples):
+            relation = example.get("relation")
+            if relation not in relations:
+                raise ValueError(f"examples[{number}]: {unknown('relation', relation, relations)}")
+            posts.append(_read_post(example, f"examples[{number}]")._replace(relation=relations.index(relation)))
+        shots = len(posts) if shots is None else shots
+        keys = [post.image if isinstance(post.image, str) else None for post in posts]
+        demonstrations = Demonstrations(posts, keys, shots, seed, stratified)
+        return cls(chat, relations, demonstrations, answer, seed, descriptions, show_images)
+
+    def __call__(
+        self, posts: Mapping[str, Any] | Sequence[Mapping[str, Any]], batch_size: int = 8
+    ) -> list[dict] | list[list[dict]]:
+        """Predict the relations of a post, or of a list of posts.
+
+        Args:
+            posts: as the pipeline takes them: `text`, and `head` and `tail` or `pairs` of them, spans in characters;
+                `image` and `caption` if there are any.
+            batch_size: how many pairs of entities are asked about at once.
+
+        Returns:
+            As the pipeline: for a post with `head` and `tail` a list of a dictionary with `label` and `score`; for one
+            with `pairs` one for each, with `head` and `tail` too. The score of a generated answer is 1; `label` is
+            `None` and the score 0 where it names no relation.
+
+        Raises:
+            ValueError: a post is wrong.
+        """
+        if isinstance(posts, Mapping):
+            return self([posts], batch_size)[0]
+        asked, results = [], [[] for _ in posts]
+        for index, post in enumerate(posts):
+            named = f"post {index}"
+            if post.get("pairs") is None:
+                asked.append((index, {}, _read_post(post, named)))
+                continue
+            for head, tail in post["pairs"]:
+                one = _read_post({**post, "head": head, "tail": tail}, named)
+                asked.append((index, {name: _named(one.text, getattr(one, name)) for name in ("head", "tail")}, one))
+        for start in range(0, len(asked), batch_size):
+            batch = asked[start : start + batch_size]
+            answers = self.answer([post for *_, post in batch])
+            for (index, entities, _), answer in zip(batch, answers):
+                score = max(answer.probabilities)
+                label = self.options.relations[int(np.argmax(answer.probabilities))] if score else None
+                results[index].append(entities | {"label": label, "score": score})
+        return results
+
+    def answer(self, posts: Sequence[PromptPost], picture_keys: Sequence[str | None] | None = None) -> list[Answer]:
+        """Ask about a batch of posts.
+
+        Args:
+            posts: the posts.
+            picture_keys: what their pictures are known by, so that no demonstration has one of them.
+
+        Raises:
+            OSError: a picture, or the server, is not there.
+            ValueError: a picture cannot be read, or a post is too long without its demonstrations.
+        """
+        keys = picture_keys or [post.image if isinstance(post.image, str) else None for post in posts]
+        pool = self.demonstrations
+        drawn = [pool.draw(post, key) if pool and pool.shots else [] for post, key in zip(posts, keys)]
+        prompts = [self.fit(post, shown) for post, shown in zip(posts, drawn)]
+        if isinstance(self.chat, ChatServer):
+            return self._ask_server(prompts, drawn)
+        answers = [None] * len(posts)
+        groups = {}  # processors take no batch in which only some have pictures
+        for index, (_, _, turns) in enumerate(prompts):
+            groups.setdefault(sum(turn.image is not None for turn in turns), []).append(index)
+        for group in groups.values():
+            batch = self.chat.encode([prompts[index][2] for index in group])
+            lengths = batch["attention_mask"].sum(-1).tolist()
+            for index, length, found in zip(group, lengths, self._ask(batch)):
+                post, shown, _ = prompts[index]
+                probabilities, text, written = found
+                answers[index] = Answer(
+                    probabilities,
+                    text,
+                    [demonstration.id for demonstration in shown],
+                    len(drawn[index]) - len(shown),
+                    post.text != posts[index].text or post.caption != posts[index].caption,
+                    length,
+                    written,
+                )
+        return answers
+
+    def _ask(self, batch: Any) -> list[tuple[list[float], str, int]]:
+        """Return the probabilities, the answer and its number of tokens of each prompt of a batch."""
+        relations, options = self.options.relations, self.options
+        if self.answer_by == "generate":
+            written = self.chat.generate(batch, self.answer_tokens)
+            return [(_one_hot(parse_answer(text, relations), len(relations)), text, count) for text, count in written]
+        names = [options.answer(relation) for relation in range(len(relations))]
+        if self.answer_by == "letters":
+            scores = self.chat.first_tokens(batch, [self.letters[name] for name in names])
+        else:
+            scores = self.chat.label_likelihood(batch, names)
+        if not scores.isfinite().all():
+            raise ValueError(f"the scores of {self.chat.name} are not finite: the weights are damaged, or the dtype")
+        rows = scores.softmax(-1).tolist()
+        return [(row, names[int(np.argmax(row))], 1 if self.answer_by == "letters" else 0) for row in rows]
+
+    def _ask_server(self, prompts: list, drawn: list) -> list[Answer]:
+        """Ask a server; what it finds too long is asked again without its oldest demonstration."""
+        relations, prompts = self.options.relations, list(prompts)
+        answers, open_ones = [None] * len(prompts), list(range(len(prompts)))
+        while open_ones:
+            found = self.chat.complete([prompts[index][2] for index in open_ones], relations, self.answer_tokens)
+            again = []
+            for index, completion in zip(open_ones, found):
+                post, shown, _ = prompts[index]
+                if isinstance(completion, PromptTooLongError) and shown:
+                    prompts[index] = post, shown[1:], self.turns(post, shown[1:])
+                    again.append(index)
+                elif isinstance(completion, PromptTooLongError):
+                    raise ValueError(f"post {post.id!r} is too long for {self.chat.name}: {completion}")
+                else:
+                    answers[index] = self._answer_of(completion, shown, len(drawn[index]) - len(shown), len(relations))
+            open_ones = again
+        return answers
+
+    def _answer_of(self, completion: Completion, shown: list, left_out: int, number: int) -> Answer:
+        probabilities = _one_hot(parse_answer(completion.text, self.options.relations), number)
+        ids = [demonstration.id for demonstration in shown]
+        return Answer(probabilities, completion.text, ids, left_out, False, *completion[1:])
+
+    def turns(self, post: PromptPost, shown: Sequence[PromptPost]) -> list:
+        """Make the conversation about a post, with its pictures read."""
+        if self.show_images != "none" and post.image is not None:
+            post = post._replace(image=load_image(post.image))
+        if self.show_images == "all":
+            shown = [each if each.image is None else each._replace(image=load_image(each.image)) for each in shown]
+        return make_turns(self.options, shown, post, self.show_images)
+
+    def fit(self, post: PromptPost, shown: Sequence[PromptPost]) -> tuple[PromptPost, list[PromptPost], list]:
+        """Make the prompt of a post, as long as the model reads.
+
+        The oldest demonstrations go first; then the caption, and the ends of the text that are far from the entities.
+
+        Returns:
+            The post, its demonstrations, and the conversation.
+
+        Raises:
+            ValueError: what is left is still too long.
+        """
+        shown, turns = list(shown), self.turns(post, shown)
+        original = post
+        while self.max_tokens is not None and self.chat.count_tokens(turns) > self.max_tokens:
+            if shown:
+                shown = shown[1:]
+            elif post.caption:
+                post = post._replace(caption=None)
+            else:
+                shorter = shorten(post)
+                if shorter == post:
+                    raise ValueError(
+                        f"post {original.id!r} is too long for {self.chat.name}, which reads {self.max_tokens} tokens: "
+                        "its entities are too far apart, or the relations too many"
+                    )
+                post = shorter
+            turns = self.turns(post, shown)
+        return post, shown, turns
+
+
+def shorten(post: PromptPost) -> PromptPost:
+    """Cut a tenth of a text away, at the end that is farther from the entities; the entities stay whole."""
+    first, last = min(post.head[0], post.tail[0]), max(post.head[1], post.tail[1])
+    before, after = first, len(post.text) - last
+    cut = max(1, int((1 - CHARACTERS_AT_ONCE) * len(post.text)))
+    if after >= before:
+        return post._replace(text=post.text[: len(post.text) - min(cut, after)])
+    cut = min(cut, before)
+    head, tail = ((start - cut, end - cut) for start, end in (post.head, post.tail))
+    return post._replace(text=post.text[cut:], head=head, tail=tail)
+
+
+def check_relations(relations: Sequence[str], descriptions: Mapping[str, str]) -> None:
+    """Refuse relations that an answer cannot tell apart, and descriptions of others.
+
+    Raises:
+        ValueError: for such relations.
+    """
+    if len(relations) < 2 or NEGATIVE_RELATION not in relations:
+        raise ValueError(f"relations: {', '.join(relations) or 'none'}; expected {NEGATIVE_RELATION!r} and others")
+    known = {}
+    for name in relations:
+        key = " ".join(name.casefold().split())
+        if not key or key in known:
+            raise ValueError(
+                f"relations: {name!r} beside {known.get(key)!r}; expected names that differ in their letters"
+            )
+        known[key] = name
+    for name in descriptions:
+        if name not in relations:
+            raise ValueError(f"descriptions: {unknown('relation', name, relations)}")
+
+
+def _one_hot(relation: int | None, number: int) -> list[float]:
+    return [float(relation == other) for other in range(number)]
+
+
+def _named(text: str, span: tuple[int, int]) -> dict:
+    return {"start": span[0], "end": span[1], "text": text[span[0] : span[1]]}
+
+
+def _read_post(post: Mapping[str, Any], where: str) -> PromptPost:
+    """Check a post as the pipeline has it."""
+    text = post.get("text")
+    if not isinstance(text, str):
+        raise ValueError(f"{where}: `text` is {text!r}; expected a string")
+    spans = []
+    for name in ("head", "tail"):
+        span = post.get(name)
+        span = (span["start"], span["end"]) if isinstance(span, Mapping) and {"start", "end"} <= {*span} else span
+        try:
+            spans.append(check_span(span, len(text), name, "characters", text))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+    return PromptPost(str(post.get("id", where)), text, *spans, post.get("caption"), post.get("image"))
+
+
+__all__ = ["Answer", "InContextRelationClassifier", "check_relations"]
