@@ -27,6 +27,7 @@ COMMANDS = [
 # What is run elsewhere: with a Hub (test_publishing, test_posts_on_the_hub, test_adapters), with MNRE (test_mnre), with
 # bitsandbytes (test_export).
 ELSEWHERE = ("you/posts", "you/focalmre-mnre", "load_mnre(", "AutoPeftModel", "BitsAndBytesConfig")
+ELSEWHERE += ("InContextRelationClassifier",)  # with a tiny chat model: test_in_context
 
 
 def test_every_block_is_run_here_or_known_to_be_run_elsewhere():
