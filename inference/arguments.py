@@ -33,6 +33,13 @@ class PredictionArguments(PictureArguments):
     output_fusion: bool = field(
         default=False, metadata={"help": "JSON lines: also write how text and picture were fused."}
     )
+    relations: str | None = field(
+        default=None,
+        metadata={
+            "help": "MODEL is a chat model, asked in words for these: a file with a relation on each line, and after a "
+            "tab what it means, if need be."
+        },
+    )
     revision: str | None = field(default=None, metadata={"help": "Revision of MODEL on the Hub."})
     image_dir: str | None = field(
         default=None, metadata={"help": "Folder that the paths of images start from, if not that of POSTS."}
@@ -72,6 +79,8 @@ class PredictionArguments(PictureArguments):
             raise ValueError(f"--keep {taken[0]}: it has a meaning of its own; expected other fields of the posts")
         if self.keep and self.format == "nt":
             raise ValueError("--keep; the format nt has no room for further fields, expected jsonl or csv")
+        if self.output_fusion and self.relations is not None:
+            raise ValueError("--output_fusion: a chat model, asked for --relations, does not tell; leave it out")
         if self.output_fusion and self.format != "jsonl":
             raise ValueError(f"--output_fusion; the format {self.format} has no room for it, expected jsonl")
 

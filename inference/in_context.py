@@ -163,6 +163,11 @@ class InContextRelationClassifier:
         demonstrations = Demonstrations(posts, keys, shots, seed, stratified)
         return cls(chat, relations, demonstrations, answer, seed, descriptions, show_images)
 
+    @property
+    def device(self) -> Any:
+        """Return the device of a model here."""
+        return self.chat.device
+
     def __call__(
         self, posts: Mapping[str, Any] | Sequence[Mapping[str, Any]], batch_size: int = 8
     ) -> list[dict] | list[list[dict]]:

@@ -15,6 +15,7 @@ from mmre.posts.lookalikes import path_on_disk
 from mmre.processing import find_entities
 
 from .arguments import PredictionArguments
+from .in_context import InContextRelationClassifier
 
 logger = logging.get_logger(__name__)
 
@@ -26,7 +27,7 @@ class Predictor:
     """Finds the relations of posts, batch by batch.
 
     Args:
-        extract: the pipeline.
+        extract: the pipeline, or a chat model in its place.
         args: what to look for in pictures, and the size of a batch.
         settings: settings of the picture models, from [`~mmre.annotation.annotator.picture_settings`].
         nlp: a spaCy model, if posts come without entities or regions are grounded.
@@ -36,7 +37,11 @@ class Predictor:
     def __init__(self, extract: Callable, args: PredictionArguments, settings: dict, nlp: Any, folder: str):
         self.extract, self.args, self.nlp, self.folder = extract, args, nlp, folder
         self.annotator = Annotator(args, settings, nlp, extract.device)
-        self.reads_pictures = bool(extract.processor.picture_input_names or args.tasks)
+        if isinstance(extract, InContextRelationClassifier):
+            shows_pictures = extract.show_images != "none"
+        else:
+            shows_pictures = bool(extract.processor.picture_input_names)
+        self.reads_pictures = bool(shows_pictures or args.tasks)
 
     def __call__(self, posts: list[dict], pool: ThreadPoolExecutor) -> list[dict]:
         """Predict the relations of a batch of posts.

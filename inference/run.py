@@ -26,9 +26,11 @@ from mmre.processing import load_spacy
 from mmre.processing.pipeline_relation_extraction import TASK
 
 from .arguments import PredictionArguments
+from .in_context import InContextRelationClassifier
 from .loading import adapter_config, load_model
 from .predictor import Predictor
 from .raw_posts import Survey, read_raw_posts, survey_raw_posts
+from .relation_lists import read_relations
 from .triples import Report, write_triples
 
 PREDICTION_VERSION = 1
@@ -42,7 +44,7 @@ def predict(model: str, posts: str, args: PredictionArguments) -> Report:
     """Write the triples of posts, or go on writing them.
 
     Args:
-        model: folder of a model or of a LoRA adapter, or its name on the Hub.
+        model: folder of a model or of a LoRA adapter, or its name on the Hub; of a chat model with `args.relations`.
         posts: a file of JSON lines or CSV, or a folder of texts and images.
         args: what to look for and what to write.
 
@@ -68,7 +70,7 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> Report:
     survey = survey_raw_posts(posts, args)
     needs_spacy = "grounding" in args.tasks or not survey.has_all_entities
     nlp = load_spacy(args.spacy_model) if needs_spacy else None
-    extract = open_pipeline(model, args)
+    extract = open_pipeline(model, args) if args.relations is None else open_chat_model(model, args)
     settings = picture_settings(args, nlp)
     header = make_header(model, extract, survey, settings, nlp, args)
     done = end = 0
@@ -131,22 +133,49 @@ def open_pipeline(model: str, args: PredictionArguments) -> Pipeline:
     return extract
 
 
+def open_chat_model(model: str, args: PredictionArguments) -> InContextRelationClassifier:
+    """Load a chat model that is asked for the relations of a list, and refuse what it does not read.
+
+    Raises:
+        OSError: the model or the list is not there.
+        ValueError: it is no chat model, or no list, or regions are given or looked for.
+    """
+    relations = read_relations(args.relations)
+    meanings = {name: meaning for name, meaning in relations.items() if meaning}
+    wanted = {f"--tasks {task}": TASK_INPUTS[task] for task in args.tasks}
+    wanted |= {"--regions": "regions"} if args.regions is not None else {}
+    for option, what in wanted.items():
+        if what == "regions":
+            raise ValueError(f"{option}: {model}, asked for --relations, reads no regions; leave it out")
+    return InContextRelationClassifier.from_pretrained(
+        model, relations, descriptions=meanings, revision=args.revision, dtype=args.dtype
+    )
+
+
 def make_header(
-    model: str, extract: Pipeline, survey: Survey, settings: dict, nlp: Any, args: PredictionArguments
+    model: str,
+    extract: Pipeline | InContextRelationClassifier,
+    survey: Survey,
+    settings: dict,
+    nlp: Any,
+    args: PredictionArguments,
 ) -> dict:
     """Describe what a prediction is made with: everything that decides what is in it."""
+    is_chat = isinstance(extract, InContextRelationClassifier)
+    config = extract.chat.model.config if is_chat else extract.model.config
     return {
         "mmre_predictions": PREDICTION_VERSION,
         "posts": survey.count,
         "posts_sha256": survey.fingerprint,
         "model": model,
-        "revision": getattr(extract.model.config, "_commit_hash", None) or args.revision,
+        "revision": getattr(config, "_commit_hash", None) or args.revision,
         "files_sha256": files_fingerprint(model),
         "transformers": transformers.__version__,
         "batch_size": args.batch_size,
         "dtype": args.dtype,
         "output_fusion": args.output_fusion,
         "keep": args.keep,
+        "relations": read_relations(args.relations) if is_chat else None,
         "spacy": {"model": args.spacy_model, "version": nlp.meta["version"]} if nlp else None,
         **settings,
     }

@@ -201,3 +201,37 @@ def test_descriptions_of_other_relations_and_models_without_a_template_are_refus
     with pytest.raises(ValueError, match="has no chat template"):
         prompt(silent, "files", arguments(tmp_path / "out", files))
     assert not (tmp_path / "out").exists()
+
+
+def test_predict_makes_triples_with_relations_that_nobody_trained(chat, vision_chat, tmp_path, capsys):
+    relations, posts = tmp_path / "relations.txt", tmp_path / "posts.jsonl"
+    relations.write_text("couple\tthey are married\nlives in\n")
+    picture(0).save(tmp_path / "a.png")
+    rows = [
+        {"id": str(i), "text": f"Ann weds Bob in Rome {i}", "entities": [[0, 3], [9, 12], [16, 20]]} for i in range(4)
+    ]
+    posts.write_text("".join(json.dumps(row | {"image": "a.png"}) + "\n" for row in rows))
+    compared = 0
+    for model in (chat, vision_chat):
+        out = tmp_path / f"{Path(model).name}.jsonl"
+        assert main(["predict", model, str(posts), "--out", str(out), "--relations", str(relations)]) == 0
+        triples = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+        meanings = {"couple": "they are married"}
+        extract = InContextRelationClassifier.from_pretrained(model, ["couple", "lives in"], descriptions=meanings)
+        image = picture(0) if model == vision_chat else None
+        expected = []
+        for row in rows:
+            pairs = [(a, b) for a in row["entities"] for b in row["entities"] if a != b]
+            for (head, tail), found in zip(pairs, extract({"text": row["text"], "pairs": pairs, "image": image})):
+                if found["label"] != "None":
+                    expected.append(
+                        (row["id"], head[0], found["label"], tail[0], pytest.approx(found["score"], abs=1e-4))
+                    )
+        shown = [(t["id"], t["head"]["start"], t["relation"], t["tail"]["start"], t["score"]) for t in triples]
+        assert shown == expected
+        compared += len(expected)
+    assert compared > 0
+    capsys.readouterr()
+    words = ["predict", chat, str(posts), "--out", str(tmp_path / "t.jsonl"), "--relations", str(relations)]
+    assert main([*words, "--tasks", "detection"]) == 1
+    assert "asked for --relations, reads no regions; leave it out" in capsys.readouterr().err
