@@ -12,7 +12,7 @@ from mmre.posts.schema import NEGATIVE_RELATION
 from .addresses import code_version
 from .arguments import BenchmarkArguments
 from .pairs import compare_pairs
-from .plan import NOT_BUILT, Row
+from .plan import NOT_BUILT, PROMPTED, Row
 from .post_counts import count_posts
 from .runs import Run
 from .suite import Suite
@@ -101,7 +101,7 @@ def _budget(row: Row) -> dict[str, Any]:
 def _missing(row: Row) -> list[str]:
     """List the runs of a cell that are not there, and why; of a system that is not built, its line says so."""
     if row.reason:
-        return [] if row.reason == NOT_BUILT else [f"{row.name}: {row.reason}"]
+        return [] if row.reason in (NOT_BUILT, PROMPTED) else [f"{row.name}: {row.reason}"]
     states = {"failed": "failed: {}", "interrupted": "stopped before its end", "missing": "not run"}
     return [
         f"{row.name}, seed {run.seed}: {states[run.state].format(run.record.get('error'))}"
