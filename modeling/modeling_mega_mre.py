@@ -177,9 +177,13 @@ class MegaMREForRelationClassification(MegaMREPreTrainedModel):
 
     def _semantic_alignment(self, words: torch.Tensor, words_mask: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
         """Return what each object gathers of the words, (B, R, 2d), for (B, T, 2d), a mask (B, T) and (B, R, 2d)."""
-        gathered = nn.functional.scaled_dot_product_attention(
-            self.q_proj(objects), self.k_proj(words), self.v_proj(words), attn_mask=words_mask[:, None]
+        # One head, as a dimension: ONNX knows no attention without.
+        query, key, value = (
+            projection(states)[:, None]
+            for projection, states in ((self.q_proj, objects), (self.k_proj, words), (self.v_proj, words))
         )
+        mask = words_mask[:, None, None]
+        gathered = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask).squeeze(1)
         return torch.sigmoid(gathered)
 
 
