@@ -20,6 +20,7 @@ from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 from transformers.utils import logging
 
+from mmre.evaluation.output_lock import only_writer
 from mmre.posts.annotation_file import (
     ANNOTATION_VERSION,
     HEADER_KEY,
@@ -34,7 +35,7 @@ from mmre.processing.spacy_entities import load_spacy
 from .annotator import Annotator, empty_row, picture_settings
 from .arguments import TASK_COLUMNS, AnnotationArguments
 from .plan import Plan, make_plan
-from .unfinished import OutputFileError, append_line, check_header, only_run, part_paths, read_batches
+from .unfinished import OutputFileError, append_line, check_same_header, part_paths, read_batches
 
 
 def annotate(posts: datasets.Dataset, args: AnnotationArguments) -> str:
@@ -50,8 +51,8 @@ def annotate(posts: datasets.Dataset, args: AnnotationArguments) -> str:
         A few lines on what the file holds and how fast this process was; nothing in processes but the main one.
 
     Raises:
-        OutputFileError: the file, finished or not, is there and was made with other settings or of other posts, or
-            another run is writing it.
+        OutputFileError: the file, finished or not, is there and was made with other settings or of other posts.
+        ValueError: another run is writing the file.
         ImportError: spaCy is not installed.
         OSError: a model is not there.
         RuntimeError: accelerate sees fewer processes than were started.
@@ -65,7 +66,7 @@ def annotate(posts: datasets.Dataset, args: AnnotationArguments) -> str:
             f"{os.environ['WORLD_SIZE']} processes were started, but accelerate knows of {state.num_processes}: they "
             "would all do the same. Is there an accelerator for each?"
         )
-    with only_run(args.out) if state.is_main_process else nullcontext():
+    with only_writer(args.out) if state.is_main_process else nullcontext():
         return _annotate(posts, args, state)
 
 
@@ -73,7 +74,7 @@ def _annotate(posts: datasets.Dataset, args: AnnotationArguments, state: Partial
     out = Path(args.out)
     plan = make_plan(posts, args.batch_size)
     nlp = load_spacy(args.spacy_model) if "grounding" in args.tasks else None
-    header = make_header(args, plan, nlp)
+    header = annotation_header(args, plan, nlp)
     finished = is_finished(out, header)
     done, good = {}, 0
     own = Path(f"{out}.part-{state.process_index}")
@@ -105,7 +106,7 @@ def _annotate(posts: datasets.Dataset, args: AnnotationArguments, state: Partial
     return "\n".join([summarize(out, plan, args.tasks), *throughput])
 
 
-def make_header(args: AnnotationArguments, plan: Plan, nlp: Any) -> dict:
+def annotation_header(args: AnnotationArguments, plan: Plan, nlp: Any) -> dict:
     """Describe what an annotation is made with: everything that decides what is in it."""
     return {
         HEADER_KEY: ANNOTATION_VERSION,
@@ -129,7 +130,7 @@ def is_finished(out: Path, header: dict) -> bool:
     found = read_annotation_header(out)
     if found is None:
         raise OutputFileError(f"{out} is there and is no annotation file; give another --out")
-    check_header(found, header, out)
+    check_same_header(found, header, out)
     return True
 
 

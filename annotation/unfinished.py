@@ -8,39 +8,12 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
-
-from filelock import FileLock, Timeout
 
 
 class OutputFileError(ValueError):
     """An output, finished or not, that this run may not write or go on with."""
-
-
-@contextmanager
-def only_run(out: str | os.PathLike) -> Iterator[None]:
-    """Keep other runs away from an output while this one writes it.
-
-    Args:
-        out: path of the output; its folder is made.
-
-    Raises:
-        OutputFileError: another run is writing the output.
-    """
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{out}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise OutputFileError(f"another run is writing {out}: wait for it, or give another --out") from error
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # Windows deletes no open file
-            os.unlink(lock.lock_file)
-        lock.release()
 
 
 def append_line(file: BinaryIO, line: dict) -> None:
@@ -59,7 +32,7 @@ def append_line(file: BinaryIO, line: dict) -> None:
         raise OSError(error.errno, error.strerror, file.name) from error
 
 
-def check_header(found: dict, header: dict, path: str | os.PathLike) -> None:
+def check_same_header(found: dict, header: dict, path: str | os.PathLike) -> None:
     """Refuse to go on with a file that was made with other settings or of other posts.
 
     Args:
@@ -115,7 +88,7 @@ def read_batches(path: str | os.PathLike, header: dict) -> Iterator[tuple[int | 
             except (ValueError, KeyError, TypeError) as error:
                 raise OutputFileError(f"{path}:{number} is damaged ({error}); delete the file to start anew") from error
             if number == 1:
-                check_header(line, header, path)
+                check_same_header(line, header, path)
             yield *batch, end
 
 
@@ -126,4 +99,4 @@ def part_paths(out: str | os.PathLike) -> list[Path]:
     return sorted(found, key=lambda path: int(pattern.fullmatch(path.name)[1]))
 
 
-__all__ = ["OutputFileError", "append_line", "check_header", "only_run", "part_paths", "read_batches"]
+__all__ = ["OutputFileError", "append_line", "check_same_header", "part_paths", "read_batches"]

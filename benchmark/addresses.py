@@ -15,7 +15,7 @@ from mmre.modeling import MODELS
 from mmre.training.system_values import processor_class
 
 # The command of a run; its imports are the code that every run depends on.
-ENTRY = ("training", "__main__")
+START = ("training", "__main__")
 # These know all systems: a run depends on its own system's files, which are named one by one.
 ALL_SYSTEMS = {("modeling", "__init__"), ("processing", "__init__")}
 # The other rooms are after the result (cards, publishing) or around it (this room, the command line).
@@ -60,7 +60,7 @@ def source_files(model_type: str, folders: Mapping[str, Path] | None = None) -> 
     folders = rooms() if folders is None else folders
     model = MODELS[model_type]
     classes = (model, model.config_class, processor_class(model_type))
-    todo = [ENTRY, *(tuple(cls.__module__.split(".")[1:]) for cls in classes)]
+    todo = [START, *(tuple(cls.__module__.split(".")[1:]) for cls in classes)]
     found = {}
     while todo:
         room, name = todo.pop()

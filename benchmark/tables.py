@@ -5,6 +5,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from mmre.evaluation.protocol import region_protocol
+from mmre.evaluation.relation_f1 import METRICS
 from mmre.evaluation.run_record import read_metrics, read_predictions
 from mmre.evaluation.significance import bootstrap_interval, check_same_posts
 from mmre.posts.schema import NEGATIVE_RELATION
@@ -17,10 +18,9 @@ from .post_counts import count_posts
 from .runs import Run
 from .suite import Suite
 
-METRICS = ("accuracy", "precision", "recall", "f1")
 # Of the record of a run, see `mmre.evaluation.cost`.
 COSTS = ("parameters", "trained_parameters", "train_seconds_per_post", "test_seconds_per_post", "peak_memory")
-HEAD_FIRST = "f1_head_first"  # F1 on the posts whose head comes first in the text
+F1_HEAD_FIRST = "f1_head_first"  # F1 on the posts whose head comes first in the text
 PAPERS_FIGURES = "The papers' figures are of MNRE and stand here for orientation only."
 
 
@@ -51,10 +51,10 @@ def make_table(name: str, suite: Suite, rows: list[Row], args: BenchmarkArgument
         measured, paper_metrics = ["count"], ["count"]
     elif suite.per_relation is not None:
         lines = _relation_lines(suite, rows)
-        measured, paper_metrics = ["precision", "recall", "f1", HEAD_FIRST], ["f1"]
+        measured, paper_metrics = ["precision", "recall", "f1", F1_HEAD_FIRST], ["f1"]
     else:
         lines = [_cell_line(suite, row) for row in rows]
-        measured, paper_metrics = [*METRICS, HEAD_FIRST], list(suite.paper_metrics)
+        measured, paper_metrics = [*METRICS, F1_HEAD_FIRST], list(suite.paper_metrics)
         measured += COSTS if suite.compares else []
     runs = [run for row in rows for run in row.runs]
     done = [run for run in runs if run.state == "done"]
@@ -144,7 +144,7 @@ def _cell_line(suite: Suite, row: Row) -> dict[str, Any]:
     runs = [run for run in row.runs if run.state == "done"]
     records = [read_metrics(run.folder) for run in runs]
     values = {metric: [100 * record["test"][metric] for record in records] for metric in METRICS}
-    values[HEAD_FIRST] = _head_first([record["test"] for record in records])
+    values[F1_HEAD_FIRST] = _head_first([record["test"] for record in records])
     for name in COSTS if suite.compares else ():
         # Records of earlier versions have none.
         found = [record.get("cost", {}).get(name) for record in records]
@@ -197,7 +197,7 @@ def _relation_lines(suite: Suite, rows: list[Row]) -> list[dict[str, Any]]:
             values = {
                 metric: [100 * score[name][metric] for score in found] if tested else [] for metric in METRICS[1:]
             }
-            values[HEAD_FIRST] = _head_first(whole, name) if tested else []
+            values[F1_HEAD_FIRST] = _head_first(whole, name) if tested else []
             interval = bootstrap_interval(predicted, "f1", name) if tested else None
             paper = suite.per_relation.get(name)
             if paper is None and not tested:
@@ -209,4 +209,4 @@ def _relation_lines(suite: Suite, rows: list[Row]) -> list[dict[str, Any]]:
     return lines
 
 
-__all__ = ["COSTS", "HEAD_FIRST", "METRICS", "make_table"]
+__all__ = ["COSTS", "F1_HEAD_FIRST", "make_table"]

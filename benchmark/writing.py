@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from mmre.evaluation.plots import plot_results
+from mmre.evaluation.relation_f1 import METRICS
 from mmre.evaluation.significance import BOOTSTRAP_SAMPLES
 from mmre.posts.whole_file import whole_file
 
 from .plan import Row
 from .runs import Run, seconds_per_visit
 from .suite import Suite
-from .tables import COSTS, HEAD_FIRST, METRICS
+from .tables import COSTS, F1_HEAD_FIRST
 
 LABELS = {
     **{"accuracy": "accuracy", "precision": "P", "recall": "R", "f1": "F1", "count": "number"},
-    HEAD_FIRST: "F1, head first",
+    F1_HEAD_FIRST: "F1, head first",
     **{"parameters": "parameters", "trained_parameters": "trained", "peak_memory": "peak memory, MiB"},
     **{"train_seconds_per_post": "training, ms per post", "test_seconds_per_post": "testing, ms per post"},
 }

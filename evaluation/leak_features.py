@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mmre.posts.fingerprint import picture_keys
+from mmre.processing.words import Span
 
 # The name of the feature that training can hide, by `markers_in_text_order`.
 ENTITY_ORDER = "which entity comes first"
@@ -17,7 +18,6 @@ SOURCES = ("regions", "pictures", "captions", "texts")
 
 # A feature is known by its source, of `SOURCES`, and its name.
 Feature = tuple[str, str]
-Span = tuple[int, int]
 
 
 class PictureFacts(NamedTuple):

@@ -1,7 +1,8 @@
-"""The lock of an output folder: one run at a time writes into it."""
+"""The lock of an output, a folder or a file: one run at a time writes into it."""
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -23,7 +24,7 @@ def is_in_use(output_dir: str | Path) -> bool:
 
 @contextmanager
 def only_run(output_dir: str | Path) -> Iterator[None]:
-    """Hold the lock of an output folder, which is made; it goes again if nothing is written into it.
+    """Hold the lock of an output folder; make the folder, and remove it if nothing is written into it.
 
     The system frees the lock of a process that is killed.
 
@@ -31,14 +32,10 @@ def only_run(output_dir: str | Path) -> Iterator[None]:
         ValueError: if another process holds it.
     """
     output_dir = Path(output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(output_dir / LOCK_FILE, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ValueError(
-            f"another process runs in {output_dir}: wait for its end, or set another --output_dir"
-        ) from None
+    lock = _acquire(
+        output_dir / LOCK_FILE,
+        f"another process runs in {output_dir}: wait for its end, or set another --output_dir",
+    )
     try:
         yield
     finally:
@@ -48,4 +45,32 @@ def only_run(output_dir: str | Path) -> Iterator[None]:
             output_dir.rmdir()
 
 
-__all__ = ["is_in_use", "only_run"]
+@contextmanager
+def only_writer(out: str | os.PathLike) -> Iterator[None]:
+    """Hold the lock of an output file, `OUT.lock`; make the file's folder.
+
+    The system frees the lock of a process that is killed.
+
+    Raises:
+        ValueError: if another process holds it.
+    """
+    lock = _acquire(Path(f"{out}.lock"), f"another run is writing {out}: wait for it, or give another --out")
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows deletes no open file
+            os.unlink(lock.lock_file)
+        lock.release()
+
+
+def _acquire(path: Path, refusal: str) -> FileLock:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(refusal) from None
+    return lock
+
+
+__all__ = ["is_in_use", "only_run", "only_writer"]

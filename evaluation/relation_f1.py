@@ -8,6 +8,7 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 # In place of a predicted relation: an answer that names none, not even the negative one. It is never right.
 NO_ANSWER = -1
+METRICS = ("accuracy", "precision", "recall", "f1")
 
 _DESCRIPTION = """\
 Accuracy over all samples; micro-averaged precision, recall and F1 over all relations except the negative one:
@@ -114,4 +115,4 @@ class RelationF1(evaluate.Metric):
         return relation_f1(predictions, references, relations, negative)
 
 
-__all__ = ["NO_ANSWER", "RelationF1", "relation_f1", "relation_f1_by_order"]
+__all__ = ["METRICS", "NO_ANSWER", "RelationF1", "relation_f1", "relation_f1_by_order"]

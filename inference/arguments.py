@@ -7,7 +7,7 @@ from typing import Literal
 
 from mmre.annotation.arguments import PictureArguments
 
-FORMATS = ("jsonl", "csv", "nt")
+TRIPLE_FORMATS = ("jsonl", "csv", "nt")
 # Fields of posts and of triples that mean something.
 RESERVED = (
     *("id", "text", "tokens", "head", "tail", "image", "relation", "grounded_regions", "detected_regions", "caption"),
@@ -64,12 +64,12 @@ class PredictionArguments(PictureArguments):
         super().__post_init__()
         if self.format is None:
             self.format = Path(self.out).suffix.removeprefix(".").lower()
-            if self.format not in FORMATS:
+            if self.format not in TRIPLE_FORMATS:
                 raise ValueError(
-                    f"--out {self.out} does not end in one of {', '.join(FORMATS)}; say which with --format"
+                    f"--out {self.out} does not end in one of {', '.join(TRIPLE_FORMATS)}; say which with --format"
                 )
-        if self.format not in FORMATS:
-            raise ValueError(f"--format {self.format}; expected one of {', '.join(FORMATS)}")
+        if self.format not in TRIPLE_FORMATS:
+            raise ValueError(f"--format {self.format}; expected one of {', '.join(TRIPLE_FORMATS)}")
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"--min_score {self.min_score}; expected a number from 0 to 1")
         if not IRI.fullmatch(self.base_iri):

@@ -61,7 +61,7 @@ def adapter_config(folder: str | os.PathLike, revision: str | None = None) -> Pe
     return config
 
 
-def relations_of(folder: str | os.PathLike) -> list[str]:
+def relations_of_model(folder: str | os.PathLike) -> list[str]:
     """Read the relations of a model, or of the model under a LoRA adapter, in the order of their ids.
 
     Args:
@@ -73,4 +73,4 @@ def relations_of(folder: str | os.PathLike) -> list[str]:
     return [names[number] for number in sorted(names)]
 
 
-__all__ = ["adapter_config", "load_model", "relations_of"]
+__all__ = ["adapter_config", "load_model", "relations_of_model"]

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mmre.posts.words import Span
+from mmre.processing.words import Span
 
 ANSWERS = ("letters", "likelihood", "generate")
 # How chat templates say who speaks, where a tokenizer does not say it as a token of its own: ChatML, Llama 2 and 3,

@@ -20,7 +20,7 @@ from mmre.posts.row_checks import Check, check_columns, check_entity, check_regi
 from mmre.posts.row_readers import CSV_COLUMNS, JSON_FIELDS, SPAN_COLUMNS, check_file, is_csv, read_csv, read_json_lines
 from mmre.posts.schema import REGION_COLUMNS
 from mmre.posts.utf16 import Utf16Spans
-from mmre.posts.words import Span, join_words
+from mmre.processing.words import Span, join_words
 
 from .arguments import PredictionArguments
 
@@ -255,7 +255,7 @@ def survey_raw_posts(posts: str, args: PredictionArguments) -> Survey:
             entities = dict.fromkeys(span for pair in post["pairs"] for span in pair)
             spans.look_at(posts, f"{posts}: {post['id']}", post["text"], entities)
     spans.report(problems)
-    check_ids(posts, args, repeated(keys), problems)
+    report_repeated_ids(posts, args, repeated(keys), problems)
     if not survey.count and not problems:
         problems.add(posts, posts, "content", "no posts", "at least one")
     has_others = any(field in ("field", "column") for _, field in problems.lines)
@@ -264,7 +264,7 @@ def survey_raw_posts(posts: str, args: PredictionArguments) -> Survey:
     return survey
 
 
-def check_ids(posts: str, args: PredictionArguments, keys: set[int], problems: Problems) -> None:
+def report_repeated_ids(posts: str, args: PredictionArguments, keys: set[int], problems: Problems) -> None:
     """Report each post whose id an earlier post has; the posts are read once more if there may be such.
 
     Args:

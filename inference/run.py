@@ -19,7 +19,8 @@ from transformers.utils import logging
 
 from mmre.annotation.annotator import naming, picture_settings
 from mmre.annotation.model_files import files_fingerprint
-from mmre.annotation.unfinished import append_line, only_run, read_batches
+from mmre.annotation.unfinished import append_line, read_batches
+from mmre.evaluation.output_lock import only_writer
 from mmre.modeling import MODELS
 from mmre.posts.checks import Problems, some
 from mmre.processing import load_spacy
@@ -31,7 +32,7 @@ from .loading import adapter_config, load_model
 from .predictor import Predictor
 from .raw_posts import Survey, read_raw_posts, survey_raw_posts
 from .relation_lists import read_relations
-from .triples import Report, write_triples
+from .triples import PredictionReport, write_triples
 
 PREDICTION_VERSION = 1
 # Each task, and each annotation file: which input of a model it gives, and that input's plural.
@@ -40,7 +41,7 @@ FILE_INPUTS = {"regions": "regions", "captions": "caption"}
 PLURALS = {"regions": "regions", "caption": "captions"}
 
 
-def predict(model: str, posts: str, args: PredictionArguments) -> Report:
+def predict(model: str, posts: str, args: PredictionArguments) -> PredictionReport:
     """Write the triples of posts, or go on writing them.
 
     Args:
@@ -52,18 +53,17 @@ def predict(model: str, posts: str, args: PredictionArguments) -> Report:
         What was written and how fast, in a few lines; and how many of the posts failed.
 
     Raises:
-        OutputFileError: an unfinished file is there and was made with other settings or of other posts, or another run
-            is writing it.
+        OutputFileError: an unfinished file is there and was made with other settings or of other posts.
         ImportError: spaCy is needed and not installed.
         OSError: a model or a file is not there, or the output is there already.
-        ValueError: the posts are bad; one report names the bad places. Or the model is none for relations, or does not
-            read what is to be found.
+        ValueError: another run is writing the output. Or the posts are bad; one report names the bad places. Or the
+            model is none for relations, or does not read what is to be found.
     """
-    with only_run(args.out):
+    with only_writer(args.out):
         return _predict(model, posts, args)
 
 
-def _predict(model: str, posts: str, args: PredictionArguments) -> Report:
+def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionReport:
     out, part = Path(args.out), Path(f"{args.out}.part")
     if out.exists() and not part.exists():
         raise FileExistsError(f"{out} is there already; give another --out, or delete it")
@@ -72,7 +72,7 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> Report:
     nlp = load_spacy(args.spacy_model) if needs_spacy else None
     extract = open_pipeline(model, args) if args.relations is None else open_chat_model(model, args)
     settings = picture_settings(args, nlp)
-    header = make_header(model, extract, survey, settings, nlp, args)
+    header = prediction_header(model, extract, survey, settings, nlp, args)
     done = end = 0
     if part.exists():
         for number, _, end in read_batches(part, header):  # noqa: B007, the last one counts
@@ -152,7 +152,7 @@ def open_chat_model(model: str, args: PredictionArguments) -> InContextRelationC
     )
 
 
-def make_header(
+def prediction_header(
     model: str,
     extract: Pipeline | InContextRelationClassifier,
     survey: Survey,

@@ -21,7 +21,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 RDFS_LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
 
 
-class Report(NamedTuple):
+class PredictionReport(NamedTuple):
     """Report of a prediction: a few lines, the number of posts, and the number of those that failed."""
 
     text: str
@@ -29,7 +29,7 @@ class Report(NamedTuple):
     failed: int
 
 
-def write_triples(part: Path, header: dict, args: PredictionArguments) -> Report:
+def write_triples(part: Path, header: dict, args: PredictionArguments) -> PredictionReport:
     """Turn an unfinished file into the output, and the posts that failed into a file beside it.
 
     Args:
@@ -78,7 +78,7 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> Report
         report.append(f"failed: {counts['failed']} posts, all of them in {failed}: {', '.join(reasons)}")
     else:
         failed.unlink()
-    return Report("\n".join(report), header["posts"], counts["failed"])
+    return PredictionReport("\n".join(report), header["posts"], counts["failed"])
 
 
 def write_jsonl(triples: Iterable[dict], file: TextIO, keep: Sequence[str] = ()) -> None:
@@ -142,4 +142,4 @@ def literal(text: str) -> str:
     return '"' + re.sub("[\x00-\x1f\x7f]", lambda match: f"\\u{ord(match[0]):04X}", escaped) + '"'
 
 
-__all__ = ["Report", "write_triples"]
+__all__ = ["PredictionReport", "write_triples"]

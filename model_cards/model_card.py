@@ -18,6 +18,7 @@ from transformers import AutoConfig, PreTrainedConfig
 import mmre.modeling  # noqa: F401, registers the models
 from mmre.evaluation.markdown import as_cell, as_code
 from mmre.evaluation.protocol import file_names, protocol_title, region_protocol
+from mmre.evaluation.relation_f1 import METRICS
 from mmre.evaluation.run_record import METRICS_FILE, order_lines, read_metrics
 from mmre.posts.mnre import MNRE_REGIONS
 from mmre.posts.schema import NEGATIVE_RELATION
@@ -32,7 +33,6 @@ DATASET_NAMES = {
     "files": "posts of the author's own",
 }
 DATASET_LANGUAGES = {"mnre": "en", "synthetic": "en", "digits": "en"}
-METRICS = ("accuracy", "precision", "recall", "f1")
 RUN_FILES = ("processor_config.json", METRICS_FILE, "resolved_config.yaml", "environment.json")
 RARE_SUPPORT = 10
 

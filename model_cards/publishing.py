@@ -65,7 +65,7 @@ POST = {"text": "A post about one thing and another", "head": [13, 22], "tail": 
 TOLERANCE = 1e-4
 
 # Raised by the Hub's HTTP client where it gets no answer; which client that is depends on huggingface_hub.
-NO_ANSWER = HfHubHTTPError.__bases__[0]
+NO_CONNECTION = HfHubHTTPError.__bases__[0]
 
 
 class NotLoadableError(RuntimeError):
@@ -193,7 +193,7 @@ def create_repository(repo_id: str, private: bool | None = None, token: str | bo
     except HfHubHTTPError as error:
         mend = "log in by `hf auth login`, or set HF_TOKEN to a token that may write"
         raise OSError(f"the Hub refuses {repo_id}: {mend}. It says: {error}") from error
-    except NO_ANSWER as error:
+    except NO_CONNECTION as error:
         raise OSError(f"the Hub at {api.endpoint} cannot be reached: {error}") from error
     return repo_id
 
@@ -253,7 +253,7 @@ def publish(
                 commit_message="Publish a trained model",
                 delete_patterns=REPLACED,
             )
-        except NO_ANSWER as error:
+        except NO_CONNECTION as error:
             raise OSError(f"{repo_id} could not be uploaded to {api.endpoint}: {error}") from error
 
 

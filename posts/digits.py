@@ -14,10 +14,11 @@ import datasets
 import numpy as np
 from PIL import Image
 
+from mmre.processing.words import join_words
+
 from .made_posts import make_splits
 from .schema import NEGATIVE_RELATION, SPLITS
 from .synthetic import random_name
-from .words import join_words
 
 # How the head's digit stands to the tail's; a four is compared with nothing.
 DIGIT_RELATIONS = [NEGATIVE_RELATION, "larger", "smaller", "equal"]
@@ -27,7 +28,7 @@ UNCOMPARED = 4
 # Of the scans of each digit, what is left is the test split's.
 SHARES_OF_SCANS = {"train": 0.6, "validation": 0.2}
 
-IMAGE_SIZE = 64  # width and height in pixels
+PICTURE_SIZE = 64  # width and height in pixels
 SIDES = (20, 28)  # of a digit in pixels
 INK = (235, 235, 225)
 NOISE = 10  # standard deviation of a pixel's grey level
@@ -38,8 +39,8 @@ ARRANGEMENTS = [
     {"on the left": (0, 16), "on the right": (32, 16)},
     {"above": (16, 0), "below": (16, 32)},
 ]
-HEAD_FIRST = 0.75  # share of posts that name the head first: a tiny model learns the digits, then the direction
-TEMPLATES = [
+SHARE_HEAD_FIRST = 0.75  # share of posts that name the head first: a tiny model learns the digits, then the direction
+DIGIT_TEMPLATES = [
     "{} , {}",
     "{} and {}",
     "{} , and {} !",
@@ -48,8 +49,8 @@ TEMPLATES = [
     "can you read them ? {} , {}",
     "so glad to see them : {} and {}",
 ]
-HASHTAGS = ["#numbers", "#MondayMood", "#news", "#photo", "#weekend", "#trending", "#TBT"]
-CAPTIONS = ["two handwritten digits", "a picture of two digits", "digits on a coloured wall", "a noisy scan"]
+DIGIT_HASHTAGS = ["#numbers", "#MondayMood", "#news", "#photo", "#weekend", "#trending", "#TBT"]
+DIGIT_CAPTIONS = ["two handwritten digits", "a picture of two digits", "digits on a coloured wall", "a noisy scan"]
 
 
 def relation_of(head: int, tail: int) -> str:
@@ -84,7 +85,7 @@ def digit_scans() -> dict[str, dict[int, list[np.ndarray]]]:
 def _write_text(rng: random.Random, places: list[str]) -> tuple[str, list[tuple[int, int]]]:
     """Write a text that names a thing at each of two places, in their order, with the spans of the names."""
     tokens, spans, left = [], [], iter(places)
-    for word in rng.choice(TEMPLATES).split():
+    for word in rng.choice(DIGIT_TEMPLATES).split():
         if word == "{}":
             tokens += next(left).split()
             name = random_name(rng)
@@ -92,20 +93,20 @@ def _write_text(rng: random.Random, places: list[str]) -> tuple[str, list[tuple[
             tokens += name
         else:
             tokens.append(word)
-    tokens += rng.sample(HASHTAGS, rng.randint(0, 1))
+    tokens += rng.sample(DIGIT_HASHTAGS, rng.randint(0, 1))
     return join_words(tokens, spans)
 
 
 def _paint_wall(rng: random.Random) -> np.ndarray:
-    """Paint a noisy wall (`IMAGE_SIZE`, `IMAGE_SIZE`, 3) that reddens to the right and greens to the bottom.
+    """Paint a noisy wall (`PICTURE_SIZE`, `PICTURE_SIZE`, 3) that reddens to the right and greens to the bottom.
 
     So a crop of the picture shows where in the picture it was.
     """
-    slope = np.linspace(0, 110, IMAGE_SIZE)
-    wall = np.full((IMAGE_SIZE, IMAGE_SIZE, 3), 20.0)
+    slope = np.linspace(0, 110, PICTURE_SIZE)
+    wall = np.full((PICTURE_SIZE, PICTURE_SIZE, 3), 20.0)
     wall[..., 0] += slope
     wall[..., 1] += slope[:, None]
-    return wall + np.random.default_rng(rng.getrandbits(64)).normal(0, NOISE, (IMAGE_SIZE, IMAGE_SIZE, 1))
+    return wall + np.random.default_rng(rng.getrandbits(64)).normal(0, NOISE, (PICTURE_SIZE, PICTURE_SIZE, 1))
 
 
 def _paste(wall: np.ndarray, scan: np.ndarray, box: tuple[int, int, int, int]) -> None:
@@ -134,8 +135,8 @@ def digit_post(rng: random.Random, relation: str, split: str) -> dict:
         boxes[place] = (left, top, left + side, top + side)
     places = [*boxes]
     text, spans = _write_text(rng, places)
-    head = int(rng.random() >= HEAD_FIRST)
-    caption = rng.choice(CAPTIONS)
+    head = int(rng.random() >= SHARE_HEAD_FIRST)
+    caption = rng.choice(DIGIT_CAPTIONS)
     wall = _paint_wall(rng)
 
     # The scans are last, so that their random numbers shift no one else's.
@@ -152,7 +153,7 @@ def digit_post(rng: random.Random, relation: str, split: str) -> dict:
         "tail": dict(zip(("start", "end"), spans[1 - head])),
         "image": Image.fromarray(wall.round().clip(0, 255).astype(np.uint8)),
         "relation": relation,
-        "grounded_regions": [[value / IMAGE_SIZE for value in box] for box in boxes.values()],
+        "grounded_regions": [[value / PICTURE_SIZE for value in box] for box in boxes.values()],
         "detected_regions": [],
         "caption": caption,
     }

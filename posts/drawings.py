@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from PIL import Image, ImageDraw
 
-Cell = tuple[int, int, int, int]  # left, top, right, bottom, in pixels
+GridCell = tuple[int, int, int, int]  # left, top, right, bottom, in pixels
 
 OVERSAMPLING = 2  # pictures are painted larger and shrunk, for smooth edges
 
@@ -213,7 +213,7 @@ def _paint_background(canvas, rng, colour, width, height):
 
 
 def draw_picture(
-    rng: random.Random, background: str, objects: Iterable[tuple[str, Cell]], image_size: tuple[int, int]
+    rng: random.Random, background: str, objects: Iterable[tuple[str, GridCell]], image_size: tuple[int, int]
 ) -> Image.Image:
     """Draw a picture.
 
@@ -234,4 +234,4 @@ def draw_picture(
     return image.reduce(OVERSAMPLING)
 
 
-__all__ = ["BACKGROUND_COLOURS", "PAINTERS", "Cell", "draw_picture"]
+__all__ = ["BACKGROUND_COLOURS", "PAINTERS", "GridCell", "draw_picture"]

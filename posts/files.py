@@ -11,7 +11,7 @@ from mmre.processing.picture_files import MAX_PIXELS
 from .checks import Problems
 from .image_checks import TEXT_ONLY_HINT, check_images, check_on_missing_image
 from .lookalikes import composed, path_on_disk
-from .row_checks import check_ids, check_post, check_relations, relations_of
+from .row_checks import check_ids, check_post, check_relations, training_relations
 from .row_readers import check_file, is_csv, read_csv, read_json_lines
 from .schema import NEGATIVE_RELATION, REGION_COLUMNS, SPLITS, post_features
 from .utf16 import Utf16Spans
@@ -72,12 +72,12 @@ def load_files(
     problems = Problems()
     splits = {split: read_file(path, split, problems) for split, path in paths.items()}
     if relations is None:
-        known, source = relations_of(splits["train"], paths["train"], problems), paths["train"]
+        known, source = training_relations(splits["train"], paths["train"], problems), paths["train"]
     else:
         known, source = check_names(map(composed, relations)), "`relations`"
     check_relations(splits, known, source, problems)
     check_ids(splits, problems)
-    missing = add_images(splits, image_dir, on_missing_image != "keep", max_image_pixels)
+    missing = add_image_paths(splits, image_dir, on_missing_image != "keep", max_image_pixels)
     if on_missing_image == "error":
         problems.extend(missing)
     problems.raise_if_any(TEXT_ONLY_HINT if missing and on_missing_image == "error" else "")
@@ -124,7 +124,7 @@ def read_file(path: str, split: str, problems: Problems) -> list[dict]:
     return posts
 
 
-def add_images(
+def add_image_paths(
     splits: dict[str, list[dict]], image_dir: str | os.PathLike | None, look: bool, max_pixels: int
 ) -> Problems:
     """Give each post the path of its image.

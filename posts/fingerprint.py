@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import datasets
 
-ROWS_AT_ONCE = 1000
+from .schema import ROWS_AT_ONCE
 
 
 def posts_fingerprint(posts: Mapping[str, datasets.Dataset]) -> str:

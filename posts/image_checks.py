@@ -9,7 +9,8 @@ from transformers.utils import logging
 from mmre.processing.picture_files import MAX_PIXELS, check_image
 from mmre.processing.suggestions import unknown
 
-ROWS_AT_ONCE = 1000
+from .schema import ROWS_AT_ONCE
+
 ON_MISSING_IMAGE = ("error", "text_only", "keep")
 TEXT_ONLY_HINT = "on_missing_image='text_only' loads their posts without image and regions"
 

@@ -14,6 +14,7 @@ from transformers.utils import logging
 
 from mmre.processing.picture_files import MAX_PIXELS
 from mmre.processing.suggestions import unknown
+from mmre.processing.words import join_words
 
 from .annotation_file import add_annotation, read_annotation_header
 from .checks import Problems, short, show, some
@@ -34,7 +35,6 @@ from .mnre_files import (
 )
 from .mnre_regions import LEAK, add_detected_boxes, add_grounded_boxes
 from .schema import NEGATIVE_RELATION, REGION_COLUMNS, post_features
-from .words import join_words
 
 logger = logging.get_logger(__name__)
 
@@ -145,9 +145,9 @@ def load_mnre(
         for post in every:
             post["image"] = None
     elif image_dir is None:
-        add_images(posts, files, data_dir, on_missing_image, max_image_pixels)
+        add_mnre_images(posts, files, data_dir, on_missing_image, max_image_pixels)
     else:
-        add_images(posts, index_files(image_dir), image_dir, on_missing_image, max_image_pixels)
+        add_mnre_images(posts, index_files(image_dir), image_dir, on_missing_image, max_image_pixels)
     if regions == "released":
         logger.warning_once(LEAK)
     features = post_features(MNRE_RELATIONS)
@@ -290,7 +290,7 @@ def add_captions(posts: dict[str, dict[int, dict]], paths: list[str | os.PathLik
         problems.add(where, where, "captions", f"{len(missing)} image(s) without one: {some(missing)}", "one for each")
 
 
-def add_images(
+def add_mnre_images(
     posts: dict[str, dict[int, dict]],
     files: dict[str, list[str]],
     folder: str | os.PathLike,

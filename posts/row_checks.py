@@ -6,12 +6,12 @@ from typing import Any
 
 from mmre.processing.focal_augmentation import clip_box
 from mmre.processing.suggestions import unknown
+from mmre.processing.words import Span, join_words
 
 from .checks import Problems, is_numbers, is_text, show
 from .lookalikes import composed, has_invisible
 from .row_readers import SPAN_COLUMNS
 from .schema import NEGATIVE_RELATION, REGION_COLUMNS
-from .words import Span, join_words
 
 Check = Callable[[bool, str, Any, str], bool]
 
@@ -127,7 +127,7 @@ def as_span(value: Any) -> Span | None:
     return None
 
 
-def relations_of(posts: list[dict], path: str, problems: Problems) -> list[str] | None:
+def training_relations(posts: list[dict], path: str, problems: Problems) -> list[str] | None:
     """Return the relations of the training posts, the negative one first; None if there is no other."""
     names = {post["relation"] for post in posts if is_relation(post["relation"])} - {NEGATIVE_RELATION}
     if posts and not names:
@@ -187,5 +187,5 @@ __all__ = [
     "check_relations",
     "check_text",
     "checker",
-    "relations_of",
+    "training_relations",
 ]

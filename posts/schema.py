@@ -10,6 +10,9 @@ SPLITS = ("train", "validation", "test")
 REGION_COLUMNS = ("grounded_regions", "detected_regions")
 PICTURE_COLUMNS = (*REGION_COLUMNS, "caption")
 
+# Where a data set is gone through by its columns.
+ROWS_AT_ONCE = 1000
+
 
 def post_features(relations: list[str]) -> datasets.Features:
     """Return the columns of a data set of posts.
@@ -40,4 +43,4 @@ def post_features(relations: list[str]) -> datasets.Features:
     )
 
 
-__all__ = ["NEGATIVE_RELATION", "PICTURE_COLUMNS", "REGION_COLUMNS", "SPLITS", "post_features"]
+__all__ = ["NEGATIVE_RELATION", "PICTURE_COLUMNS", "REGION_COLUMNS", "ROWS_AT_ONCE", "SPLITS", "post_features"]

@@ -9,10 +9,11 @@ import random
 
 import datasets
 
-from .drawings import BACKGROUND_COLOURS, Cell, draw_picture
+from mmre.processing.words import join_words
+
+from .drawings import BACKGROUND_COLOURS, GridCell, draw_picture
 from .made_posts import make_splits
 from .schema import NEGATIVE_RELATION
-from .words import join_words
 
 # The relations are MNRE's; each one is told by the symbol that stands somewhere in the picture.
 RELATION_SYMBOLS = {
@@ -67,7 +68,7 @@ CAPTIONS = [
 NUMBER_WORDS = {2: "two", 3: "three", 4: "four"}
 
 
-def _place_cells(rng: random.Random, number: int, image_size: tuple[int, int]) -> list[Cell]:
+def _place_cells(rng: random.Random, number: int, image_size: tuple[int, int]) -> list[GridCell]:
     """Place a cell for each object in a slot of a grid of its own, all from one distribution of sizes."""
     slot_width, slot_height = image_size[0] / GRID_COLUMNS, image_size[1] / GRID_ROWS
     side = min(slot_width, slot_height)
@@ -150,7 +151,7 @@ def synthetic_post(rng: random.Random, relation: str, image_size: tuple[int, int
     }
 
 
-def _fractions(cell: Cell, image_size: tuple[int, int]) -> list[float]:
+def _fractions(cell: GridCell, image_size: tuple[int, int]) -> list[float]:
     return [value / image_size[i % 2] for i, value in enumerate(cell)]
 
 

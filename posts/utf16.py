@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from transformers.utils import logging
 
 from mmre.processing.utf16_spans import FIRST_OF_TWO, cuts_word, whole_in_utf16
+from mmre.processing.words import Span
 
 from .checks import Problems, show, some
-from .words import Span
 
 logger = logging.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-Span = tuple[int, int]
+from .words import Span, join_words
 
 # Head opens, head closes, tail opens, tail closes: their order wherever they are listed.
 DEFAULT_MARKERS = ("[E1]", "[/E1]", "[E2]", "[/E2]")
@@ -70,8 +70,7 @@ def character_span(words: list[str], span: Span, name: str) -> Span:
     if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
         raise ValueError(f"A text must be a string or a list of words, got {words!r}.")
     start, end = check_span(span, len(words), name, "words", words)
-    offset = sum(len(word) + 1 for word in words[:start])
-    return offset, offset + len(" ".join(words[start:end]))
+    return join_words(words, [(start, end)])[1][0]
 
 
 def check_characters(text: str, name: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 # What people post. Not what PIL hands to other programs, as EPS to Ghostscript.
-FORMATS = (
+PICTURE_FORMATS = (
     *("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "AVIF", "HEIF"),
     *("ICO", "PPM", "TGA", "PCX", "SGI"),
 )
@@ -19,7 +19,7 @@ FORMATS = (
 MAX_PIXELS = 50_000_000
 # Larger pictures are scaled down by a whole factor before anything else is done with them.
 LARGE_PIXELS = 16_000_000
-ROWS_AT_ONCE = 256
+PIXEL_ROWS = 256
 HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"hevc")
 
 
@@ -38,7 +38,8 @@ def load_image(image: Any, max_pixels: int = MAX_PIXELS) -> Image.Image:
         A PIL image in RGB. Transparent parts are white.
 
     Raises:
-        ValueError: if it is no picture, is damaged, is in a format that is not among `FORMATS`, or has too many pixels.
+        ValueError: if it is no picture, is damaged, is in a format that is not among `PICTURE_FORMATS`, or has too
+            many pixels.
         FileNotFoundError: if there is no file at the path.
     """
     if isinstance(image, np.ndarray):
@@ -82,7 +83,7 @@ def _open(image: Any, max_pixels: int = MAX_PIXELS):
         Image.init()
         source = io.BytesIO(image) if isinstance(image, bytes) else image
         try:
-            opened = Image.open(source, formats=[name for name in FORMATS if name in Image.OPEN])
+            opened = Image.open(source, formats=[name for name in PICTURE_FORMATS if name in Image.OPEN])
         except Image.UnidentifiedImageError as error:
             raise Image.UnidentifiedImageError(f"{error}{_hint(image)}") from error
     with opened as file:
@@ -186,10 +187,10 @@ def _sixteen_bits_to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "I" and values.max() <= 255:  # eight bits, stored in 32
         return image.convert("RGB")
     gray = np.empty(values.shape, np.uint8)
-    for row in range(0, len(values), ROWS_AT_ONCE):  # in whole numbers, and few at once: floats take eight bytes each
-        rows = slice(row, row + ROWS_AT_ONCE)
+    for row in range(0, len(values), PIXEL_ROWS):  # in whole numbers, and few at once: floats take eight bytes each
+        rows = slice(row, row + PIXEL_ROWS)
         gray[rows] = (values[rows].astype(np.uint32) + 128) // 257
     return Image.fromarray(gray).convert("RGB")
 
 
-__all__ = ["FORMATS", "MAX_PIXELS", "check_image", "load_image"]
+__all__ = ["MAX_PIXELS", "PICTURE_FORMATS", "check_image", "load_image"]

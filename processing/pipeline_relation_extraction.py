@@ -12,11 +12,12 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import Pipeline
 
-from .entity_markers import Span, character_span
+from .entity_markers import character_span
 from .picture_addresses import fetch_image, is_address
 from .picture_files import load_image
 from .spacy_entities import find_entities, load_spacy
 from .suggestions import unknown
+from .words import Span
 
 TASK = "multimodal-relation-extraction"
 # Fields of a post, and further fields of a row of a data set of posts, which are passed over.

@@ -10,7 +10,6 @@ from transformers.utils import logging
 from .entity_markers import (
     DEFAULT_MARKERS,
     NUM_MARKERS,
-    Span,
     add_markers,
     character_span,
     check_characters,
@@ -20,6 +19,7 @@ from .entity_markers import (
 )
 from .suggestions import unknown
 from .utf16_spans import counted_in_utf16
+from .words import Span
 
 logger = logging.get_logger(__name__)
 

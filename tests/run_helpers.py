@@ -11,7 +11,7 @@ import yaml
 
 from mmre.cli import train as command
 from mmre.cli.parser import Parser
-from mmre.training.run import Report, run_experiment
+from mmre.training.run import RunReport, run_experiment
 from mmre.training.settings import Settings, read_config, resolve
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +35,7 @@ def settings_of(words: list[str]) -> Settings:
     return resolve(read_config(config) if config else {}, args)
 
 
-def train(words: list[str]) -> Report | None:
+def train(words: list[str]) -> RunReport | None:
     """Do what `mmre train WORDS` does, with its errors as they are raised."""
     return run_experiment(settings_of(words))
 

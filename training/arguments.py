@@ -18,7 +18,7 @@ from mmre.processing.suggestions import unknown
 MODALITIES = ("text", "vision")
 # Optimizers that are made of the model: without it, only whether their package is there can be told.
 OF_THE_MODEL = ("galore", "apollo", "lomo", "adalomo")
-METRICS = ("f1", "accuracy", "precision", "recall", "loss")
+SELECTION_METRICS = ("f1", "accuracy", "precision", "recall", "loss")
 
 
 def encoders_of(config_class: type[PreTrainedConfig]) -> list[str]:
@@ -335,8 +335,8 @@ class RelationTrainingArguments(TrainingArguments):
             if is_set:
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}, but {reason}: leave it out.")
         metric = self.metric_for_best_model
-        if metric is not None and metric.removeprefix("eval_") not in METRICS:
-            raise ValueError(unknown("metric_for_best_model", metric, METRICS))
+        if metric is not None and metric.removeprefix("eval_") not in SELECTION_METRICS:
+            raise ValueError(unknown("metric_for_best_model", metric, SELECTION_METRICS))
         reports = [self.report_to] if isinstance(self.report_to, str) else self.report_to or []
         available = get_available_reporting_integrations()
         for name in reports:

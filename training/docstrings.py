@@ -3,7 +3,7 @@
 import inspect
 import re
 
-ENTRY = re.compile(r"^(\w+)(?: \([^)]*\)[^:]*)?: (.*)$")
+ARGUMENT = re.compile(r"^(\w+)(?: \([^)]*\)[^:]*)?: (.*)$")
 
 
 def documented_arguments(cls: type) -> dict[str, str]:
@@ -28,7 +28,7 @@ def _entries(lines: list[str]) -> dict[str, str]:
         text, indent = line.strip(), len(line) - len(line.lstrip())
         if text and not indent:
             break  # the next section
-        entry = ENTRY.match(text) if indent == 4 else None
+        entry = ARGUMENT.match(text) if indent == 4 else None
         if entry:
             name = entry[1]
             found[name] = entry[2]

@@ -35,7 +35,7 @@ from .word_vectors import read_word_vectors
 
 logger = logging.get_logger("mmre.train")
 
-SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+BERT_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 # Kinds of a new vision encoder, by what a system reads of it.
 NEW_VISION_ENCODERS = {"patches": "clip_vision_model", "maps": "resnet"}
 # A picture's size for a new vision encoder whose configuration has none.
@@ -202,7 +202,7 @@ def make_text_encoder(folder: Path, config: dict[str, Any], texts: Iterable[str]
     )
     characters = sorted({character for word in words for character in word})
     # Not with the trainers of `tokenizers`: they learn another vocabulary each time.
-    vocabulary = [*SPECIAL_TOKENS, *characters, *(f"##{c}" for c in characters)]
+    vocabulary = [*BERT_TOKENS, *characters, *(f"##{c}" for c in characters)]
     vocabulary += [word for word, _ in words.most_common() if len(word) > 1]
     vocabulary = vocabulary[: config.get("vocab_size", len(vocabulary))]
     tokenizer = BertTokenizer(vocab={token: index for index, token in enumerate(vocabulary)})

@@ -29,7 +29,7 @@ from mmre.evaluation.scores import (
     relation_probabilities,
     score_split,
 )
-from mmre.inference.loading import relations_of
+from mmre.inference.loading import relations_of_model
 from mmre.model_cards.model_card import render_model_card
 from mmre.posts.collator import PostCollator
 from mmre.posts.dependencies import with_dependencies
@@ -56,7 +56,7 @@ PROTOCOL_ARGUMENTS = (
 logger = logging.get_logger("mmre.train")
 
 
-class Report(NamedTuple):
+class RunReport(NamedTuple):
     """Report of a finished run.
 
     Args:
@@ -73,7 +73,7 @@ class Report(NamedTuple):
     repo_id: str | None
 
 
-def run_experiment(settings: Settings) -> Report | None:
+def run_experiment(settings: Settings) -> RunReport | None:
     """Run one experiment, from its settings to its results.
 
     Args:
@@ -106,7 +106,7 @@ def run_experiment(settings: Settings) -> Report | None:
 
 def _train_and_test(
     settings: Settings, sections: dict[str, dict[str, Any]], checkpoint: str | None, repo_id: str | None
-) -> Report | None:
+) -> RunReport | None:
     data, training, output_dir = settings.data, settings.training, Path(settings.training.output_dir)
     earlier = earlier_results(settings, output_dir)
     posts, processor, model = _prepare(settings, output_dir)
@@ -184,7 +184,7 @@ def _train_and_test(
     tested = settings.model.model_name_or_path
     if training.do_train or (tested and Path(tested).resolve() == output_dir.resolve()):
         render_model_card(output_dir).save(output_dir / "README.md")
-    return Report(output_dir, tables, settings.model.model_type, repo_id)
+    return RunReport(output_dir, tables, settings.model.model_type, repo_id)
 
 
 def is_full(error: Exception) -> bool:
@@ -198,7 +198,7 @@ def _prepare(
     """Open the posts, and build the processor and the model; the main process first, which writes new encoders."""
     with settings.training.main_process_first(desc="opening the posts"):
         path = settings.model.model_name_or_path
-        known = None if path is None or settings.model.new_classifier else relations_of(path)
+        known = None if path is None or settings.model.new_classifier else relations_of_model(path)
         posts = open_splits(
             settings.data, settings.training, known, settings.values.get("max_image_pixels", MAX_PIXELS)
         )
@@ -261,4 +261,4 @@ def _draw(output_dir: Path, trainer: RelationTrainer, results: dict, posts: data
         plot_confusion_matrix(prediction.label_ids, predicted, _relations(posts), path, title)
 
 
-__all__ = ["Report", "run_experiment"]
+__all__ = ["RunReport", "run_experiment"]

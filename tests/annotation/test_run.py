@@ -18,7 +18,8 @@ from mmre.annotation import run as run_module
 from mmre.annotation.annotator import Annotator
 from mmre.annotation.plan import open_unlabelled_posts
 from mmre.annotation.run import annotate
-from mmre.annotation.unfinished import only_run, part_paths
+from mmre.annotation.unfinished import part_paths
+from mmre.evaluation.output_lock import only_writer
 from mmre.posts import load_files, load_mnre
 from mmre.posts.annotation_file import with_annotation
 
@@ -304,7 +305,7 @@ def test_a_part_damaged_in_its_middle_is_an_error(mnre, arguments):
 
 def test_two_runs_do_not_write_one_file(mnre, arguments):
     args = arguments(tasks=["detection"])
-    with only_run(args.out), pytest.raises(ValueError, match="another run is writing .*out.jsonl: wait for it"):
+    with only_writer(args.out), pytest.raises(ValueError, match="another run is writing .*out.jsonl: wait for it"):
         annotate(open_unlabelled_posts(mnre), args)
     assert part_paths(args.out) == [] and not Path(args.out).exists()
     annotate(open_unlabelled_posts(mnre), args)

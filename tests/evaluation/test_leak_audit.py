@@ -15,7 +15,7 @@ from mmre.evaluation.leak_report import audit_report
 from mmre.posts.schema import post_features
 from mmre.posts.sources import open_posts
 from mmre.posts.synthetic import make_synthetic_posts
-from mmre.posts.words import join_words
+from mmre.processing.words import join_words
 
 RELATIONS = ["None", "/per/per/couple", "/per/org/member_of"]
 

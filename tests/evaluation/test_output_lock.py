@@ -1,11 +1,11 @@
-"""The lock of an output folder."""
+"""The lock of an output, a folder or a file."""
 
 import subprocess
 import sys
 
 import pytest
 
-from mmre.evaluation.output_lock import is_in_use, only_run
+from mmre.evaluation.output_lock import is_in_use, only_run, only_writer
 
 HOLD = """
 import sys
@@ -38,3 +38,11 @@ def test_a_folder_that_stays_empty_goes_again_and_another_stays(tmp_path):
     with only_run(tmp_path / "runs/full"):
         (tmp_path / "runs/full/metrics.json").touch()
     assert (tmp_path / "runs/full/metrics.json").is_file()
+
+
+def test_a_file_is_free_again_after_its_run(tmp_path):
+    out = tmp_path / "new" / "out.jsonl"
+    for _ in range(2):
+        with only_writer(out), pytest.raises(ValueError, match="another run is writing"), only_writer(out):
+            pass
+    assert list(out.parent.iterdir()) == []

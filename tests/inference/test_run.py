@@ -31,7 +31,7 @@ from transformers import AutoModel, AutoProcessor, BertConfig
 
 from mmre.annotation.keywords import find_keywords
 from mmre.annotation.picture_models import Captioner, Detector, Grounder
-from mmre.annotation.unfinished import only_run
+from mmre.evaluation.output_lock import only_writer
 from mmre.inference.run import predict
 from mmre.modeling import MODELS
 from mmre.processing import RelationExtractionPipeline, find_entities
@@ -222,7 +222,7 @@ def test_a_folder_of_an_adapter_predicts_as_the_model_with_the_adapter(focalmre,
 def test_two_runs_do_not_write_one_file(focalmre, folder, arguments):
     path = write(folder / "raw.jsonl", [{"text": TEXT, "head": NADAL, "tail": PERELLO}])
     args = arguments()
-    with only_run(args.out), pytest.raises(ValueError, match="another run is writing .*triples.jsonl: wait for it"):
+    with only_writer(args.out), pytest.raises(ValueError, match="another run is writing .*triples.jsonl: wait for it"):
         predict(focalmre, path, args)
     assert not Path(args.out).exists()
     predict(focalmre, path, args)

@@ -21,4 +21,4 @@ def join_words(words: Sequence[str], spans: Iterable[Span]) -> tuple[str, list[S
     return " ".join(words), [(starts[start], starts[end] - 1) for start, end in spans]
 
 
-__all__ = ["join_words"]
+__all__ = ["Span", "join_words"]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmre.posts.words import join_words
+from mmre.processing.words import join_words
 
 
 @given(st.data())
