@@ -127,7 +127,8 @@ def _train(run: Run) -> str:
     if run.folder.is_dir() and not (recipe.is_file() and recipe.read_text("utf-8") == text):
         shutil.rmtree(run.folder)  # stopped when the same data lay elsewhere: a training would not go on with it
     run.folder.mkdir(exist_ok=True)
-    recipe.write_text(text, "utf-8")
+    with whole_file(recipe) as file:
+        file.write(text)
     # A checkpoint that was stopped while it was written has no state yet: a training leaves it out, too.
     checkpoints = [path.parent.name for path in run.folder.glob("checkpoint-*/trainer_state.json")]
     last = max(checkpoints, key=lambda name: int(name.split("-")[1]), default=None)

@@ -148,6 +148,7 @@ def compare_runs(args) -> int:
     from mmre.benchmark.writing import comparison
     from mmre.evaluation.run_record import read_predictions
     from mmre.evaluation.significance import compare
+    from mmre.posts.whole_file import whole_file
 
     from .parser import UsageError
 
@@ -158,6 +159,7 @@ def compare_runs(args) -> int:
         raise UsageError(f"--json {args.json}: there is no folder {args.json.parent}")
     result = compare(*map(read_predictions, folders))
     if args.json:
-        args.json.write_text(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+        with whole_file(args.json) as file:
+            file.write(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     print(comparison(result, *folders), end="")
     return 0

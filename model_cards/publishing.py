@@ -21,6 +21,7 @@ from transformers.utils import find_adapter_config_file
 from mmre.evaluation.run_record import METRICS_FILE
 from mmre.evaluation.scores import check_finite_weights
 from mmre.inference.loading import adapter_config, load_model
+from mmre.posts.whole_file import whole_file
 from mmre.processing import RelationExtractionPipeline
 from mmre.processing.pipeline_relation_extraction import TASK
 
@@ -144,7 +145,8 @@ def complete(folder: str | os.PathLike) -> None:
     options["pt"] = [auto_class.__name__ for auto_class in options["pt"]]
     path = Path(folder) / "config.json"
     config = json.loads(path.read_text("utf-8")) | {"custom_pipelines": {TASK: options}}
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+    with whole_file(path) as file:
+        file.write(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def check(folder: str | os.PathLike) -> None:
@@ -242,7 +244,8 @@ def publish(
                 config.base_model_name_or_path, config.revision = base.repo_url.repo_id, base.oid
                 config.save_pretrained(target)
             card.data.base_model = config.base_model_name_or_path
-        card.save(Path(target) / "README.md")
+        with whole_file(Path(target) / "README.md") as file:
+            file.write(str(card))
         try:
             if revision is not None:
                 api.create_branch(repo_id, branch=revision, exist_ok=True)

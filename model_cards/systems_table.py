@@ -6,6 +6,7 @@
 from pathlib import Path
 
 from mmre.modeling import MODELS
+from mmre.posts.whole_file import whole_file
 
 BEGIN = "<!-- systems: begin (written by mmre.model_cards.systems_table) -->"
 END = "<!-- systems: end -->"
@@ -38,7 +39,9 @@ def with_systems_table(text: str) -> str:
 def update(path: str | Path) -> None:
     """Replace the table of systems in a file."""
     path = Path(path)
-    path.write_text(with_systems_table(path.read_text("utf-8")), "utf-8")
+    text = with_systems_table(path.read_text("utf-8"))
+    with whole_file(path) as file:
+        file.write(text)
 
 
 __all__ = ["BEGIN", "END", "systems_table", "update", "with_systems_table"]

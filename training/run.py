@@ -34,6 +34,7 @@ from mmre.model_cards.model_card import render_model_card
 from mmre.posts.collator import PostCollator
 from mmre.posts.dependencies import with_dependencies
 from mmre.posts.fingerprint import posts_fingerprint
+from mmre.posts.whole_file import whole_file
 from mmre.processing.picture_files import MAX_PIXELS
 
 from .arguments import DataArguments
@@ -183,7 +184,9 @@ def _train_and_test(
     # A card is of the model beside it: a checkpoint that is tested into another folder gets none there.
     tested = settings.model.model_name_or_path
     if training.do_train or (tested and Path(tested).resolve() == output_dir.resolve()):
-        render_model_card(output_dir).save(output_dir / "README.md")
+        card = render_model_card(output_dir)
+        with whole_file(output_dir / "README.md") as file:
+            file.write(str(card))
     return RunReport(output_dir, tables, settings.model.model_type, repo_id)
 
 

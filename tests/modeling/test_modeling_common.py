@@ -660,8 +660,9 @@ def train_one_step(model, posts: list[dict], folder, batch_size: int, steps: int
     return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
+# All systems skip unlabelled posts by one loss; that it also counts right where there are none is asked of any of them.
 @pytest.mark.parametrize(
-    ("system", "unlabelled"), [("focalmre", ()), *((system, (1, 2, 6)) for system in SYSTEMS.values())]
+    ("system", "unlabelled"), [(min(SYSTEMS.values()), ()), *((system, (1, 2, 6)) for system in SYSTEMS.values())]
 )
 def test_gradient_accumulation_takes_the_same_step_as_one_large_batch(tmp_path, system, unlabelled):
     model = tiny_model(system)
