@@ -22,7 +22,6 @@ from .runs import Run
 from .suite import PROMPT, Cell, Suite
 from .systems import MNRE_BUDGET
 
-NOT_BUILT = "not built yet"
 # A chat model is asked, not trained: its result is of its own checkpoint and prompt, and no run of this plan.
 PROMPTED = "not trained: asked by mmre prompt"
 # What a system reads that has to do with the picture.
@@ -37,7 +36,7 @@ class Row:
         cell: the cell.
         name: of the cell, with the source of its captions where there are several.
         runs: one for each seed.
-        reason: of a cell without runs: `NOT_BUILT`, `PROMPTED`, or what the protocol lacks.
+        reason: of a cell without runs: `PROMPTED`, or what the protocol lacks.
     """
 
     cell: Cell
@@ -126,10 +125,7 @@ def plan_rows(
     """Plan the runs of a suite; for the arguments see [`plan_benchmark`]."""
     rows = []
     for cell in suite.cells:
-        if cell.model_type not in MODELS:
-            reason = PROMPTED if cell.model_type == PROMPT else NOT_BUILT
-        else:
-            reason = lacking(cell, args.protocol)
+        reason = PROMPTED if cell.model_type == PROMPT else lacking(cell, args.protocol)
         if reason:
             rows.append(Row(cell, cell.name, [], reason))
             continue

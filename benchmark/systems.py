@@ -32,7 +32,7 @@ def systems_suite(names: Sequence[str]) -> Suite:
         The suite: a cell for each, by the name that was given.
 
     Raises:
-        ValueError: if a name is unknown, stands twice, or is of a system that is not built yet.
+        ValueError: if a name is unknown, stands twice, or is of a chat model, which is not trained.
     """
     names = names or sorted(MODELS)
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -55,7 +55,7 @@ def _cell(name: str) -> Cell:
     of_papers = (*FOCALMRE_SYSTEMS, *TGDI_SYSTEMS)
     cell = next((cell for cell in of_papers if _plain(system) in (_plain(cell.name), _plain(cell.model_type))), None)
     if cell is not None and cell.model_type not in MODELS:
-        raise ValueError(f"--systems: {system} is not built yet; built are {', '.join(sorted(MODELS))}")
+        raise ValueError(f"--systems: {system} is a chat model, which `mmre prompt` asks; expected are trained systems")
     if cell is None or has_arguments:
         known = [*sorted(MODELS), *dict.fromkeys(cell.name for cell in of_papers if cell.model_type in MODELS)]
         raise ValueError(f"--systems: {unknown('system', system, [*MODELS] if has_arguments else known)}")

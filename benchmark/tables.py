@@ -13,7 +13,7 @@ from mmre.posts.schema import NEGATIVE_RELATION
 from .addresses import code_version
 from .arguments import BenchmarkArguments
 from .pairs import compare_pairs
-from .plan import NOT_BUILT, PROMPTED, Row
+from .plan import PROMPTED, Row
 from .post_counts import count_posts
 from .runs import Run
 from .suite import Suite
@@ -99,9 +99,9 @@ def _budget(row: Row) -> dict[str, Any]:
 
 
 def _missing(row: Row) -> list[str]:
-    """List the runs of a cell that are not there, and why; of a system that is not built, its line says so."""
+    """List the runs of a cell that are not there, and why; of a chat model, its line says so."""
     if row.reason:
-        return [] if row.reason in (NOT_BUILT, PROMPTED) else [f"{row.name}: {row.reason}"]
+        return [] if row.reason == PROMPTED else [f"{row.name}: {row.reason}"]
     states = {"failed": "failed: {}", "interrupted": "stopped before its end", "missing": "not run"}
     return [
         f"{row.name}, seed {run.seed}: {states[run.state].format(run.record.get('error'))}"

@@ -7,7 +7,8 @@
 A suite is a table of cells. Each cell is a run of `mmre train` for each seed, in a process of its own. Its address is a
 hash of what its result comes from: the recipe, the content of the data, the code. A run that is there is not done
 again, one that was stopped goes on, and one that fails is recorded while the rest goes on. The exit status is 1 if a
-run is missing at the end. Systems of the papers that are not built yet are listed with the paper's figures and not run.
+run is missing at the end. The papers' chat models are listed with their figures and not run: `mmre prompt` asks such
+models.
 
 `systems` compares any list of systems under one protocol, one budget and the same seeds: scores, parameters, time and
 memory, and each pair is tested, corrected for the number of pairs. The recipe of all is `quickstart` on synthetic posts

@@ -27,7 +27,7 @@ def test_systems_go_by_their_model_types_the_papers_names_or_with_arguments():
     [
         (["cnn", "mtb", "cnn"], "each system once, got cnn 2 times"),
         (["pcn"], "unknown system 'pcn'.*did you mean 'PCNN'"),
-        (["MEGA"], "MEGA is not built yet; built are cnn, "),
+        (["qwen-vl-chat"], "qwen-vl-chat is a chat model, which `mmre prompt` asks"),
         (["PCNN:dropout=0.1"], "unknown system 'PCNN'"),
         (["cnn:pooling"], "cnn:pooling: expected SYSTEM:ARGUMENT=VALUE"),
         (["cnn:"], "expected SYSTEM:ARGUMENT=VALUE"),

@@ -11,8 +11,9 @@ from PIL import Image
 from sklearn.metrics import f1_score
 
 from mmre.benchmark import runs as benchmark_runs
+from mmre.benchmark.plan import PROMPTED
 from mmre.benchmark.post_counts import count_posts
-from mmre.benchmark.suite import Cell, Suite
+from mmre.benchmark.suite import PROMPT, Cell, Suite
 from mmre.benchmark.suites import SUITES
 from mmre.cli.main import main
 from mmre.evaluation.plots import plot_results
@@ -76,7 +77,7 @@ def test_a_table_by_relation_has_the_papers_relations_and_those_of_the_test_post
     suite = Suite(
         title="by relation",
         source="A paper, Table 8",
-        cells=(Cell("rival", "never built"), Cell("whole", "focalmre")),
+        cells=(Cell("rival", PROMPT), Cell("whole", "focalmre")),
         paper_metrics=("f1",),
         per_relation={"peer": (40.0, 50.0), "unheard of": (2.0, 1.0)},
     )
@@ -86,7 +87,11 @@ def test_a_table_by_relation_has_the_papers_relations_and_those_of_the_test_post
         *(("peer", "rival"), ("peer", "whole"), ("unheard of", "rival"), ("unheard of", "whole"), ("couple", "whole"))
     ]
     rival, peer, _, unheard, couple = rows
-    assert (rival["not_run"], rival["paper"], rival["measured"]) == ("not built yet", {"f1": 40.0}, {})
+    assert (rival["not_run"], rival["paper"], rival["measured"]) == (
+        PROMPTED,
+        {"f1": 40.0},
+        {},
+    )
     assert peer["measured"]["f1"]["values"] == [50, 80] and peer["paper"] == {"f1": 50.0}
     assert peer["test_posts"] == known["gold"].count("peer") and peer["not_run"] is None
     assert unheard["measured"] == {} and unheard["paper"] == {"f1": 1.0} and unheard["interval"] is None
@@ -95,22 +100,22 @@ def test_a_table_by_relation_has_the_papers_relations_and_those_of_the_test_post
     header = "| relation | system | test posts | seeds | P | R | F1 | F1, head first | F1, 95 % interval | paper: F1 |"
     assert header in text
     posts = known["gold"].count("peer")
-    assert f"| peer | rival | {posts} | not built yet |  |  |  |  |  | 40.00 | A paper, Table 8, peer |" in text
+    assert f"| peer | rival | {posts} | {PROMPTED} |  |  |  |  |  | 40.00 | A paper, Table 8, peer |" in text
 
 
-def test_a_system_that_is_not_built_is_listed_with_the_papers_figures_and_not_run(tiny, known, tmp_path, capsys):
-    rival = Cell("rival", "never built", {"pooling": "max"}, (60.0, 60.0, 60.0), point=("rival", 10))
+def test_a_chat_model_is_listed_with_the_papers_figures_and_not_run(tiny, known, tmp_path, capsys):
+    rival = Cell("rival", PROMPT, {"pooling": "max"}, (60.0, 60.0, 60.0), point=("rival", 10))
     suite = WHOLE._replace(cells=(rival, WHOLE.cells[0]._replace(point=("whole", 10))), axes=("share (%)", "F1 (%)"))
     assert tiny(FAKE, "--dry_run", suite=suite) == 0
-    assert "| tiny | rival | (not built yet) |" in capsys.readouterr().out
+    assert f"| tiny | rival | ({PROMPTED}) |" in capsys.readouterr().out
     assert tiny(FAKE, "--seeds", "1", suite=suite) == 0  # it is not missing
     assert (tmp_path / "started").read_text("utf-8") == "anew\n"
     text = (tmp_path / "out/tiny_drawn.md").read_text("utf-8")
-    assert "| rival | not built yet |  |  |  |  |  |  | 60.00 | 60.00 | 60.00 | A paper, Table 9, rival |" in text
+    assert f"| rival | {PROMPTED} |  |  |  |  |  |  | 60.00 | 60.00 | 60.00 | A paper, Table 9, rival |" in text
     assert "Missing" not in text
     rows = [*csv.DictReader((tmp_path / "out/tiny_drawn.csv").open(encoding="utf-8"))]
     assert [(row["name"], row["not_run"], row["paper_f1"]) for row in rows] == [
-        *(("rival", "not built yet", "60.0"), ("whole", "", "68.57"))
+        *(("rival", PROMPTED, "60.0"), ("whole", "", "68.57"))
     ]
 
 
