@@ -1,5 +1,6 @@
 """Arguments of the work on pictures: what to find, with which models. Free of torch, so that help is quick."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -51,16 +52,15 @@ class PictureArguments:
     )
 
     def __post_init__(self):
-        if any(task not in TASK_COLUMNS for task in self.tasks):
-            raise ValueError(f"--tasks {' '.join(self.tasks)}; expected one or more of {TASKS}")
+        for task in self.tasks:
+            check_choice("--tasks", task, TASK_COLUMNS)
         for name in ("grounding_threshold", "detection_threshold", "max_iou"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"--{name} {getattr(self, name)}; expected a number from 0 to 1")
         for name in ("num_grounded_regions", "num_detected_regions", "caption_max_new_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} {getattr(self, name)}; expected at least 1")
-        if self.dtype not in DTYPES:
-            raise ValueError(f"--dtype {self.dtype}; expected one of {', '.join(DTYPES)}")
+        check_choice("--dtype", self.dtype, DTYPES)
 
 
 @dataclass(kw_only=True)
@@ -84,4 +84,12 @@ class AnnotationArguments(PictureArguments):
             raise ValueError(f"--tasks: none; expected one or more of {TASKS}")
 
 
-__all__ = ["TASK_COLUMNS", "AnnotationArguments", "PictureArguments"]
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raise a `ValueError` with the nearest choice unless the value is one of them."""
+    if value not in choices:
+        from mmre.processing.suggestions import unknown  # its room imports torch
+
+        raise ValueError(unknown(name, value, choices))
+
+
+__all__ = ["TASK_COLUMNS", "AnnotationArguments", "PictureArguments", "check_choice"]

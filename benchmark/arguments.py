@@ -87,6 +87,13 @@ class BenchmarkArguments:
         return f"{self.data}_{self.protocol}" if self.data == "digits" else self.protocol
 
 
+def training_options() -> list[str]:
+    """List the options of `mmre train`."""
+    from mmre.training.settings import list_arguments  # imports torch, which the help of the command does without
+
+    return [f"--{argument.name}" for argument in list_arguments()]
+
+
 def arguments_by_name(words: list[str]) -> dict[str, Any]:
     """Read `--name value`, `--name=value`, `--name value value` and `--name` from words of a command line.
 
@@ -107,4 +114,12 @@ def arguments_by_name(words: list[str]) -> dict[str, Any]:
     return {name: value[0] if len(value) == 1 else value for name, value in values.items()}
 
 
-__all__ = ["ALL", "PROTOCOLS", "SHARED_RECIPES", "SYSTEMS", "BenchmarkArguments", "arguments_by_name"]
+__all__ = [
+    "ALL",
+    "PROTOCOLS",
+    "SHARED_RECIPES",
+    "SYSTEMS",
+    "BenchmarkArguments",
+    "arguments_by_name",
+    "training_options",
+]

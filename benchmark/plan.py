@@ -13,7 +13,7 @@ from mmre.posts.mnre import MNRE_REGIONS
 from mmre.training.arguments import MODALITIES, ModelArguments, encoder_arguments, encoders_of
 from mmre.training.record import sections_of
 from mmre.training.settings import WORD_ARGUMENTS, read_config, resolve, shipped_configurations
-from mmre.training.system_values import config_names
+from mmre.training.system_values import config_names, make_config
 
 from .addresses import digest, file_digest, sources_digest
 from .arguments import SHARED_RECIPES, SYSTEMS, BenchmarkArguments
@@ -206,7 +206,7 @@ def inputs_of(cell: Cell, values: dict[str, Any]) -> set[str]:
     """
     names = config_names(cell.model_type)
     values = {name: yaml.safe_load(v) if isinstance(v, str) else v for name, v in values.items() if name in names}
-    reads = {*MODELS[cell.model_type].config_class(**values).reads()}
+    reads = {*make_config(cell.model_type, values).reads()}
     return reads - {"caption"} - PICTURE_INPUTS if cell.arguments.get("region_count_as_caption") else reads
 
 

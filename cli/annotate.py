@@ -7,7 +7,7 @@ shares the work among processes.
 
 from mmre.annotation.arguments import AnnotationArguments
 
-from .parser import UsageError, add_dataclass, read_dataclass
+from .parser import UsageError, add_dataclass, read_dataclass, wrong_usage
 
 HELP = "find regions and captions in pictures, without a look at the label"
 STOPPED = "the same command goes on where it was"
@@ -28,7 +28,10 @@ def run(args) -> int:
 
     from mmre.annotation.plan import open_unlabelled_posts
     from mmre.annotation.run import annotate
+    from mmre.posts.sources import check_places
 
+    with wrong_usage():
+        check_places(args.data, files=files, image_dir=args.image_dir)
     report = annotate(open_unlabelled_posts(args.data, files=files, image_dir=args.image_dir), arguments)
     if report:
         print(report)

@@ -5,7 +5,7 @@ lengths, orders, repetitions. The exit status is 1 if a feature leaks the relati
 import json
 from pathlib import Path
 
-from .parser import UsageError
+from .parser import UsageError, wrong_usage
 
 HELP = "measure what gives the relation away"
 
@@ -40,15 +40,16 @@ def run(args) -> int:
         raise UsageError(f"--threshold {args.threshold:g}; expected a number in (0, 1]")
     from mmre.evaluation.leak_audit import audit
     from mmre.evaluation.leak_report import audit_report
-    from mmre.posts.sources import kind_of_data, open_posts
+    from mmre.posts.sources import check_places, kind_of_data, open_posts
     from mmre.posts.whole_file import whole_file
 
     is_mnre = kind_of_data(args.data) == "mnre"
     if args.image_dir and not is_mnre:
         raise UsageError(f"--image_dir: only for a folder of MNRE's files, which {args.data!r} is not")
-    posts = open_posts(
-        args.data, regions=args.regions, captions=args.captions, image_dir=args.image_dir, on_missing_image="keep"
-    )
+    places = {"regions": args.regions, "captions": args.captions, "image_dir": args.image_dir}
+    with wrong_usage():
+        check_places(args.data, **places)
+    posts = open_posts(args.data, **places, on_missing_image="keep")
     given = {"regions": args.regions, "captions": args.captions}
     if is_mnre:
         given["regions"] = args.regions or "released"

@@ -19,13 +19,23 @@ and `digits` on digits; on MNRE each has its own, with 20 epochs in batches of 1
 
 from pathlib import Path
 
-from mmre.benchmark.arguments import ALL, PROTOCOLS, SHARED_RECIPES, SYSTEMS, BenchmarkArguments, arguments_by_name
+from mmre.benchmark.arguments import (
+    ALL,
+    PROTOCOLS,
+    SHARED_RECIPES,
+    SYSTEMS,
+    BenchmarkArguments,
+    arguments_by_name,
+    training_options,
+)
 from mmre.benchmark.suites import SUITES
+
+from .parser import UsageError, wrong_usage
 
 HELP = "measure the papers' tables and figures, compare systems, or two runs"
 DATA = f"a folder of MNRE files, {' or '.join(map(repr, SHARED_RECIPES))}"
 STOPPED = "the same command goes on"
-TAKES_REST = True
+further_options = training_options
 COMPARE = "compare"
 
 
@@ -44,7 +54,9 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "suite", choices=[*SUITES, ALL, SYSTEMS, COMPARE], metavar="SUITE", help="what to measure, see below"
     )
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="of compare: predictions.jsonl, or its folder; two")
+    parser.add_argument(
+        "runs", nargs="*", default=[], metavar="RUN", help="of compare: predictions.jsonl, or its folder; two"
+    )
     parser.add_argument("--data", help=f"{DATA}; required of a suite")
     parser.add_argument(
         "--systems",
@@ -85,8 +97,6 @@ def add_arguments(parser) -> None:
 
 def run(args) -> int:
     """Measure a suite, or compare two runs."""
-    from .parser import UsageError
-
     if args.suite == COMPARE:
         return compare_runs(args)
     if args.data is None:
@@ -94,7 +104,7 @@ def run(args) -> int:
     if args.runs:
         belong = "systems follow --systems" if args.suite == SYSTEMS else f"runs belong to mmre benchmark {COMPARE}"
         raise UsageError(f"unexpected {args.runs[0]!r}; {belong}")
-    try:
+    with wrong_usage():
         arguments = BenchmarkArguments(
             args.suite,
             args.data,
@@ -108,8 +118,6 @@ def run(args) -> int:
             train=arguments_by_name(args.rest),
         )
         _ = arguments.suites  # an unknown system is wrong usage
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     return measure(arguments, args.dry_run)
 
 
@@ -123,7 +131,8 @@ def measure(arguments: BenchmarkArguments, dry_run: bool) -> int:
     from mmre.benchmark.tables import make_table
     from mmre.benchmark.writing import cost_table, markdown, write_table
 
-    plan = plan_benchmark(arguments)
+    with wrong_usage():
+        plan = plan_benchmark(arguments)
     runs = different_runs(plan, arguments.seeds)
     if dry_run:
         print(cost_table(plan, runs, arguments.out), end="")
@@ -150,8 +159,6 @@ def compare_runs(args) -> int:
     from mmre.evaluation.run_record import read_predictions
     from mmre.evaluation.significance import compare
     from mmre.posts.whole_file import whole_file
-
-    from .parser import UsageError
 
     folders = [*args.runs, *args.rest]
     if len(folders) != 2 or any(folder.startswith("-") for folder in folders):

@@ -6,8 +6,8 @@ A sub-command is a file of this folder with
 - `HELP`: its line in `mmre --help`;
 - `add_arguments(parser)`: its arguments, with `--long_names`, on a [`Parser`];
 - `run(args) -> int`: do the work, print what is to be said, and return the exit status;
-- if need be `STOPPED`: how to go on after Ctrl-C; and `TAKES_REST = True`: options that its parser does not know are
-  its business, in `args.rest`.
+- if need be `STOPPED`: how to go on after Ctrl-C; and `further_options()`: names of options that its parser does not
+  know and that are its business, in `args.rest`.
 
 The exit status is 0 if all went well, 1 if the work failed or found what it looks for, 2 if the command line is wrong
 (argparse's errors and [`UsageError`]), 130 after Ctrl-C. `OSError`, `ValueError` and `ImportError` are shown as one
@@ -19,7 +19,7 @@ import os
 import pkgutil
 import signal
 import sys
-from importlib import import_module, metadata
+from importlib import import_module
 
 from .parser import Parser, UsageError, unknown
 
@@ -53,12 +53,7 @@ def main(words: list[str] | None = None) -> int:
         stopped = getattr(command, "STOPPED", STOPPED)
         parser = Parser(prog=prog, description=command.__doc__)
         command.add_arguments(parser)
-        args, rest = parser.parse_known_args(words)
-        if getattr(command, "TAKES_REST", False):
-            args.rest = rest
-        else:
-            parser.refuse_rest(rest)
-        status = command.run(args)
+        status = command.run(parser.parse(words, getattr(command, "further_options", None)))
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
@@ -68,7 +63,9 @@ def main(words: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, ValueError, ImportError) as error:
-        print(f"{prog}: error: {error}", file=sys.stderr)
+        is_of_the_system = isinstance(error, OSError) and error.filename is not None and error.strerror is not None
+        text = f"{error.filename}: {error.strerror}" if is_of_the_system else error
+        print(f"{prog}: error: {text}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
 
 
@@ -82,8 +79,7 @@ def _answer(words: list[str]) -> int:
         description="Multimodal relation extraction: the relation between two entities of a post with a picture.",
         epilog="\n".join(["commands:", *lines, "", "mmre COMMAND --help says what a command takes."]),
     )
-    parser.add_argument("--version", action="version", version=f"mmre {metadata.version('mmre')}")
-    parser.refuse_rest(parser.parse_known_args(words)[1])
+    parser.parse(words)
     parser.print_help(sys.stderr)
     return 2
 

@@ -2,8 +2,11 @@
 
 import argparse
 import dataclasses
+import re
 import runpy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from types import UnionType
@@ -15,6 +18,15 @@ TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 class UsageError(ValueError):
     """Raised by a sub-command whose arguments are wrong: exit status 2, where other errors end with 1."""
+
+
+@contextmanager
+def wrong_usage() -> Iterator[None]:
+    """Turn a `ValueError` about the arguments of a sub-command into a [`UsageError`]."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
@@ -52,23 +64,48 @@ class Parser(argparse.ArgumentParser):
     """argparse's parser with the manner of `mmre`: `--long_names` in full, and one line per error."""
 
     def __init__(self, **kwargs):
-        super().__init__(**{"allow_abbrev": False, "formatter_class": HelpFormatter} | kwargs)
+        super().__init__(**{"allow_abbrev": False, "formatter_class": HelpFormatter, "add_help": False} | kwargs)
+        self.add_argument("-h", "--help", action="help", help="Show this help.")
+        version = f"mmre {metadata.version('mmre')}"
+        self.add_argument("--version", action="version", version=version, help="Show the version.")
 
     def error(self, message: str):
         """Print one line and exit with status 2."""
         self.exit(2, f"{self.prog}: error: {message}\n")
 
-    def refuse_rest(self, rest: list[str]) -> None:
-        """Exit with status 2 if words of the command line were not understood."""
-        if rest and rest[0].startswith("-"):
-            options = [name for action in self._actions for name in action.option_strings]
-            self.error(unknown("option", rest[0].split("=")[0], options))
-        if rest:
-            self.error(f"unexpected {rest[0]!r}; see {self.prog} --help")
+    def parse(self, words: list[str], further_options: Callable[[], Iterable[str]] | None = None) -> argparse.Namespace:
+        """Read a command line, and exit with status 2 if it is wrong.
+
+        Unknown options are looked at first: a misspelt one may be the one that is then said to be missing.
+
+        Args:
+            words: the command line.
+            further_options: of a command that takes options which its parser does not know, a function that lists
+                them. These and their values are in `rest`.
+        """
+        own = [name for action in self._actions for name in action.option_strings]
+        options = words[: words.index("--")] if "--" in words else words
+        strange = [name for name in map(_option, options) if name and name not in own]
+        if strange:
+            known = [*own, *(further_options() if further_options else ())]
+            for name in strange:
+                if name not in known:
+                    self.error(unknown("option", name, known))
+        args, args.rest = self.parse_known_args(words)
+        if args.rest and not further_options:
+            self.error(f"unexpected {args.rest[0]!r}; see {self.prog} --help")
+        return args
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            raise argparse.ArgumentError(action, unknown("value", value, map(str, action.choices)))
+            name = action.option_strings[0] if action.option_strings else action.dest
+            raise argparse.ArgumentError(None, unknown(name, value, map(str, action.choices)))
+
+
+def _option(word: str) -> str | None:
+    """Return the name of the option that a word of a command line is; none if it is a value."""
+    found = re.fullmatch(r"(--?[A-Za-z][^\s=]*)(=.*)?", word, re.DOTALL)
+    return found and found[1]
 
 
 def add_dataclass(parser: argparse.ArgumentParser, cls: type, leave_out: Iterable[str] = ()) -> None:
@@ -107,10 +144,8 @@ def read_dataclass(cls: type[T], args: argparse.Namespace, **values: Any) -> T:
         UsageError: if the dataclass refuses a value.
     """
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(cls) if f.init and hasattr(args, f.name)}
-    try:
+    with wrong_usage():
         return cls(**given | values)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def _value(hint: Any) -> dict[str, Any]:
@@ -132,4 +167,4 @@ def _read_bool(word: str) -> bool:
     return word.lower() in TRUE
 
 
-__all__ = ["Parser", "UsageError", "add_dataclass", "read_dataclass", "unknown"]
+__all__ = ["Parser", "UsageError", "add_dataclass", "read_dataclass", "unknown", "wrong_usage"]

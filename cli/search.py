@@ -11,11 +11,13 @@ run is missing at the end.
 
 from pathlib import Path
 
-from mmre.benchmark.arguments import PROTOCOLS, SHARED_RECIPES, BenchmarkArguments, arguments_by_name
+from mmre.benchmark.arguments import PROTOCOLS, SHARED_RECIPES, BenchmarkArguments, arguments_by_name, training_options
+
+from .parser import UsageError, unknown, wrong_usage
 
 HELP = "search the values of a recipe on the validation split"
 STOPPED = "the same command goes on"
-TAKES_REST = True
+further_options = training_options
 
 
 def add_arguments(parser) -> None:
@@ -52,16 +54,18 @@ def run(args) -> int:
     from mmre.posts.whole_file import whole_file
     from mmre.training.settings import read_value
 
-    from .parser import UsageError
-
     values = {}
     for name, *words in args.tried:
         if not words or name in values:
             raise UsageError(f"--try {name}: expected a name, each once, and its values")
-        values[name] = [read_value(name, word) for word in words]
+        known = [option.removeprefix("--") for option in training_options()]
+        if name not in known:
+            raise UsageError(f"--try: {unknown('argument', name, known)}")
+        with wrong_usage():
+            values[name] = [read_value(name, word) for word in words]
     if not values:
         raise UsageError("--try is missing; expected the name of an argument of mmre train and its values")
-    try:
+    with wrong_usage():
         arguments = BenchmarkArguments(
             None,
             args.data,
@@ -72,9 +76,7 @@ def run(args) -> int:
             out=args.out,
             train=arguments_by_name(args.rest),
         )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    rows = plan_search(args.config, values, arguments, args.model_type)
+        rows = plan_search(args.config, values, arguments, args.model_type)
     runs = different_runs({"search": rows}, arguments.seeds)
     if args.dry_run:
         print("".join(f"{row.name}: {len(row.runs)} runs of {row.runs[0].steps} steps\n" for row in rows), end="")

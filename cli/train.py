@@ -46,15 +46,18 @@ def run(args) -> int:
     from mmre.training.publishing import publish_run
     from mmre.training.run import run_experiment
     from mmre.training.settings import read_config, resolve
+    from mmre.training.splits import check_data
 
     from .parser import UsageError
 
     if "config_option" in args:
         raise UsageError(f"--config is no option: mmre train {args.config_option}")
     start_processes()
-    given = {name: value for name, value in vars(args).items() if name != "config"}
+    given = {name: value for name, value in vars(args).items() if name not in ("config", "rest")}
     try:
         settings = resolve(read_config(args.config) if args.config else {}, given)
+        model = settings.model
+        check_data(settings.data, model.model_name_or_path is not None and not model.new_classifier)
     except ValueError as error:
         hint = "" if args.config else " (no CONFIG is given: a YAML file, or a name such as `mmre train quickstart`)"
         raise UsageError(f"{error}{hint}") from error

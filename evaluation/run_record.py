@@ -114,6 +114,8 @@ def read_predictions(path: str | Path) -> Predictions:
     """
     path = Path(path)
     path = path / PREDICTIONS_FILE if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; expected {PREDICTIONS_FILE}, or the output folder of a run")
     rows = {}
     # Not splitlines: to it, characters that may stand in an id end a line too.
     for number, line in enumerate(path.read_text("utf-8").rstrip("\n").split("\n"), start=1):

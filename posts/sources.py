@@ -98,11 +98,17 @@ def open_posts(
     data, kind = str(data), kind_of_data(data)
     captions = [captions] if isinstance(captions, (str, os.PathLike)) else list(captions or ())
     files = {split: path for split, path in (files or {}).items() if path is not None}
-    check_on_missing_image(on_missing_image)
+    check_places(
+        data,
+        data_dir=data_dir,
+        files=files,
+        image_dir=image_dir,
+        regions=regions,
+        captions=captions,
+        on_missing_image=on_missing_image,
+    )
     if not use_images and kind != "mnre":
         on_missing_image = "keep"
-    _check_arguments(data, kind, data_dir, files, image_dir)
-    _check_sources(kind, regions, captions)
     for column in columns or ():
         if column not in post_features([NEGATIVE_RELATION]):
             raise ValueError(unknown("column", column, post_features([NEGATIVE_RELATION])))
@@ -141,6 +147,30 @@ def open_posts(
     if relations is not None and "relation" in next(iter(posts.values())).column_names:
         posts = with_relations(posts, relations)
     return posts if columns is None else posts.select_columns(list(columns))
+
+
+def check_places(
+    data: str | os.PathLike,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    files: Mapping[str, str | os.PathLike | None] | None = None,
+    image_dir: str | os.PathLike | None = None,
+    regions: str | os.PathLike | None = None,
+    captions: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+    on_missing_image: str = "error",
+) -> None:
+    """Check that arguments of [`open_posts`] fit each other, before any post is read.
+
+    Raises:
+        FileNotFoundError: caption files are not there.
+        ValueError: a name is unknown, or an argument does not fit the data.
+    """
+    data, kind = str(data), kind_of_data(data)
+    captions = [captions] if isinstance(captions, (str, os.PathLike)) else list(captions or ())
+    files = {split: path for split, path in (files or {}).items() if path is not None}
+    check_on_missing_image(on_missing_image)
+    _check_arguments(data, kind, data_dir, files, image_dir)
+    _check_sources(kind, regions, captions)
 
 
 def _is_path(kind: str, regions: str | os.PathLike | None) -> bool:
@@ -188,4 +218,4 @@ def _check_sources(kind: str, regions: str | os.PathLike | None, captions: Seque
         raise ValueError(f"captions: {len(captions)} files; expected one annotation file")
 
 
-__all__ = ["MADE_DATA", "NAMED_DATA", "REGION_SOURCES", "kind_of_data", "open_posts"]
+__all__ = ["MADE_DATA", "NAMED_DATA", "REGION_SOURCES", "check_places", "kind_of_data", "open_posts"]

@@ -10,6 +10,7 @@ from .entity_markers import DEFAULT_MARKERS
 from .focal_augmentation import Box, Canvas, View, check_boxes
 from .picture_files import MAX_PIXELS, load_image
 from .processing_relation_extraction import RelationExtractionProcessor, naming_the_post
+from .suggestions import unknown
 
 RESIZE = ("squash", "center_crop")
 WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)
@@ -199,7 +200,7 @@ class MultimodalProcessor(RelationExtractionProcessor):
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise a `ValueError` that names the argument unless its value is one of the choices."""
     if value not in choices:
-        raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}.")
+        raise ValueError(unknown(name, value, choices))
 
 
 def check_count(name: str, value: int) -> None:

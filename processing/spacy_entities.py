@@ -67,7 +67,7 @@ def load_spacy(name: str = "en_core_web_sm", needs: tuple[str, ...] = ("POS", "E
             raise OSError(f"The folder {name} holds no spaCy model that can be read: {error}") from error
         installed = ", ".join(spacy.util.get_installed_models()) or "none"
         raise OSError(
-            f"The spaCy model {name!r} is not installed: python -m spacy download {name}\n"
+            f"The spaCy model {name!r} is not installed: python -m spacy download {name} "
             f"(or give `spacy_model`, the name of another one, installed are: {installed}; or the folder of one)"
         ) from error
     probe = nlp("Ann lives in Rome.")

@@ -21,8 +21,9 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
         shown by their code points.
     """
     known = list(known)
-    folded = {_looks(str(candidate)).casefold(): candidate for candidate in known}
-    nearest = difflib.get_close_matches(_looks(str(name)).casefold(), folded, n=1)
+    # The dashes of options make no two of them alike.
+    folded = {_looks(str(candidate)).casefold().lstrip("-"): candidate for candidate in known}
+    nearest = difflib.get_close_matches(_looks(str(name)).casefold().lstrip("-"), folded, n=1)
     if nearest:
         found = folded[nearest[0]]
         show = ascii if _looks(str(name)) == _looks(str(found)) else repr

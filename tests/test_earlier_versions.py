@@ -1,6 +1,10 @@
 """Repositories and data sets that version 0.1.0 wrote: they load, and say the same."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import datasets
@@ -15,6 +19,25 @@ import mmre.processing  # noqa: F401, both register their classes
 from mmre.posts import make_synthetic_posts, open_posts
 
 PUBLISHED = Path(__file__).parent / "data" / "published_0.1.0"
+# What 0.1.0 put beside the weights for model and processor, of both systems.
+CODE = Path(__file__).parent / "data" / "code_0.1.0"
+REMOTE = """
+import json, sys
+sys.modules["mmre"] = None
+import torch
+from PIL import Image
+from transformers import AutoModel, AutoProcessor
+folder = sys.argv[1]
+expected = json.load(open(f"{folder}/expected.json", encoding="utf-8"))
+post, picture = expected["post"], expected["picture"]
+model = AutoModel.from_pretrained(folder, trust_remote_code=True).eval()
+processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+inputs = processor(images=Image.new("RGB", picture["size"], tuple(picture["color"])), **post)
+with torch.no_grad():
+    logits = model(**inputs).logits[0].tolist()
+modules = [type(model).__module__, type(processor).__module__]
+print(json.dumps({"input_ids": inputs["input_ids"][0].tolist(), "logits": logits, "modules": modules}))
+"""
 
 
 @pytest.fixture(params=sorted(folder.name for folder in PUBLISHED.iterdir()))
@@ -35,6 +58,26 @@ def test_the_tensors_and_the_logits_are_those_of_then(published):
     with torch.no_grad():
         logits = model(**inputs).logits[0]
     torch.testing.assert_close(logits, torch.tensor(expected["logits"]), rtol=0, atol=1e-5)
+
+
+def test_a_process_without_this_package_computes_the_same_from_the_code_of_then(published, tmp_path):
+    folder, _, expected = published
+    shutil.copytree(folder, tmp_path / "model")
+    shutil.copytree(CODE, tmp_path / "model", dirs_exist_ok=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", REMOTE, str(tmp_path / "model")],
+        env=environment | {"HF_MODULES_CACHE": str(tmp_path / "modules"), "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert all(module.startswith("transformers_modules.") for module in found["modules"])
+    assert found["input_ids"] == expected["input_ids"]
+    torch.testing.assert_close(torch.tensor(found["logits"]), torch.tensor(expected["logits"]), rtol=0, atol=1e-5)
 
 
 def test_the_pipeline_answers_as_then(published):

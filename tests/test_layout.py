@@ -28,7 +28,7 @@ def label(path: Path) -> str:
 
 
 def imports(path: Path) -> list[tuple[int, str]]:
-    """Return the level (0 is absolute) and the module of each import, those within functions too."""
+    """Return the level (0 is absolute) and the module of each import statement, those within functions too."""
     found = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -38,16 +38,35 @@ def imports(path: Path) -> list[tuple[int, str]]:
     return found
 
 
+def called_imports(code: str) -> list[tuple[int, str]]:
+    """Return the level and the module of each import by a call, if the module is written there."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = getattr(node.func, "attr", getattr(node.func, "id", None))
+            if called in ("import_module", "__import__"):
+                name = node.args[0].value
+                found.append((len(name) - len(name.lstrip(".")), name.lstrip(".")))
+    return found
+
+
 @pytest.mark.parametrize("path", FILES, ids=label)
 def test_a_room_imports_only_rooms_before_it(path):
     room = path.parent.name
     before = ROOMS[: ROOMS.index(room)] if room != "processing" else []
-    for level, module in imports(path):
+    for level, module in imports(path) + called_imports(path.read_text("utf-8")):
         if level:
             assert level == 1 and (path.parent / f"{module}.py").is_file(), f"{'.' * level}{module}: not flat"
         elif module.split(".")[0] == "mmre":
             assert module.split(".")[1] in before, f"{module} stands after {room}, or is the room itself"
         assert module.split(".")[0] not in ("tests", "train")
+
+
+def test_an_import_by_a_call_is_seen():
+    code = "import importlib\ndef f():\n    importlib.import_module('mmre.cli.main')\n"
+    assert (0, "mmre.cli.main") in called_imports(code)
+    assert (0, "mmre.cli") in called_imports("__import__('mmre.cli')")
+    assert (1, "checks") in called_imports("import_module('.checks', __package__)")
 
 
 def test_no_circles_between_files():

@@ -207,6 +207,19 @@ class DataArguments:
             )
 
     @property
+    def places(self) -> dict[str, Any]:
+        """Return where the posts are, as [`~mmre.posts.sources.check_places`] takes it."""
+        return {
+            "data": self.dataset,
+            "data_dir": self.data_dir,
+            "files": {"train": self.train_file, "validation": self.validation_file, "test": self.test_file},
+            "image_dir": self.image_dir,
+            "regions": self.regions,
+            "captions": self.captions,
+            "on_missing_image": self.on_missing_image,
+        }
+
+    @property
     def kind(self) -> str:
         """Return the kind of data, see [`~mmre.posts.sources.kind_of_data`]."""
         return kind_of_data(self.dataset)
@@ -224,15 +237,25 @@ class RelationTrainingArguments(TrainingArguments):
     do_train: bool = field(default=True, metadata={"help": "Train."})
     do_eval: bool = field(default=True, metadata={"help": "Evaluate on the validation split."})
     do_predict: bool = field(default=True, metadata={"help": "Evaluate on the test split, at the end."})
-    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate on the validation split."})
-    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
+    eval_strategy: str = field(
+        default="epoch",
+        metadata={"help": "When to evaluate on the validation split.", "choices": ["no", "steps", "epoch"]},
+    )
+    save_strategy: str = field(
+        default="epoch",
+        metadata={"help": "When to save a checkpoint.", "choices": ["no", "steps", "epoch", "best"]},
+    )
     save_total_limit: int | None = field(
         default=2, metadata={"help": "Checkpoints to keep: with two, the best and the last."}
     )
     load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint."})
     metric_for_best_model: str | None = field(default="f1", metadata={"help": "What the best checkpoint is best by."})
     train_sampling_strategy: str = field(
-        default="group_by_length", metadata={"help": "'group_by_length', 'random' or 'sequential'."}
+        default="group_by_length",
+        metadata={
+            "help": "'group_by_length', 'random' or 'sequential'.",
+            "choices": ["group_by_length", "random", "sequential"],
+        },
     )
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Leave it false: the collator needs the raw posts."}

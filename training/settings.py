@@ -70,6 +70,10 @@ class Argument(NamedTuple):
 
 
 class _Parser(HfArgumentParser):
+    def _check_value(self, action, value):
+        if action.choices is not None and value not in action.choices:
+            self.error(unknown(action.dest, value, action.choices))
+
     def error(self, message: str):
         # An argument is named as in a file.
         raise ValueError(re.sub(r"^argument --(\w+)[^:]*: ", r"`\1`: ", message))
@@ -111,8 +115,8 @@ def read_config(path_or_name: str | Path) -> dict[str, Any]:
         The values of all sections together, by name.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no YAML, or is not made of the sections `model`, `data` and `training`.
+        ValueError: there is no such file, it is no YAML, or it is not made of the sections `model`, `data` and
+            `training`.
     """
     path, name = Path(path_or_name), str(path_or_name)
     if not path.is_file() and name in shipped_configurations():
@@ -120,8 +124,9 @@ def read_config(path_or_name: str | Path) -> dict[str, Any]:
     try:
         sections = yaml.load(path.read_text("utf-8"), Loader=_Loader) or {}  # noqa: S506, it is a SafeLoader
     except FileNotFoundError:
-        shipped = unknown("configuration", path.stem, shipped_configurations())
-        raise FileNotFoundError(f"there is no file {name}; of those that are shipped: {shipped}") from None
+        clause = unknown("configuration", path.stem, shipped_configurations())
+        is_path = name != path.stem
+        raise ValueError(f"there is no file {name}" if is_path else f"{clause} (or the path of a YAML file)") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} cannot be read: {error}") from error
     except yaml.YAMLError as error:

@@ -7,7 +7,7 @@ import datasets
 from mmre.posts.column_changes import drop_pictures, region_count_as_caption
 from mmre.posts.noise import align_noise, aug_noise
 from mmre.posts.sampling import sample_per_relation, sample_share
-from mmre.posts.sources import open_posts
+from mmre.posts.sources import check_places, open_posts
 from mmre.processing.picture_files import MAX_PIXELS
 
 from .arguments import DataArguments, RelationTrainingArguments
@@ -34,20 +34,10 @@ def open_splits(
         OSError: if files, a split or images are missing.
         ValueError: if the data is bad.
     """
-    if data.dataset == "files" and data.train_file is None and relations is None:
-        raise ValueError(
-            "`dataset` 'files' needs `train_file`, whose relations are the ones to know; or `model_name_or_path`, a "
-            "checkpoint that knows them."
-        )
+    check_data(data, relations is not None)
     try:
         posts = open_posts(
-            data.dataset,
-            data_dir=data.data_dir,
-            files={"train": data.train_file, "validation": data.validation_file, "test": data.test_file},
-            image_dir=data.image_dir,
-            regions=data.regions,
-            captions=data.captions,
-            on_missing_image=data.on_missing_image,
+            **data.places,
             use_images=data.use_images,
             relations=relations,
             max_image_pixels=max_image_pixels,
@@ -72,6 +62,25 @@ def open_splits(
     return datasets.DatasetDict(
         {split: _under_protocol(rows, split, data, training.seed) for split, rows in posts.items() if used[split]}
     )
+
+
+def check_data(data: DataArguments, knows_relations: bool) -> None:
+    """Check what a run is told of its posts, before any is read.
+
+    Args:
+        data: which posts.
+        knows_relations: whether the relations are those of a checkpoint.
+
+    Raises:
+        FileNotFoundError: caption files are not there.
+        ValueError: a name is unknown, or arguments do not fit each other.
+    """
+    if data.dataset == "files" and data.train_file is None and not knows_relations:
+        raise ValueError(
+            "`dataset` 'files' needs `train_file`, whose relations are the ones to know; or `model_name_or_path`, a "
+            "checkpoint that knows them."
+        )
+    check_places(**data.places)
 
 
 def _under_protocol(rows: datasets.Dataset, split: str, data: DataArguments, seed: int) -> datasets.Dataset:
@@ -110,4 +119,4 @@ def _check_splits(missing: list[str], data: DataArguments) -> None:
         )
 
 
-__all__ = ["open_splits"]
+__all__ = ["check_data", "open_splits"]

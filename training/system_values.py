@@ -1,13 +1,14 @@
 """The values of a system: what can be set of its configuration and of its processor, which share some."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import BertTokenizer, CLIPImageProcessorPil, PreTrainedConfig
 
 from mmre.modeling import MODELS
 from mmre.processing import PROCESSORS
+from mmre.processing.suggestions import unknown
 
 from .arguments import encoders_of
 from .docstrings import documented_arguments
@@ -66,13 +67,30 @@ def try_values(model_type: str, values: dict[str, Any]) -> None:
     Raises:
         ValueError: if a value cannot be right.
     """
-    config_class = MODELS[model_type].config_class
+    config = make_config(model_type, values)
     parts = {"tokenizer": BertTokenizer()}
-    if "vision" in encoders_of(config_class):
+    if "vision" in encoders_of(type(config)):
         parts["image_processor"] = CLIPImageProcessorPil()
     try:
-        config = config_class(**only(values, config_names(model_type)))
         processor_class(model_type)(**parts, **processor_values(config, values))
+    except TypeError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def make_config(model_type: str, values: dict[str, Any]) -> PreTrainedConfig:
+    """Build the configuration of a system from those of the values that are its own.
+
+    Raises:
+        ValueError: if a value cannot be right.
+    """
+    config_class = MODELS[model_type].config_class
+    values = only(values, config_names(model_type))
+    for name, value in values.items():
+        kind = config_class.__dataclass_fields__[name].type
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            raise ValueError(unknown(name, value, get_args(kind)))
+    try:
+        return config_class(**values)
     except (StrictDataclassError, TypeError) as error:
         raise ValueError(" ".join(str(error).split())) from error
 
@@ -80,6 +98,7 @@ def try_values(model_type: str, values: dict[str, Any]) -> None:
 __all__ = [
     "config_names",
     "documented_values",
+    "make_config",
     "only",
     "processor_class",
     "processor_names",

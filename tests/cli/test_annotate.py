@@ -32,10 +32,10 @@ def arguments(picture_arguments, tmp_path):
 @pytest.mark.parametrize(
     "option, error",
     [
-        (["--tasks", "ground"], "argument --tasks: unknown value 'ground'; did you mean 'grounding'?"),
+        (["--tasks", "ground"], "unknown --tasks 'ground'; did you mean 'grounding'?"),
         (["--grounding_threshold", "1.5"], "--grounding_threshold 1.5; expected a number from 0 to 1"),
         (["--batch_size", "0"], "--batch_size 0; expected at least 1"),
-        (["--dtype", "int8"], "argument --dtype: unknown value 'int8'; expected 'auto', 'float32', 'bfloat16'"),
+        (["--dtype", "int8"], "unknown --dtype 'int8'; expected 'auto', 'float32', 'bfloat16'"),
         ([], "nowhere"),
         (["--train_file", "a.csv"], "--train_file and the others belong to the data 'files'"),
     ],

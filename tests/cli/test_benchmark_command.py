@@ -29,7 +29,10 @@ def write_run(folder: Path, gold: list[int], predicted: list[int], reverse: bool
         (["focalmre_table1", "--seeds", "1", "1"], "each seed once"),
         (["focalmre_table1", "--protocol", "none"], "synthetic posts have their own"),
         (["focalmre_table1", "--data", "mnre", "--protocol", "label_free"], "belong together"),
-        (["focalmre_table9"], "unknown value 'focalmre_table9'; did you mean 'focalmre_table"),
+        (["systems", "--outt", "x"], "unknown option '--outt'; did you mean '--out'?"),
+        (["systems", "--learning_rat", "1"], "unknown option '--learning_rat'; did you mean '--learning_rate'?"),
+        (["systems", "--systems", "cnn:pooling=maks"], "unknown pooling 'maks'; expected 'max' or 'piecewise'"),
+        (["focalmre_table9"], "unknown suite 'focalmre_table9'; did you mean 'focalmre_table"),
         (["focalmre_table1", "focalmre_table2"], "unexpected 'focalmre_table2'; expected an argument"),
         (["compare", "a"], "compare takes two runs and --json FILE, got a"),
         (["compare", "a", "b", "--learning_rate", "1"], "compare takes two runs and --json FILE, got a b --learning_r"),
@@ -43,6 +46,18 @@ def test_a_command_that_cannot_be_right_is_refused(arguments, message, capsys):
         status = stopped.code
     error = capsys.readouterr().err
     assert status == 2 and message in error and error.count("\n") == 1
+
+
+def test_a_benchmark_of_nothing_names_what_is_required(capsys):
+    with pytest.raises(SystemExit, match="^2$"):
+        main(["benchmark"])
+    assert capsys.readouterr().err == "mmre benchmark: error: the following arguments are required: SUITE\n"
+
+
+def test_a_misspelt_data_option_is_not_said_to_be_missing(capsys):
+    with pytest.raises(SystemExit, match="^2$"):
+        main(["benchmark", "focalmre_table3", "--dta", "x"])
+    assert capsys.readouterr().err == "mmre benchmark: error: unknown option '--dta'; did you mean '--data'?\n"
 
 
 def test_a_suite_needs_data(capsys):
@@ -81,7 +96,7 @@ def test_runs_on_other_posts_are_not_compared(tmp_path, capsys):
     others = {
         "1 posts are in one only, such as '2'": write_run(tmp_path / "fewer", [1, 2], [1, 2]),
         "differ in the true relation of the post '1'": write_run(tmp_path / "gold", [1, 1, 0], [1, 2, 0]),
-        "No such file": tmp_path / "nowhere",
+        "there is no file": tmp_path / "nowhere",
     }
     (tmp_path / "broken").write_text('{"id": "0"}\n', "utf-8")
     others["broken:1: KeyError: 'gold'; expected a line of predictions.jsonl"] = tmp_path / "broken"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -82,7 +83,9 @@ def test_a_misspelt_word_is_answered_with_the_nearest(words, message, capsys):
     ("words", "message"),
     [
         (["posts", "--out", "x", "--laud"], "unknown option '--laud'; did you mean '--loud'?"),
-        (["posts", "--out", "x", "--kind", "ardvark"], "argument --kind: unknown value 'ardvark'; did you mean 'aardv"),
+        (["posts", "--ou", "x"], "unknown option '--ou'; did you mean '--out'?"),
+        (["--laud=1"], "unknown option '--laud'; did you mean '--loud'?"),
+        (["posts", "--out", "x", "--kind", "ardvark"], "unknown --kind 'ardvark'; did you mean 'aardv"),
         (["posts", "--out", "x", "--shares", "many"], "argument --shares: invalid float value: 'many'"),
         (["posts", "--out", "x", "--loud", "maybe"], "argument --loud: 'maybe'; expected true or false"),
         (["posts", "more", "--out", "x"], "unexpected 'more'; see mmre train --help"),
@@ -149,8 +152,39 @@ def test_ctrl_c_says_how_to_go_on(do, capsys):
 
 def test_a_command_may_take_options_that_its_parser_does_not_know(do):
     seen = []
-    assert do(lambda args: seen.extend(args.rest) or 0, TAKES_REST=True)("posts", "--out", "x", "--seed", "1") == 0
+    call = do(lambda args: seen.extend(args.rest) or 0, further_options=lambda: ["--seed"])
+    assert call("posts", "--out", "x", "--seed", "1") == 0
     assert seen == ["--seed", "1"]
+
+
+def test_a_misspelt_option_is_compared_with_the_command_s_own_and_the_further_ones(do, capsys):
+    call = do(further_options=lambda: ["--seed"])
+    for words, message in {
+        ("posts", "--outt", "x"): "unknown option '--outt'; did you mean '--out'?",
+        ("--out", "x", "--sed", "1"): "unknown option '--sed'; did you mean '--seed'?",
+    }.items():
+        with pytest.raises(SystemExit, match="^2$"):
+            call(*words)
+        assert capsys.readouterr().err == f"mmre train: error: {message}\n"
+
+
+def test_what_looks_like_an_option_may_be_a_value(do):
+    seen = []
+    call = do(lambda args: seen.append(read_dataclass(Words, args)) or 0)
+    assert call("posts", "--out", "x", "--shares", "-1", "-.5", "--note=--loud noise") == 0
+    assert call("--out", "x", "--", "--posts") == 0
+    assert seen == [Words(out="x", shares=[-1.0, -0.5], note="--loud noise"), Words(out="x")]
+
+
+def test_every_command_shows_the_version(do, capsys):
+    with pytest.raises(SystemExit, match="^0$"):
+        do()("--version")
+    assert capsys.readouterr().out.startswith("mmre 0.")
+
+
+def test_an_error_of_the_system_is_shown_as_people_write_it(do, capsys):
+    assert do(lambda args: Path("nowhere.txt").read_text("utf-8"))("posts", "--out", "x") == 1
+    assert capsys.readouterr().err == "mmre train: error: nowhere.txt: No such file or directory\n"
 
 
 def test_an_option_is_not_shortened():

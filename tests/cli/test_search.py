@@ -72,7 +72,9 @@ def test_what_is_done_is_not_done_again_and_what_fails_is_last(search, tmp_path,
     [
         ([], "--try is missing"),
         (["--try", "learning_rate"], "--try learning_rate: expected a name"),
-        (["--try", "learning_rat", "1"], "learning_rate"),
+        (["--try", "learning_rat", "1"], "--try: unknown argument 'learning_rat'; did you mean 'learning_rate'?"),
+        (["--ty", "learning_rate", "1"], "unknown option '--ty'; did you mean '--try'?"),
+        (["--try", "learning_rate", "many"], "many"),
         (["--try", "learning_rate", "0.1", "--learning_rate", "0.2"], "--learning_rate"),
         (["--try", "dropout", "[1"], "is not a YAML value"),
         (["--try", "learning_rate", "0.1", "--seeds", "-1"], "--seeds: expected whole numbers, 0 or more, got [-1]"),
@@ -84,4 +86,4 @@ def test_a_wrong_search_ends_in_one_line(search, capsys, arguments, message):
     except SystemExit as stopped:
         status = stopped.code
     error = capsys.readouterr().err
-    assert status in (1, 2) and message in error and error.count("\n") == 1
+    assert status == 2 and message in error and error.count("\n") == 1

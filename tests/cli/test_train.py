@@ -44,6 +44,10 @@ def test_a_run_alone_prints_its_results_and_goes_on(config_file, tmp_path, capsy
     [
         (["--use_gat", "false"], 2, "unknown option '--use_gat'; did you mean '--use_gate'?"),
         (["--use_gate", "7"], 2, "use_gate"),
+        (["--regions", "nne"], 2, "unknown regions 'nne'; did you mean 'none'? (or the path of an annotation file)"),
+        (["--dataset", "mnr"], 2, "unknown data 'mnr'; did you mean 'mnre'?"),
+        (["--on_missing_image", "text_onl"], 2, "unknown on_missing_image 'text_onl'; did you mean 'text_only'?"),
+        (["--dataset", "files"], 2, "`dataset` 'files' needs `train_file`"),
         (["--num_train_epochs", "many"], 2, "`num_train_epochs`: invalid float value: 'many'"),
         (["--dataset", "mnre", "--data_dir", "nowhere"], 1, "nowhere"),
         (["--config", "x.yaml"], 2, "--config is no option: mmre train x.yaml"),
@@ -59,6 +63,19 @@ def test_an_error_is_one_line_and_says_whose_it_is(config_file, words, status, m
     assert found == status
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert line.startswith("mmre train: error: ") and message in line
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("quikstart", "unknown configuration 'quikstart'; did you mean 'quickstart'? (or the path of a YAML file)"),
+        ("nowhere/quickstart.yaml", "there is no file nowhere/quickstart.yaml"),
+    ],
+)
+@pytest.mark.parametrize("command", [["train"], ["search", "--data", "synthetic", "--try", "seed", "1"]])
+def test_a_configuration_that_is_not_there_is_wrong_usage(command, config, message, capsys):
+    assert main([*command, config] if command == ["train"] else [*command[:1], config, *command[1:]]) == 2
+    assert capsys.readouterr().err == f"mmre {command[0]}: error: {message}\n"
 
 
 def test_without_a_configuration_the_error_says_that_there_is_none(capsys):
