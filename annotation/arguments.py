@@ -16,17 +16,24 @@ class PictureArguments:
     tasks: list[Literal["grounding", "detection", "captions"]] = field(
         default_factory=lambda: list(TASK_COLUMNS), metadata={"help": "What to find in the pictures."}
     )
-    spacy_model: str = field(default="en_core_web_sm", metadata={"help": "spaCy model that finds nouns and entities."})
+    spacy_model: str = field(
+        default="en_core_web_sm", metadata={"metavar": "MODEL", "help": "Model of spaCy that finds nouns and entities."}
+    )
     grounding_model: str = field(
         default="IDEA-Research/grounding-dino-base",
-        metadata={"help": "Zero-shot detector that looks for the nouns and the entities of a post."},
+        metadata={
+            "metavar": "MODEL",
+            "help": "Zero-shot detector that looks for the nouns and the entities of a post.",
+        },
     )
     grounding_revision: str | None = field(
         default=None, metadata={"help": "Revision of the zero-shot detector on the Hub."}
     )
     grounding_threshold: float = field(default=0.25, metadata={"help": "Lowest score of a grounded region."})
     num_grounded_regions: int = field(default=4, metadata={"help": "Most grounded regions of a post."})
-    detection_model: str = field(default="PekingU/rtdetr_v2_r50vd", metadata={"help": "Object detector."})
+    detection_model: str = field(
+        default="PekingU/rtdetr_v2_r50vd", metadata={"metavar": "MODEL", "help": "Object detector."}
+    )
     detection_revision: str | None = field(
         default=None, metadata={"help": "Revision of the object detector on the Hub."}
     )
@@ -37,13 +44,18 @@ class PictureArguments:
         metadata={"help": "Of two regions of a kind with a larger intersection over union, the better one is kept."},
     )
     caption_model: str = field(
-        default="Salesforce/blip2-opt-2.7b", metadata={"help": "Image-to-text model that writes the captions."}
+        default="Salesforce/blip2-opt-2.7b",
+        metadata={"metavar": "MODEL", "help": "Image-to-text model that writes the captions."},
     )
     caption_revision: str | None = field(
         default=None, metadata={"help": "Revision of the image-to-text model on the Hub."}
     )
     caption_prompt: str | None = field(
-        default=None, metadata={"help": "Prompt of the image-to-text model, with its image tokens if it needs some."}
+        default=None,
+        metadata={
+            "metavar": "TEXT",
+            "help": "Prompt of the image-to-text model, with its image tokens if it needs some.",
+        },
     )
     caption_max_new_tokens: int = field(default=40, metadata={"help": "Most tokens of a caption."})
     batch_size: int = field(default=8, metadata={"help": "Images, or posts with their image, in a batch."})
@@ -67,16 +79,23 @@ class PictureArguments:
 class AnnotationArguments(PictureArguments):
     """Arguments of an annotation: those of the look at pictures, and the file to write."""
 
-    out: str = field(metadata={"help": "The file to write: parquet if it ends in .parquet, else JSON lines."})
+    out: str = field(
+        metadata={"metavar": "FILE", "help": "The file to write: parquet if it ends in .parquet, else JSON lines."}
+    )
     image_dir: str | None = field(
         default=None,
-        metadata={"help": "Folder of the images, if not the one of MNRE, or the one that the files of DATA are in."},
+        metadata={
+            "metavar": "FOLDER",
+            "help": "Folder of the images, if not the one of MNRE, or the one that the files of DATA are in.",
+        },
     )
     train_file: str | None = field(
-        default=None, metadata={"help": "Training posts, with DATA `files`: CSV or JSON lines."}
+        default=None, metadata={"metavar": "FILE", "help": "Training posts, with DATA `files`: CSV or JSON lines."}
     )
-    validation_file: str | None = field(default=None, metadata={"help": "Validation posts, likewise."})
-    test_file: str | None = field(default=None, metadata={"help": "Test posts, likewise."})
+    validation_file: str | None = field(
+        default=None, metadata={"metavar": "FILE", "help": "Validation posts, likewise."}
+    )
+    test_file: str | None = field(default=None, metadata={"metavar": "FILE", "help": "Test posts, likewise."})
 
     def __post_init__(self):
         super().__post_init__()

@@ -15,7 +15,8 @@ STOPPED = "the same command goes on where it was"
 
 def add_arguments(parser) -> None:
     """Add the data and the fields of [`AnnotationArguments`]."""
-    parser.add_argument("data", metavar="DATA", help="a folder of posts, a name on the Hub, files, synthetic, digits")
+    parser.usage = "mmre annotate DATA --out FILE [options]"
+    parser.add_argument("data", metavar="DATA", help="A folder of posts, a name on the Hub, files, synthetic, digits.")
     add_dataclass(parser, AnnotationArguments)
 
 

@@ -14,22 +14,26 @@ def add_arguments(parser) -> None:
     """Add which posts to audit, and by which features."""
     parser.add_argument(
         "data",
-        help="a folder of MNRE's files, 'synthetic', 'digits', or a data set of posts: a folder that `save_to_disk` "
-        "wrote or of parquet files, or a name on the Hub",
+        metavar="DATA",
+        help="A folder of MNRE's files, 'synthetic', 'digits', or a data set of posts: a folder that `save_to_disk` "
+        "wrote or of parquet files, or a name on the Hub.",
     )
     parser.add_argument(
         "--regions",
-        help="an annotation file or 'none'; of MNRE also 'released' (its default) or 'detected' (the detected ones of "
-        "these), of other posts 'as given' (theirs)",
+        metavar="SOURCE",
+        help="An annotation file or 'none'; of MNRE also 'released' (its default) or 'detected' (the detected ones of "
+        "these), of other posts 'as given' (theirs).",
     )
-    parser.add_argument("--captions", nargs="+", metavar="FILE", help="an annotation file, or caption files of MNRE")
+    parser.add_argument("--captions", nargs="+", metavar="FILE", help="An annotation file, or caption files of MNRE.")
     parser.add_argument(
-        "--image_dir", metavar="FOLDER", help="of MNRE: where the pictures are, if not below its folder"
+        "--image_dir", metavar="FOLDER", help="Of MNRE: where the pictures are, if not below its folder."
     )
     sources = ("regions", "pictures", "captions", "texts")
-    parser.add_argument("--sources", nargs="+", choices=sources, default=sources, help="what to audit")
-    parser.add_argument("--threshold", type=float, default=0.1, help="a feature leaks from here on, in (0, 1]")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
+    parser.add_argument("--sources", nargs="+", choices=sources, default=sources, help="What to audit.")
+    parser.add_argument(
+        "--threshold", type=float, default=0.1, metavar="NUMBER", help="A feature leaks from here on, in (0, 1]."
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="Write the figures here, too.")
 
 
 def run(args) -> int:

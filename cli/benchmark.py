@@ -52,47 +52,51 @@ def add_arguments(parser) -> None:
     )
     parser.epilog = f"suites:\n{listing}\n"
     parser.add_argument(
-        "suite", choices=[*SUITES, ALL, SYSTEMS, COMPARE], metavar="SUITE", help="what to measure, see below"
+        "suite", choices=[*SUITES, ALL, SYSTEMS, COMPARE], metavar="SUITE", help="What to measure, see below."
     )
     parser.add_argument(
-        "runs", nargs="*", default=[], metavar="RUN", help="of compare: predictions.jsonl, or its folder; two"
+        "runs", nargs="*", default=[], metavar="RUN", help="Of compare: predictions.jsonl, or its folder; two."
     )
-    parser.add_argument("--data", help=f"{DATA}; required of a suite")
+    parser.add_argument("--data", metavar="DATA", help=f"The posts: {DATA}; required of a suite.")
     parser.add_argument(
         "--systems",
         nargs="+",
         default=[],
         metavar="SYSTEM",
-        help="of systems: which to compare, by model_type (cnn), by the papers' names (PCNN), or with arguments that "
-        "make a variant (cnn:pooling=piecewise,dropout=0.3); all that are built if not given",
+        help="Of systems: which to compare, by model_type (cnn), by the papers' names (PCNN), or with arguments that "
+        "make a variant (cnn:pooling=piecewise,dropout=0.3); all that are built if not given.",
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="a run of each cell for each")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="A run of each cell for each."
+    )
     parser.add_argument(
         "--protocol",
         choices=PROTOCOLS,
-        help="of MNRE, whose regions: 'released' (the default and the papers'; they leak the label), 'detected' "
-        "(the detected ones of these alone), 'label_free' (those of --regions), or 'none'",
+        help="Of MNRE, whose regions: 'released' (the default and the papers'; they leak the label), 'detected' "
+        "(the detected ones of these alone), 'label_free' (those of --regions), or 'none'.",
     )
-    parser.add_argument("--regions", metavar="FILE", help="annotation file of mmre annotate, for label_free")
+    parser.add_argument("--regions", metavar="FILE", help="Annotation file of mmre annotate, for label_free.")
     parser.add_argument(
         "--captions",
         nargs="+",
         action="append",
         default=[],
         metavar="FILE",
-        help="of MNRE: caption files, or an annotation file; given twice, cells with captions are measured with each",
+        help="Of MNRE: caption files, or an annotation file; given twice, cells with captions are measured with each.",
     )
     parser.add_argument(
         "--config",
         nargs="+",
         default=[],
         metavar="YAML",
-        help="recipes in place of the shipped ones, at most one of each system; with 'systems' one that names no "
-        "model_type is for all",
+        help="Recipes in place of the shipped ones, at most one of each system; with 'systems' one that names no "
+        "model_type is for all.",
     )
-    parser.add_argument("--out", type=Path, default=Path("outputs/benchmark"), help="folder of the tables and runs")
-    parser.add_argument("--dry_run", action="store_true", help="only list the cells and what they cost")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="of compare: also write the figures here")
+    parser.add_argument(
+        "--out", type=Path, default=Path("outputs/benchmark"), metavar="FOLDER", help="Folder of the tables and runs."
+    )
+    parser.add_argument("--dry_run", action="store_true", help="Only list the cells and what they cost.")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="Of compare: also write the figures here.")
 
 
 def run(args) -> int:

@@ -9,18 +9,20 @@ HELP = "convert a checkpoint of the FocalMRE authors"
 
 def add_arguments(parser) -> None:
     """Add the files of the checkpoint, the folder to write, and the encoders."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="the authors' best_model.pth")
-    parser.add_argument("relations", metavar="RELATIONS", help="their ours_rel2id.json: the id of each relation")
-    parser.add_argument("out", metavar="OUT", help="the folder to write")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="The authors' best_model.pth.")
+    parser.add_argument("relations", metavar="RELATIONS", help="Their ours_rel2id.json: the id of each relation.")
+    parser.add_argument("out", metavar="OUT", help="The folder to write.")
     parser.add_argument(
         "--text_encoder",
+        metavar="MODEL",
         default="google-bert/bert-base-uncased",
-        help="the text encoder that the checkpoint was trained with, a name on the Hub or a folder",
+        help="The text encoder that the checkpoint was trained with, a name on the Hub or a folder.",
     )
     parser.add_argument(
         "--vision_encoder",
+        metavar="MODEL",
         default="openai/clip-vit-base-patch32",
-        help="the vision encoder that the checkpoint was trained with, a name on the Hub or a folder",
+        help="The vision encoder that the checkpoint was trained with, a name on the Hub or a folder.",
     )
 
 

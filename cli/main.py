@@ -10,9 +10,10 @@ A sub-command is a file of this folder with
   know and that are its business, in `args.rest`.
 
 The exit status is 0 if all went well, 1 if the work failed or found what it looks for, 2 if the command line is wrong
-(argparse's errors and [`UsageError`]), 130 after Ctrl-C. `OSError`, `ValueError` and `ImportError` are shown as one
-line; any other exception is a bug, with its traceback. A file imports what does its work inside `run`: help is shown
-without torch.
+(argparse's errors and [`UsageError`]): an unknown name, a value that cannot be right, a configuration that is not
+there. It is 130 after Ctrl-C. `OSError`, `ValueError` and `ImportError` are shown as one line; any other exception is
+a bug, with its traceback. A file imports what does its work inside `run`: help is shown without torch. Help is in
+sentences, and an option says what it takes: FILE, FOLDER, N.
 """
 
 import os

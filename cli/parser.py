@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+METAVARS = {int: "N", float: "NUMBER", str: "NAME", Path: "FILE"}
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -156,6 +157,8 @@ def _value(hint: Any) -> dict[str, Any]:
         return {"nargs": "+", **_value(get_args(hint)[0])}
     if get_origin(hint) is Literal:
         return {"type": str, "choices": get_args(hint)}
+    if hint in METAVARS:
+        return {"type": hint, "metavar": METAVARS[hint]}
     if hint is bool:
         return {"type": _read_bool, "nargs": "?", "const": True, "metavar": "true|false"}
     return {"type": hint}

@@ -14,8 +14,9 @@ STOPPED = "the same command goes on where it was"
 
 def add_arguments(parser) -> None:
     """Add the model, the posts and the fields of [`PredictionArguments`]."""
-    parser.add_argument("model", metavar="MODEL", help="folder of a model, or its name on the Hub")
-    parser.add_argument("posts", metavar="POSTS", help="posts: .jsonl, .csv, or a folder with a.txt beside a.jpg")
+    parser.usage = "mmre predict MODEL POSTS --out FILE [options]"
+    parser.add_argument("model", metavar="MODEL", help="Folder of a model, or its name on the Hub.")
+    parser.add_argument("posts", metavar="POSTS", help="Posts: .jsonl, .csv, or a folder with a.txt beside a.jpg.")
     add_dataclass(parser, PredictionArguments)
 
 

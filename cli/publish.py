@@ -8,11 +8,11 @@ HELP = "upload a model to the Hub, with its code and its card"
 
 def add_arguments(parser) -> None:
     """Add the folder, the repository and how to publish."""
-    parser.add_argument("folder", metavar="FOLDER", help="an output folder of mmre train")
-    parser.add_argument("repo_id", metavar="REPOSITORY", help="the repository: name or organization/name")
-    parser.add_argument("--private", action="store_true", default=None, help="make a new repository a private one")
-    parser.add_argument("--revision", metavar="BRANCH", help="the branch to upload to, made if it is not there")
-    parser.add_argument("--license", metavar="NAME", help="the licence, as the Hub names it: apache-2.0, mit, ...")
+    parser.add_argument("folder", metavar="FOLDER", help="An output folder of mmre train.")
+    parser.add_argument("repo_id", metavar="REPOSITORY", help="The repository: name or organization/name.")
+    parser.add_argument("--private", action="store_true", default=None, help="Make a new repository a private one.")
+    parser.add_argument("--revision", metavar="BRANCH", help="The branch to upload to, made if it is not there.")
+    parser.add_argument("--license", metavar="NAME", help="The licence, as the Hub names it: apache-2.0, mit, ...")
 
 
 def run(args) -> int:

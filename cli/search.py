@@ -22,9 +22,12 @@ further_options = training_options
 
 def add_arguments(parser) -> None:
     """Add the recipe, the values and the data."""
-    parser.add_argument("config", metavar="CONFIG", help="YAML file, or the name of a shipped one, to start from")
+    parser.add_argument("config", metavar="CONFIG", help="YAML file, or the name of a shipped one, to start from.")
     parser.add_argument(
-        "--data", required=True, help=f"a folder of MNRE files, {' or '.join(map(repr, SHARED_RECIPES))}"
+        "--data",
+        required=True,
+        metavar="DATA",
+        help=f"A folder of MNRE files, {' or '.join(map(repr, SHARED_RECIPES))}.",
     )
     parser.add_argument(
         "--try",
@@ -33,15 +36,19 @@ def add_arguments(parser) -> None:
         action="append",
         default=[],
         metavar=("NAME", "VALUE"),
-        help="an argument of mmre train and its values; given several times, all combinations are tried",
+        help="An argument of mmre train and its values; given several times, all combinations are tried.",
     )
-    parser.add_argument("--model_type", help="the system, if not the recipe's")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="a run of each combination for each")
-    parser.add_argument("--protocol", choices=PROTOCOLS, help="of MNRE, whose regions, as in mmre benchmark")
-    parser.add_argument("--regions", metavar="FILE", help="annotation file of mmre annotate, for label_free")
-    parser.add_argument("--captions", nargs="+", metavar="FILE", help="of MNRE: caption files, or an annotation file")
-    parser.add_argument("--out", type=Path, default=Path("outputs/search"), help="folder of the ranking and the runs")
-    parser.add_argument("--dry_run", action="store_true", help="only list the combinations")
+    parser.add_argument("--model_type", metavar="NAME", help="The system, if not the recipe's.")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[1], metavar="N", help="A run of each combination for each."
+    )
+    parser.add_argument("--protocol", choices=PROTOCOLS, help="Of MNRE, whose regions, as in mmre benchmark.")
+    parser.add_argument("--regions", metavar="FILE", help="Annotation file of mmre annotate, for label_free.")
+    parser.add_argument("--captions", nargs="+", metavar="FILE", help="Of MNRE: caption files, or an annotation file.")
+    parser.add_argument(
+        "--out", type=Path, default=Path("outputs/search"), metavar="FOLDER", help="Folder of the ranking and the runs."
+    )
+    parser.add_argument("--dry_run", action="store_true", help="Only list the combinations.")
 
 
 def run(args) -> int:

@@ -20,7 +20,7 @@ IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>\"{}|^`\\]*")
 class PredictionArguments(PictureArguments):
     """Arguments of a prediction: those of the look at pictures, and what is read and written."""
 
-    out: str = field(metadata={"help": "The file to write."})
+    out: str = field(metadata={"metavar": "FILE", "help": "The file to write."})
     format: Literal["jsonl", "csv", "nt"] | None = field(
         default=None,
         metadata={"help": "JSON lines, CSV or N-Triples; the ending of --out by default."},
@@ -28,7 +28,7 @@ class PredictionArguments(PictureArguments):
     min_score: float = field(default=0.0, metadata={"help": "Lowest score of a relation; those below are left out."})
     base_iri: str = field(
         default="http://example.org/",
-        metadata={"help": "N-Triples: beginning of the names of entities and relations."},
+        metadata={"metavar": "IRI", "help": "N-Triples: beginning of the names of entities and relations."},
     )
     output_fusion: bool = field(
         default=False, metadata={"help": "JSON lines: also write how text and picture were fused."}
@@ -42,13 +42,16 @@ class PredictionArguments(PictureArguments):
     )
     revision: str | None = field(default=None, metadata={"help": "Revision of MODEL on the Hub."})
     image_dir: str | None = field(
-        default=None, metadata={"help": "Folder that the paths of images start from, if not that of POSTS."}
+        default=None,
+        metadata={"metavar": "FOLDER", "help": "Folder that the paths of images start from, if not that of POSTS."},
     )
     regions: str | None = field(
-        default=None, metadata={"help": "Annotation file with the regions, in the order of the posts."}
+        default=None,
+        metadata={"metavar": "FILE", "help": "Annotation file with the regions, in the order of the posts."},
     )
     captions: str | None = field(
-        default=None, metadata={"help": "Annotation file with the captions, in the order of the posts."}
+        default=None,
+        metadata={"metavar": "FILE", "help": "Annotation file with the captions, in the order of the posts."},
     )
     keep: list[str] = field(
         default_factory=list, metadata={"help": "Further fields of posts that are handed on to their triples."}

@@ -216,6 +216,17 @@ def test_the_help_of_a_command_is_shown_without_torch(name):
     assert shown.endswith("False\n") and f"usage: mmre {name}" in shown and "default: None" not in shown
 
 
+@pytest.mark.parametrize("name", WITHOUT_TORCH)
+def test_the_help_of_a_command_is_in_sentences_and_names_what_an_option_takes(name):
+    parser = Parser(prog=name)
+    command.import_module(f".{name}", "mmre.cli").add_arguments(parser)
+    for action in parser._actions:
+        assert action.help.endswith(".") and not action.help[0].islower(), action.help
+        assert action.nargs == 0 or action.metavar or action.choices, action.dest
+    usage = parser.format_usage().splitlines()
+    assert len(usage) <= 7, usage
+
+
 @pytest.mark.parametrize("name", command.COMMANDS)
 def test_a_command_says_in_a_line_what_it_is_for(name):
     module = command.import_module(f".{name}", "mmre.cli")
