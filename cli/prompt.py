@@ -8,7 +8,7 @@ The record is that of a training, and the model is not changed. A killed run goe
 
 from mmre.inference.prompt_arguments import PromptArguments
 
-from .parser import UsageError, add_dataclass, read_dataclass
+from .parser import UsageError, add_dataclass, read_dataclass, wrong_usage
 
 HELP = "ask a chat model for the relations of posts, with few examples or none"
 STOPPED = "the same command goes on where it was"
@@ -16,8 +16,9 @@ STOPPED = "the same command goes on where it was"
 
 def add_arguments(parser) -> None:
     """Add the model, the data and the fields of [`PromptArguments`]."""
-    parser.add_argument("model", metavar="MODEL", help="a chat model: a folder, or a name on the Hub or the server")
-    parser.add_argument("data", metavar="DATA", help="a folder of posts, a name on the Hub, files, synthetic, digits")
+    parser.usage = "mmre prompt MODEL DATA --output_dir FOLDER [options]"
+    parser.add_argument("model", metavar="MODEL", help="A chat model: a folder, or a name on the Hub or the server.")
+    parser.add_argument("data", metavar="DATA", help="A folder of posts, a name on the Hub, files, synthetic, digits.")
     add_dataclass(parser, PromptArguments)
 
 
@@ -30,7 +31,16 @@ def run(args) -> int:
 
     from mmre.inference.prompt_run import prompt
     from mmre.model_cards.prompt_card import render_prompt_card
+    from mmre.posts.sources import check_places
 
+    with wrong_usage():
+        check_places(
+            args.data,
+            files=files,
+            image_dir=arguments.image_dir,
+            captions=arguments.captions,
+            on_missing_image=arguments.on_missing_image,
+        )
     report = prompt(args.model, args.data, arguments)
     render_prompt_card(report.output_dir).save(report.output_dir / "README.md")
     print(report.tables, end="")

@@ -10,7 +10,7 @@ from mmre.annotation.arguments import DTYPES
 class PromptArguments:
     """Arguments of a prompt: which posts, how the model is asked, and what is written."""
 
-    output_dir: str = field(metadata={"help": "The folder to write."})
+    output_dir: str = field(metadata={"metavar": "FOLDER", "help": "The folder to write."})
     split: Literal["validation", "test"] = field(
         default="test", metadata={"help": "The posts to ask about. Choose prompts and models by those of validation."}
     )
@@ -36,19 +36,27 @@ class PromptArguments:
         default=True, metadata={"help": "Show the pictures of the training posts too; some models read one alone."}
     )
     captions: list[str] | None = field(
-        default=None, metadata={"help": "An annotation file, or caption files of MNRE, in place of the pictures."}
+        default=None,
+        metadata={"metavar": "FILE", "help": "An annotation file, or caption files of MNRE, in place of the pictures."},
     )
     descriptions: str | None = field(
-        default=None, metadata={"help": "File with a line about each relation: its name, a tab, what it means."}
+        default=None,
+        metadata={"metavar": "FILE", "help": "File with a line about each relation: its name, a tab, what it means."},
     )
     image_dir: str | None = field(
-        default=None, metadata={"help": "Folder of the pictures, if not below DATA, or where the posts' own files are."}
+        default=None,
+        metadata={
+            "metavar": "FOLDER",
+            "help": "Folder of the pictures, if not below DATA, or where the posts' own files are.",
+        },
     )
     train_file: str | None = field(
-        default=None, metadata={"help": "Training posts, with DATA `files`: CSV or JSON lines."}
+        default=None, metadata={"metavar": "FILE", "help": "Training posts, with DATA `files`: CSV or JSON lines."}
     )
-    validation_file: str | None = field(default=None, metadata={"help": "Validation posts, likewise."})
-    test_file: str | None = field(default=None, metadata={"help": "Test posts, likewise."})
+    validation_file: str | None = field(
+        default=None, metadata={"metavar": "FILE", "help": "Validation posts, likewise."}
+    )
+    test_file: str | None = field(default=None, metadata={"metavar": "FILE", "help": "Test posts, likewise."})
     on_missing_image: Literal["error", "text_only"] = field(
         default="error", metadata={"help": "What becomes of posts whose picture is missing: an error, or no picture."}
     )
@@ -66,9 +74,14 @@ class PromptArguments:
     )
     base_url: str | None = field(
         default=None,
-        metadata={"help": "Server of OpenAI's protocol that has MODEL, as http://localhost:8000/v1; needs mmre[llm]."},
+        metadata={
+            "metavar": "URL",
+            "help": "Server of OpenAI's protocol that has MODEL, as http://localhost:8000/v1; needs mmre[llm].",
+        },
     )
-    timeout: float = field(default=60.0, metadata={"help": "Seconds to wait for an answer of the server."})
+    timeout: float = field(
+        default=60.0, metadata={"metavar": "SECONDS", "help": "Seconds to wait for an answer of the server."}
+    )
 
     def __post_init__(self):
         for name, least in (("shots", 0), ("max_posts", 1), ("batch_size", 1), ("seed", 0), ("num_synthetic_posts", 1)):

@@ -54,7 +54,8 @@ def test_a_bad_argument_ends_the_command_with_a_line(capsys, tmp_path, option, e
 def test_what_is_missing_ends_the_command_with_a_line(mnre, arguments, capsys, tmp_path):
     command = ["annotate", str(mnre), "--out", str(tmp_path / "x.jsonl"), "--tasks", "grounding"]
     assert main([*command, "--spacy_model", "en_core_web_xx"]) == 1
-    assert "python -m spacy download en_core_web_xx" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "python -m spacy download en_core_web_xx" in error and error.count("\n") == 1
     spacy.blank("en").to_disk(tmp_path / "blank")
     assert main([*command, "--spacy_model", str(tmp_path / "blank")]) == 1
     assert "does not find parts of speech" in capsys.readouterr().err

@@ -82,7 +82,7 @@ def test_a_folder_of_parquet_files_is_audited_as_training_reads_it(leaking, tmp_
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["synthetic", "--regions", "released"], 1, "unknown regions 'released'; expected 'drawn' or 'none'"),
+        (["synthetic", "--regions", "released"], 2, "unknown regions 'released'; expected 'drawn' or 'none'"),
         (["synthetic", "--image_dir", "."], 2, "--image_dir: only for a folder of MNRE's files"),
         (["synthetic", "--threshold", "2"], 2, r"--threshold 2; expected a number in (0, 1]"),
         (["synthetic", "--json", "no/such/a.json"], 2, "there is no folder no/such"),

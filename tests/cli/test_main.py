@@ -216,6 +216,15 @@ def test_the_help_of_a_command_is_shown_without_torch(name):
     assert shown.endswith("False\n") and f"usage: mmre {name}" in shown and "default: None" not in shown
 
 
+@pytest.mark.parametrize(
+    "words", [["audit"], ["annotate", "--out", "x"], ["prompt", "m", "--output_dir", "x"]], ids=lambda words: words[0]
+)
+def test_data_of_an_unknown_name_is_wrong_usage(words, capsys):
+    assert command.main([*words, "synthetc"]) == 2
+    message = "unknown data 'synthetc'; did you mean 'synthetic'?"
+    assert capsys.readouterr().err == f"mmre {words[0]}: error: {message}\n"
+
+
 @pytest.mark.parametrize("name", WITHOUT_TORCH)
 def test_the_help_of_a_command_is_in_sentences_and_names_what_an_option_takes(name):
     parser = Parser(prog=name)
