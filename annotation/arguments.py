@@ -65,14 +65,14 @@ class PictureArguments:
 
     def __post_init__(self):
         for task in self.tasks:
-            check_choice("--tasks", task, TASK_COLUMNS)
+            check_option("--tasks", task, TASK_COLUMNS)
         for name in ("grounding_threshold", "detection_threshold", "max_iou"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"--{name} {getattr(self, name)}; expected a number from 0 to 1")
         for name in ("num_grounded_regions", "num_detected_regions", "caption_max_new_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} {getattr(self, name)}; expected at least 1")
-        check_choice("--dtype", self.dtype, DTYPES)
+        check_option("--dtype", self.dtype, DTYPES)
 
 
 @dataclass(kw_only=True)
@@ -103,7 +103,7 @@ class AnnotationArguments(PictureArguments):
             raise ValueError(f"--tasks: none; expected one or more of {TASKS}")
 
 
-def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+def check_option(name: str, value: str, choices: Iterable[str]) -> None:
     """Raise a `ValueError` with the nearest choice unless the value is one of them."""
     if value not in choices:
         from mmre.processing.suggestions import unknown  # its room imports torch
@@ -111,4 +111,4 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
         raise ValueError(unknown(name, value, choices))
 
 
-__all__ = ["TASK_COLUMNS", "AnnotationArguments", "PictureArguments", "check_choice"]
+__all__ = ["TASK_COLUMNS", "AnnotationArguments", "PictureArguments", "check_option"]

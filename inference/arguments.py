@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mmre.annotation.arguments import PictureArguments, check_choice
+from mmre.annotation.arguments import PictureArguments, check_option
 
 TRIPLE_FORMATS = ("jsonl", "csv", "nt")
 # Fields of posts and of triples that mean something.
@@ -71,7 +71,7 @@ class PredictionArguments(PictureArguments):
                 raise ValueError(
                     f"--out {self.out} does not end in one of {', '.join(TRIPLE_FORMATS)}; say which with --format"
                 )
-        check_choice("--format", self.format, TRIPLE_FORMATS)
+        check_option("--format", self.format, TRIPLE_FORMATS)
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"--min_score {self.min_score}; expected a number from 0 to 1")
         if not IRI.fullmatch(self.base_iri):

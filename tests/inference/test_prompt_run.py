@@ -171,7 +171,7 @@ def test_the_command_writes_the_card_beside_the_record(chat, files, tmp_path, ca
     [
         (["--shots", "-1"], 2, "--shots -1; expected at least 0"),
         (["--stratified"], 2, "--stratified is of the posts that are shown: give --shots"),
-        (["--answer", "letter"], 2, "unknown value 'letter'; did you mean 'letters'?"),
+        (["--answer", "letter"], 2, "unknown --answer 'letter'; did you mean 'letters'?"),
         (["--answer", "letters", "--base_url", "http://localhost:1/v1"], 2, "servers do not tell probabilities alike"),
         (["--base_url", "localhost:1/v1"], 1, "--base_url localhost:1/v1; expected an address"),
         (["--timeout", "0"], 2, "--timeout 0; expected seconds"),
