@@ -207,7 +207,7 @@ class Annotator:
 
 
 def _of_model(settings: dict) -> dict:
-    """Return the settings that the model takes; the others say what else decides the result."""
+    """Return the settings that a model takes, without those of spaCy and of the files' content."""
     return {key: value for key, value in settings.items() if not key.startswith(("spacy_", "files_"))}
 
 

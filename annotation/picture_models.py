@@ -12,7 +12,7 @@ from transformers import (
     AutoProcessor,
 )
 
-Box = list[float]
+from mmre.processing.focal_augmentation import Box
 
 # A token scorer reads all keywords as one text and scores its tokens; a keyword scorer scores each keyword.
 TOKEN_SCORING_MODELS = ("grounding-dino", "mm-grounding-dino")

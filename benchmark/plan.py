@@ -161,7 +161,7 @@ def _check_different(rows: list[Row]) -> None:
 
 
 def place_of_word_vectors(cell: Cell, suite: Suite, values: dict[str, Any]) -> dict[str, str]:
-    """Return where the word vectors of a cell are, from wherever a run is started; nothing if it reads none.
+    """Return the argument with the absolute path of a cell's word vectors; none for a system that reads none.
 
     Args:
         cell: the cell.
@@ -183,14 +183,14 @@ def place_of_word_vectors(cell: Cell, suite: Suite, values: dict[str, Any]) -> d
 
 
 def lacking(cell: Cell, protocol: str) -> str:
-    """Say what a cell means nothing without and a protocol does not have; nothing if it has all."""
+    """Say which regions a cell needs that a protocol does not have; return "" for none."""
     if cell.needs_regions and protocol == "none":
         return "means nothing without regions"
     return "means nothing without grounded regions" if cell.needs_grounded_regions and protocol == "detected" else ""
 
 
 def arguments_of_system(model_type: str, train: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what is said of encoders and word vectors that this system of a suite does not have."""
+    """Leave out the arguments about encoders and word vectors that a system of the suite does not have."""
     encoders = encoders_of(MODELS[model_type].config_class)
     others = {name for modality in MODALITIES if modality not in encoders for name in encoder_arguments(modality)}
     others |= {*WORD_ARGUMENTS} if "text" in encoders else set()
@@ -198,7 +198,7 @@ def arguments_of_system(model_type: str, train: dict[str, Any]) -> dict[str, Any
 
 
 def inputs_of(cell: Cell, values: dict[str, Any]) -> set[str]:
-    """Tell what a cell reads of a post, and of its pictures: nothing is read where a number takes their place.
+    """Return the inputs that a cell reads; no pictures where the number of regions takes their place.
 
     Args:
         cell: the cell.

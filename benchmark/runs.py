@@ -61,7 +61,7 @@ class Run:
 
     @property
     def visits(self) -> int:
-        """Count the training posts, each as often as it is seen: the cost goes by this number."""
+        """Count the training posts, each as often as a run sees it: the cost goes by this number."""
         return round(self.posts * self.epochs)
 
     @property
@@ -71,7 +71,7 @@ class Run:
 
     @property
     def record(self) -> dict[str, Any]:
-        """Read how the run ended; empty if it was never started."""
+        """Read the record of how the run ended; return an empty one for a run that was never started."""
         path = self.folder / RECORD_FILE
         return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
@@ -97,7 +97,7 @@ def do_runs(runs: list[Run]) -> Iterator[str]:
 
 
 def do_run(run: Run) -> str:
-    """Do a run in a process of its own, unless it is done; go on with it, if it was stopped.
+    """Do a run in a process of its own; skip a run that is done, and resume one that was stopped.
 
     Where only the benchmark was killed, its training goes on: it holds the lock of its output folder, and a second
     training into the same folder is refused.

@@ -1,4 +1,4 @@
-"""What a suite is: the cells of a table or a figure of a paper."""
+"""A suite: the cells of a table or a figure of a paper."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple

@@ -63,7 +63,7 @@ def _cell(name: str) -> Cell:
 
 
 def _plain(name: str) -> str:
-    """Return a name without what people write in one way or another."""
+    """Return a name in lower case without spaces, hyphens and underscores, by which people's spellings differ."""
     return re.sub(r"[\s_-]", "", name).casefold()
 
 

@@ -1,4 +1,4 @@
-"""What a run costs: parameters, time per post, and memory, as measured by the run itself."""
+"""The cost of a run: parameters, time per post, and memory, as measured by the run itself."""
 
 import re
 import sys

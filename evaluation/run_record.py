@@ -19,6 +19,7 @@ METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.jsonl"
 RESULTS_FILE = "results.md"
 ENVIRONMENT_FILE = "environment.json"
+SETTINGS_FILE = "resolved_config.yaml"
 PACKAGES = ("mmre", "torch", "transformers", "datasets", "accelerate", "evaluate", "pillow", "numpy", "tokenizers")
 
 
@@ -250,6 +251,7 @@ __all__ = [
     "METRICS_FILE",
     "PREDICTIONS_FILE",
     "RESULTS_FILE",
+    "SETTINGS_FILE",
     "Predictions",
     "order_lines",
     "read_metrics",

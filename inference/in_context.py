@@ -95,7 +95,7 @@ class InContextRelationClassifier:
             raise ValueError(f"answer {answer!r}: servers do not tell probabilities alike; expected 'generate'")
         if show_images != "none" and not chat.reads_pictures:
             raise ValueError(f"{chat.name} reads no pictures: give captions in their place, or a model that does")
-        check_relations(relations, descriptions or {})
+        check_named_relations(relations, descriptions or {})
         self.chat, self.answer_by, self.demonstrations = chat, answer, demonstrations
         self.show_images = show_images
         order = random.Random(seed).sample(range(len(relations)), len(relations))
@@ -334,7 +334,7 @@ def shorten(post: PromptPost) -> PromptPost:
     return post._replace(text=post.text[cut:], head=head, tail=tail)
 
 
-def check_relations(relations: Sequence[str], descriptions: Mapping[str, str]) -> None:
+def check_named_relations(relations: Sequence[str], descriptions: Mapping[str, str]) -> None:
     """Refuse relations that an answer cannot tell apart, and descriptions of others.
 
     Raises:
@@ -379,4 +379,4 @@ def _read_post(post: Mapping[str, Any], where: str) -> PromptPost:
     return PromptPost(str(post.get("id", where)), text, *spans, post.get("caption"), post.get("image"))
 
 
-__all__ = ["Answer", "InContextRelationClassifier", "check_relations"]
+__all__ = ["Answer", "InContextRelationClassifier", "check_named_relations"]

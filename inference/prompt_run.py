@@ -27,6 +27,7 @@ from mmre.evaluation.protocol import describe_posts
 from mmre.evaluation.relation_f1 import NO_ANSWER
 from mmre.evaluation.run_record import (
     METRICS_FILE,
+    SETTINGS_FILE,
     write_environment,
     write_metrics,
     write_predictions,
@@ -51,7 +52,6 @@ PROMPT_VERSION = 1
 PART_FILE = "answers.part"
 ANSWERS_FILE = "answers.jsonl"
 PROMPT_FILE = "prompt.txt"
-SETTINGS_FILE = "resolved_config.yaml"
 
 
 class PromptReport(NamedTuple):

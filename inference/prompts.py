@@ -38,7 +38,7 @@ class PromptPost(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What one side says: `"user"` or `"assistant"`, with a picture before the text, or none."""
+    """Turn of one side, `"user"` or `"assistant"`: a text, with a picture before the text, or none."""
 
     role: str
     text: str

@@ -25,7 +25,7 @@ OFFICIAL_PROCESSOR = {
 }
 
 # Layers of the official model that its forward pass never uses.
-UNUSED = ("v_projection.", "t_projection.", "gate_out.", "gate_out1.", "gate_out2.", "gate_final.")
+UNUSED_WEIGHTS = ("v_projection.", "t_projection.", "gate_out.", "gate_out1.", "gate_out2.", "gate_final.")
 
 
 def convert_state_dict(official: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -47,7 +47,7 @@ def convert_state_dict(official: dict[str, torch.Tensor]) -> dict[str, torch.Ten
             converted[name.replace("classifier.", "classifier.0.")] = tensor
             continue
         name = name.removeprefix("model.")
-        if name.startswith(UNUSED) or name.endswith("embeddings.position_ids"):
+        if name.startswith(UNUSED_WEIGHTS) or name.endswith("embeddings.position_ids"):
             continue
         part, _, rest = name.partition(".")
         if part == "text_model":

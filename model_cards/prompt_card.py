@@ -22,7 +22,7 @@ WAYS = {
     "generate": "The answer is the relation that the model's own words name; nothing was sampled.",
 }
 # Arguments that name a place on the author's machine, or that say where and how fast.
-PLACES = ("captions", "descriptions", "image_dir", "train_file", "validation_file", "test_file")
+PROMPT_PLACES = ("captions", "descriptions", "image_dir", "train_file", "validation_file", "test_file")
 UNTOLD = ("output_dir", "base_url", "timeout", "batch_size")
 
 
@@ -95,7 +95,7 @@ def _command(settings: dict[str, Any]) -> str:
         if value is None or value is False or name in UNTOLD:
             continue
         values = value if isinstance(value, list) else [value]
-        if name in PLACES:
+        if name in PROMPT_PLACES:
             values = [f"path/of/{file_names(str(one))}" for one in values]
         words += [f"--{name}", *(str(one).lower() if isinstance(one, bool) else str(one) for one in values)]
     return shlex.join([*words, "--output_dir", "outputs/prompt"])

@@ -49,7 +49,7 @@ class IFAformerConfig(CoupledRelationExtractionConfig):
 
     @property
     def num_coupled_layers(self) -> int:
-        """Number of layers of each encoder that are coupled, the last ones: all of the shallower encoder's."""
+        """Return how many layers of each encoder are coupled, the last ones: all of the shallower encoder's."""
         return min(self.text_config.num_hidden_layers, self.vision_config.num_hidden_layers)
 
 

@@ -60,7 +60,7 @@ class MKGformerConfig(CoupledRelationExtractionConfig):
 
     @property
     def num_fused_layers(self) -> int:
-        """Number of layers in which the encoders meet: `num_fusion_layers`, or as many as they have.
+        """Return in how many layers the encoders meet: `num_fusion_layers`, or as many as they have.
 
         The text encoder keeps one layer before them if it can, for the first of them reads its keys and values.
         """

@@ -179,7 +179,7 @@ class RegionRelationExtractionConfig(MultimodalRelationExtractionConfig):
 
     @property
     def num_slots(self) -> int:
-        """Number of a post's pictures that exist or could."""
+        """Return how many pictures a post has room for."""
         return int("image" in self.inputs) + self.num_grounded_regions + self.num_detected_regions
 
     def reads(self) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ class ViLBERTConfig(RegionRelationExtractionConfig):
 
     @property
     def num_connections(self) -> int:
-        """Number of co-attention layers: half of the text encoder's layers, as the paper's 6 of 12."""
+        """Return the number of co-attention layers: half of the text encoder's layers, as the paper's 6 of 12."""
         return (self.text_config.num_hidden_layers + 1) // 2
 
 

@@ -20,7 +20,7 @@ POSITIONS = ("position_embedding", "position_embeddings")
 
 
 class Exchange:
-    """What one layer attends to before its own tokens; it leaves here its own keys and values, for the other encoder.
+    """Keys and values that one layer attends to before its own tokens, and those that it leaves for the other encoder.
 
     Args:
         keys_values: keys and values (B, L, D), or none for a layer that attends to its own tokens alone.
@@ -141,12 +141,12 @@ class CoupledRelationExtractionPreTrainedModel(PrefixRelationExtractionPreTraine
 
     @property
     def text_layers(self) -> list[nn.Module]:
-        """The text encoder's layers."""
+        """Return the text encoder's layers."""
         return list(self.text_model.encoder.layer)
 
     @property
     def vision_layers(self) -> list[nn.Module]:
-        """The vision encoder's layers."""
+        """Return the vision encoder's layers."""
         return list(_layers(self.vision_model))
 
     def _embed_crops(

@@ -36,7 +36,7 @@ class HVPNeTOutput(ModelOutput):
 
 
 class VisualPrefix(nn.Module):
-    """Make the prefix of each text layer of an image's pyramid: projection, and dynamic gates."""
+    """Projection and dynamic gates that make the prefix of each text layer of an image's pyramid."""
 
     def __init__(self, config: HVPNeTConfig, pyramid_size: int):
         super().__init__()

@@ -21,7 +21,7 @@ from .modeling_relation_extraction import (
 
 
 class PairGate(nn.Module):
-    """What each node takes of the nodes of the other kind: a gate for each pair and feature."""
+    """Gate between nodes of two kinds, one for each pair and feature."""
 
     def __init__(self, size: int):
         super().__init__()

@@ -41,7 +41,7 @@ def _line(value: list | dict) -> bytes:
 
 
 def _picture(image: dict, known: dict) -> list:
-    """Return what a picture counts by: the hash of its bytes, or name and size of its file; None for no such file."""
+    """Return the hash of a picture's bytes, or name and size of its file; size None where the file is missing."""
     if image["bytes"] is not None:
         return [hashlib.sha256(image["bytes"]).hexdigest()]
     path = image["path"]

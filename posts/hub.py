@@ -129,7 +129,7 @@ def _load(name: str) -> dict[str, datasets.Dataset]:
 
 
 def _folder_hint(name: str) -> str:
-    """Return, in brackets, the folder beside a path at which nothing is that has nearly its name."""
+    """Suggest, in brackets, the folder with the nearest name, for a path where there is nothing."""
     path = Path(name)
     folders = sorted(entry.name for entry in path.parent.iterdir() if entry.is_dir()) if path.parent.is_dir() else []
     clause = unknown("folder", path.name, folders)

@@ -1,4 +1,4 @@
-"""Spans counted in UTF-16, as JavaScript counts: each emoji before an entity moves the span by one."""
+"""Report of the spans of a data set that seem to be counted in UTF-16, see `mmre.processing.utf16_spans`."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ MOST_KEPT = 1000
 
 
 class Utf16Spans:
-    """Finds the spans that cut words where they would not if they were counted in UTF-16.
+    """Collects the spans that cut words as they are, and cut none if they were counted in UTF-16.
 
     Such spans lie in the text, so that nothing else would say that a model trains on the wrong words.
     """
@@ -24,7 +24,7 @@ class Utf16Spans:
         self.mended, self.num_spoiled = [], 0
 
     def look_at(self, file: str, where: str, text: str, spans: Iterable[Span]) -> None:
-        """Look at the spans of a post.
+        """Note the spans of a post that cut words, and count those that are right as they are.
 
         Args:
             file: where the post is from.

@@ -16,7 +16,7 @@ NUM_BUCKETS = 8
 # What a neighbour counts by its distance.
 HOP_WEIGHTS = (1.0, 0.01, 0.0001)
 # The parts of a spaCy model that a tree does not need.
-UNUSED = ("tagger", "morphologizer", "attribute_ruler", "lemmatizer", "ner")
+UNUSED_PIPES = ("tagger", "morphologizer", "attribute_ruler", "lemmatizer", "ner")
 
 
 @lru_cache(maxsize=1)
@@ -39,7 +39,7 @@ def parse(spacy_model: str, text: str) -> tuple[Word, ...]:
     Raises:
         ImportError, OSError, ValueError: as [`load_spacy`].
     """
-    words = [token for token in load_parser(spacy_model)(text, disable=UNUSED) if not token.is_space]
+    words = [token for token in load_parser(spacy_model)(text, disable=UNUSED_PIPES) if not token.is_space]
     numbers = {token.i: number for number, token in enumerate(words)}
     return tuple(
         (token.idx, token.idx + len(token), numbers.get(token.head.i, number)) for number, token in enumerate(words)

@@ -60,7 +60,7 @@ def clip_box(box: Any) -> Box | None:
 
 
 class View(NamedTuple):
-    """What one slot shows: a picture at the model's resolution, and what is painted onto it.
+    """View of one slot: a picture at the model's resolution, and the frame that is painted onto it.
 
     Views of one picture share `image`, so that it is normalized once.
 

@@ -180,7 +180,7 @@ def _reduce(image: Image.Image, is_file: bool) -> Image.Image:
 
 
 def _sixteen_bits_to_rgb(image: Image.Image) -> Image.Image:
-    """PIL's own conversion clips at 255, which turns most of such a picture white."""
+    """Convert 16 bits a pixel to RGB by scale; PIL's own conversion clips at 255, which turns most of them white."""
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise ValueError(f"its pixels (mode {image.mode}) are not of 8 or 16 bits")

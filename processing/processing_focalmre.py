@@ -43,6 +43,7 @@ class FocalMREProcessor(MultimodalProcessor):
     """
 
     possible_inputs = ("text", "image", "regions")
+    regions_need_image = True
 
     def __init__(
         self,
@@ -80,16 +81,9 @@ class FocalMREProcessor(MultimodalProcessor):
             **kwargs,
         )
 
-    @classmethod
-    def _check_inputs(cls, inputs: Any) -> tuple[str, ...]:
-        inputs = super()._check_inputs(inputs)
-        if "regions" in inputs and "image" not in inputs:
-            raise ValueError(f"`inputs`: 'regions' are framed in the 'image', which is needed too, got {inputs!r}.")
-        return inputs
-
     @property
     def num_slots(self) -> int:
-        """Number of a post's pictures that exist or could."""
+        """Return how many pictures a post has room for."""
         return self.num_grounded_regions + self.num_detected_regions
 
     def _fill_slots(self, canvas: Canvas, grounded: list[Box], detected: list[Box]) -> list[Slot]:

@@ -90,7 +90,7 @@ class MegaProcessor(MultimodalProcessor):
 
     @property
     def picture_input_names(self) -> list[str]:
-        """Names of the model's inputs that come from the picture alone, whatever the text and the entities."""
+        """Return the names of the model's inputs that come from the picture alone."""
         return [*super().picture_input_names, *(["region_structure"] if "structure" in self.inputs else [])]
 
     def _encode_texts(self, marked: list[MarkedText], posts: list[dict], padding: bool | str) -> dict[str, Any]:

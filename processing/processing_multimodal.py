@@ -48,6 +48,7 @@ class MultimodalProcessor(RelationExtractionProcessor):
     """
 
     possible_inputs = ("text", "caption", "image", "regions", "boxes", "entity_spans")
+    regions_need_image = False  # of a class whose regions are never read without the whole image
 
     def __init__(
         self,
@@ -85,6 +86,8 @@ class MultimodalProcessor(RelationExtractionProcessor):
     @classmethod
     def _check_inputs(cls, inputs: Any) -> tuple[str, ...]:
         inputs = super()._check_inputs(inputs)
+        if cls.regions_need_image and "regions" in inputs and "image" not in inputs:
+            raise ValueError(f"`inputs`: 'regions' need the 'image' that they are of, got {inputs!r}.")
         if "boxes" in inputs and not {"image", "regions"} & set(inputs):
             raise ValueError(f"`inputs`: 'boxes' are of pictures, so 'image' or 'regions' is needed, got {inputs!r}.")
         return inputs
@@ -107,14 +110,14 @@ class MultimodalProcessor(RelationExtractionProcessor):
 
     @property
     def picture_input_names(self) -> list[str]:
-        """Names of the model's inputs that come from the picture alone, whatever the text and the entities."""
+        """Return the names of the model's inputs that come from the picture alone."""
         if not {"image", "regions"} & set(self.inputs):
             return []
         return ["pixel_values", "image_mask", *(["boxes"] if "boxes" in self.inputs else [])]
 
     @property
     def num_slots(self) -> int:
-        """Number of a post's pictures that exist or could."""
+        """Return how many pictures a post has room for."""
         num_regions = self.num_grounded_regions + self.num_detected_regions if "regions" in self.inputs else 0
         return int("image" in self.inputs) + num_regions
 

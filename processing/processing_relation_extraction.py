@@ -123,12 +123,12 @@ class RelationExtractionProcessor(ProcessorMixin):
 
     @property
     def picture_input_names(self) -> list[str]:
-        """Names of the model's inputs that come from the picture alone, whatever the text and the entities."""
+        """Return the names of the model's inputs that come from the picture alone."""
         return []
 
     @property
     def model_input_names(self) -> list[str]:
-        """Names of the model's inputs that the processor returns."""
+        """Return the names of the model's inputs that the processor makes."""
         return [
             *("input_ids", "attention_mask"),
             *(["text_mask"] if "caption" in self.inputs else []),

@@ -1,7 +1,5 @@
 """Processor of TGDI: posts with marked entities, captions and object crops become the model's inputs."""
 
-from typing import Any
-
 from .entity_markers import DEFAULT_MARKERS
 from .focal_augmentation import Box, Canvas
 from .picture_files import MAX_PIXELS
@@ -34,6 +32,7 @@ class TGDIProcessor(MultimodalProcessor):
     """
 
     possible_inputs = ("text", "caption", "image", "regions")
+    regions_need_image = True
 
     def __init__(
         self,
@@ -65,16 +64,9 @@ class TGDIProcessor(MultimodalProcessor):
             **kwargs,
         )
 
-    @classmethod
-    def _check_inputs(cls, inputs: Any) -> tuple[str, ...]:
-        inputs = super()._check_inputs(inputs)
-        if "regions" in inputs and "image" not in inputs:
-            raise ValueError(f"`inputs`: 'regions' come after the 'image', which is needed too, got {inputs!r}.")
-        return inputs
-
     @property
     def num_slots(self) -> int:
-        """Number of a post's pictures that exist or could."""
+        """Return how many pictures a post has room for."""
         return 1 + self.num_object_images
 
     def _fill_slots(self, canvas: Canvas, grounded: list[Box], detected: list[Box]) -> list[Slot]:

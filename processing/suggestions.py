@@ -37,7 +37,7 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
 
 
 def _looks(name: str) -> str:
-    """Return a name without what is not seen of it."""
+    """Return a name as people see it: compatible letters as one, no invisible characters."""
     name = unicodedata.normalize("NFKC", name)
     return "".join(character for character in name if unicodedata.category(character) != "Cf").strip()
 

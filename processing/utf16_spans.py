@@ -1,4 +1,4 @@
-"""Spans counted in UTF-16, as JavaScript counts: each emoji before an entity moves the span by one."""
+"""Conversion of spans counted in UTF-16, as JavaScript counts: each emoji before an entity moves the span by one."""
 
 FIRST_OF_TWO = chr(0x10000)  # from this code point on, a character takes two units in UTF-16
 
@@ -16,7 +16,7 @@ def whole_in_utf16(text: str, span: tuple[int, int]) -> tuple[int, int] | None:
 
 
 def counted_in_utf16(text: str, span: tuple[int, int]) -> tuple[int, int] | None:
-    """Return the span in code points that was meant, if it cuts a word as it is, and none counted in UTF-16.
+    """Return the span in code points for one that cuts a word as it is, and cuts none if it was counted in UTF-16.
 
     Args:
         text: the text.

@@ -1,6 +1,7 @@
 """The rooms and their order, and what lets a folder of code travel beside the weights."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +21,13 @@ SHIPPED = {
 }
 SHIPPED_FILES = [path for path in FILES if path.parent.name in SHIPPED]
 LAZY_ROOMS = [room for room in ROOMS if room not in SHIPPED]
+# Names that stand in several files for one role, which each of them plays.
+SHARED_NAMES = {
+    **dict.fromkeys(("HELP", "STOPPED", "TAKES_REST", "add_arguments", "run"), "what `mmre` asks of each sub-command"),
+    "main": "the start of a command",
+    "logger": "of its own file",
+    "unknown": "`cli/parser.py` reads it from its file, so that help imports no PyTorch",
+}
 LINES_OF_A_FILE = 430  # "about 400"
 
 
@@ -139,3 +147,52 @@ def test_nothing_is_called_like_a_folder_of_the_repository_once_installed():
     assert not hasattr(mmre, "__file__") or mmre.__file__ is None  # a namespace
     for room in ROOMS:
         assert (ROOT / room / "__init__.py").is_file()
+
+
+def definitions(path: Path) -> set[str]:
+    """Return the public names that a file defines at its top level."""
+    names = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
+    return {name for name in names if not name.startswith("_")}
+
+
+def test_one_name_is_one_thing_in_all_rooms():
+    files = {}
+    for path in FILES:
+        for name in definitions(path):
+            files.setdefault(name, []).append(label(path))
+    several = {name: paths for name, paths in files.items() if len(paths) > 1}
+    assert {name: paths for name, paths in several.items() if name not in SHARED_NAMES} == {}
+    assert SHARED_NAMES.keys() <= several.keys(), "a name that is listed and no longer shared"
+
+
+def docstrings(path: Path) -> list[tuple[type, str, list[str]]]:
+    """Return the kind, the name and the first words of what has a docstring in a file."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
+            found.append((type(node), getattr(node, "name", path.name), ast.get_docstring(node).split()))
+    return found
+
+
+IMPERATIVES = {
+    words[0]
+    for path in FILES
+    for kind, _, words in docstrings(path)
+    if kind is ast.FunctionDef and re.fullmatch("[A-Z][a-z]*([^s]|ss)", words[0].rstrip(","))
+} - {"A", "An", "The", "Number", "What", "How", "Whether", "Which", "All"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_docstrings_of_functions_begin_with_an_imperative_and_others_do_not(path):
+    for kind, name, words in docstrings(path):
+        assert words[0] not in ("What", "How", "Whether", "Which", "All"), name
+        if kind is ast.FunctionDef:
+            assert words[0] in IMPERATIVES, f"{name}: {words[0]!r} is no imperative"
+        elif kind is ast.ClassDef:  # "Report of a run" is a noun
+            assert words[0] not in IMPERATIVES or words[1] in ("of", "about"), f"{name}: {words[0]!r} is an imperative"

@@ -290,7 +290,7 @@ class RelationTrainingArguments(TrainingArguments):
         self.do_eval = do_eval  # transformers sets it wherever evaluation has a strategy
 
     def _check_numbers(self) -> None:
-        """Refuse numbers of which no training comes, or one of nothing."""
+        """Refuse numbers with which nothing is trained, or no training is possible."""
         batches = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
         check_numbers(
             self,
@@ -335,7 +335,7 @@ class RelationTrainingArguments(TrainingArguments):
                     raise ValueError(f"`{name}` {getattr(value, 'value', value)!r}: {reason}") from error
 
     def _refuse_what_nothing_comes_of(self) -> None:
-        """Refuse arguments of the Trainer that end in no result, or in an error after the posts were read."""
+        """Refuse arguments of the Trainer that end without a result, or with an error after the posts were read."""
         reentrant = [
             name
             for name in ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs")

@@ -9,13 +9,12 @@ from typing import Any
 
 import yaml
 
-from mmre.evaluation.run_record import ENVIRONMENT_FILE, write_environment
+from mmre.evaluation.run_record import ENVIRONMENT_FILE, SETTINGS_FILE, write_environment
 from mmre.posts.whole_file import whole_file
 
 from .arguments import MODALITIES, RelationTrainingArguments
 from .settings import Settings
 
-SETTINGS_FILE = "resolved_config.yaml"
 TRAIN_POSTS_FILE = "train_posts.json"
 # Written whether set or not: the defaults are those of the transformers installed.
 HYPERPARAMETERS = (

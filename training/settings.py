@@ -36,7 +36,7 @@ SECTIONS = {"model": ModelArguments, "data": DataArguments, "training": Relation
 
 @dataclass
 class Settings:
-    """All that a run is told.
+    """Settings of a run, all sections.
 
     Args:
         model: which model.

@@ -122,7 +122,7 @@ def test_without_regions_in_the_inputs_boxes_are_as_if_there_were_none(make_proc
 
 
 def test_regions_need_the_image_that_they_are_framed_in(make_processor):
-    with pytest.raises(ValueError, match="'regions' are framed in the 'image', which is needed too"):
+    with pytest.raises(ValueError, match="'regions' need the 'image'"):
         make_processor(inputs=["text", "regions"])
 
 

@@ -80,5 +80,5 @@ def test_the_slots_stay_without_regions_in_the_inputs(make_tgdi_processor, pictu
     assert inputs["image_mask"].tolist() == [[True, False, False, False]]
     assert inputs["pixel_values"].shape == (1, 4, 3, SIZE, SIZE)
     assert "text_mask" not in inputs
-    with pytest.raises(ValueError, match="'regions' come after the 'image', which is needed too"):
+    with pytest.raises(ValueError, match="'regions' need the 'image'"):
         make_tgdi_processor(inputs=["text", "regions"])
