@@ -14,6 +14,7 @@ from mmre.annotation.plan import open_unlabelled_posts
 from mmre.annotation.run import annotate
 from mmre.annotation.unfinished import part_paths
 from mmre.cli.main import main
+from mmre.inference.arguments import PredictionArguments
 
 
 @pytest.fixture
@@ -90,3 +91,12 @@ def test_processes_of_accelerate_launch_share_the_work(mnre, arguments):
     assert result.returncode == 0, result.stderr
     assert "decoding: 3 images in" in result.stdout  # of five: the other process had two
     assert Path(shared.out).read_bytes() == Path(alone.out).read_bytes()
+
+
+def test_a_misspelt_choice_is_answered_with_the_nearest_in_python_too():
+    with pytest.raises(ValueError, match="^unknown --dtype 'float23'; did you mean 'float32'"):
+        AnnotationArguments(out="x", dtype="float23")
+    with pytest.raises(ValueError, match="^unknown --tasks 'ground'; did you mean 'grounding'"):
+        AnnotationArguments(out="x", tasks=["ground"])
+    with pytest.raises(ValueError, match="^unknown --format 'jsn'; did you mean 'jsonl'"):
+        PredictionArguments(out="x", format="jsn")
