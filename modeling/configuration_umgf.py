@@ -24,7 +24,7 @@ class UMGFConfig(RegionRelationExtractionConfig):
         fusion_size (`int`): size of the graph's states.
         fusion_num_heads (`int`): heads of attention within words and within regions.
         fusion_intermediate_size (`int`): width between the two linear layers that end a layer.
-        fusion_dropout (`float`): dropout within the graph.
+        fusion_dropout (`float`): dropout within the layers that fuse words and pictures.
         initializer_range (`float`): standard deviation of the new layers' initial weights.
 
     Raises:
