@@ -23,7 +23,10 @@ SHIPPED_FILES = [path for path in FILES if path.parent.name in SHIPPED]
 LAZY_ROOMS = [room for room in ROOMS if room not in SHIPPED]
 # Names that stand in several files for one role, which each of them plays.
 SHARED_NAMES = {
-    **dict.fromkeys(("HELP", "STOPPED", "TAKES_REST", "add_arguments", "run"), "what `mmre` asks of each sub-command"),
+    **dict.fromkeys(
+        ("HELP", "STOPPED", "TAKES_REST", "add_arguments", "further_options", "run"),
+        "what `mmre` asks of each sub-command",
+    ),
     "main": "the start of a command",
     "logger": "of its own file",
     "unknown": "`cli/parser.py` reads it from its file, so that help imports no PyTorch",
