@@ -24,7 +24,7 @@ LAZY_ROOMS = [room for room in ROOMS if room not in SHIPPED]
 # Names that stand in several files for one role, which each of them plays.
 SHARED_NAMES = {
     **dict.fromkeys(
-        ("HELP", "STOPPED", "TAKES_REST", "add_arguments", "further_options", "run"),
+        ("HELP", "STOPPED", "add_arguments", "further_options", "run"),
         "what `mmre` asks of each sub-command",
     ),
     "main": "the start of a command",
