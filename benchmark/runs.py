@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from mmre.evaluation.output_lock import is_in_use
 from mmre.evaluation.run_record import METRICS_FILE, PREDICTIONS_FILE
+from mmre.posts.file_lock import take
 from mmre.posts.whole_file import whole_file
 
 from .addresses import code_version, digest
@@ -110,14 +111,15 @@ def do_run(run: Run) -> str:
         The outcome, for people.
     """
     run.folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(run.folder.with_suffix(".lock"), timeout=0):
+    lock = FileLock(run.folder.with_suffix(".lock"), timeout=0)
+    if take(lock):
+        try:
             if run.state == "done":
                 return "done before"
             if not is_in_use(run.folder):
                 return _train(run)
-    except Timeout:
-        pass
+        finally:
+            lock.release()
     return "another process is at it; left to that one"
 
 

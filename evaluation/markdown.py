@@ -5,7 +5,7 @@ import re
 
 def as_cell(name: str) -> str:
     """Write a name into a cell of a table: no table, no code, no HTML and no link comes of it."""
-    return re.sub(r"([\\`*|<\[])", r"\\\1", _one_line(name))
+    return re.sub(r"([\\`*|<&\[])", r"\\\1", _one_line(name))
 
 
 def as_code(name: str) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
+
+from mmre.posts.file_lock import take
 
 LOCK_FILE = ".lock"
 
@@ -15,11 +17,10 @@ def is_in_use(output_dir: str | Path) -> bool:
     lock = FileLock(Path(output_dir) / LOCK_FILE, timeout=0)
     if not Path(lock.lock_file).is_file():
         return False
-    try:
-        with lock:
-            return False
-    except Timeout:
+    if not take(lock):
         return True
+    lock.release()
+    return False
 
 
 @contextmanager
@@ -30,6 +31,7 @@ def only_run(output_dir: str | Path) -> Iterator[None]:
 
     Raises:
         ValueError: if another process holds it.
+        OSError: if nothing can be written there.
     """
     output_dir = Path(output_dir)
     lock = _acquire(
@@ -53,6 +55,7 @@ def only_writer(out: str | os.PathLike) -> Iterator[None]:
 
     Raises:
         ValueError: if another process holds it.
+        OSError: if nothing can be written there.
     """
     lock = _acquire(Path(f"{out}.lock"), f"another run is writing {out}: wait for it, or give another --out")
     try:
@@ -66,10 +69,8 @@ def only_writer(out: str | os.PathLike) -> Iterator[None]:
 def _acquire(path: Path, refusal: str) -> FileLock:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ValueError(refusal) from None
+    if not take(lock):
+        raise ValueError(refusal)
     return lock
 
 

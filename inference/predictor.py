@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from mmre.annotation.annotator import Annotator, read_image
 from mmre.annotation.keywords import find_keywords
-from mmre.posts.lookalikes import path_on_disk
+from mmre.posts.lookalikes import escaped, path_on_disk
 from mmre.processing import find_entities
 
 from .arguments import PredictionArguments
@@ -80,7 +80,7 @@ class Predictor:
         for index in asked:
             image, reason = images.get(posts[index]["image"], (None, None))
             if reason is not None:
-                errors[index] = f"image {posts[index]['image']}: {reason}"
+                errors[index] = f"image {escaped(posts[index]['image'])}: {reason}"
         asked = [index for index in asked if index not in errors]
         self._look_at_pictures([posts[index] for index in asked], {path: image for path, (image, _) in images.items()})
         for index in asked:

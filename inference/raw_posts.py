@@ -16,10 +16,12 @@ from PIL import Image
 
 from mmre.posts.annotation_file import check_annotation_file, read_annotation_rows
 from mmre.posts.checks import Problems, show
+from mmre.posts.lookalikes import escaped
 from mmre.posts.row_checks import Check, check_columns, check_entity, check_regions_have_image, check_text, checker
 from mmre.posts.row_readers import CSV_COLUMNS, JSON_FIELDS, SPAN_COLUMNS, check_file, is_csv, read_csv, read_json_lines
 from mmre.posts.schema import REGION_COLUMNS
 from mmre.posts.utf16 import Utf16Spans
+from mmre.processing.suggestions import unknown
 from mmre.processing.words import Span, join_words
 
 from .arguments import PredictionArguments
@@ -33,7 +35,11 @@ Pair = tuple[Span | None, Span | None]
 
 
 def read_raw_posts(
-    posts: str, args: PredictionArguments, problems: Problems, ignored: set[str] | None = None
+    posts: str,
+    args: PredictionArguments,
+    problems: Problems,
+    ignored: set[str] | None = None,
+    there: set[str] | None = None,
 ) -> Iterator[dict]:
     """Read posts one by one, and check them.
 
@@ -42,6 +48,7 @@ def read_raw_posts(
         args: where annotation files are, which further fields are kept, and whether others are passed over.
         problems: gets what is wrong with the posts.
         ignored: gets the names of the fields that are passed over.
+        there: gets the names of the fields that posts have.
 
     Yields:
         The good posts: `id`, `text`, `is_joined` (whether the text was given as words), `pairs` (of spans in
@@ -54,7 +61,9 @@ def read_raw_posts(
         annotations.append(AnnotationRows(args.regions, REGION_COLUMNS))
     if args.captions is not None:
         annotations.append(AnnotationRows(args.captions, ("caption",)))
+    there = set() if there is None else there
     for key, where, row in read_rows(posts, args, problems, ignored):
+        there.update(row)
         for annotation in annotations:
             row |= annotation.find(key, posts, where, problems)
         post = check_raw_post(row, posts, where, problems, has_span_columns)
@@ -243,18 +252,19 @@ def survey_raw_posts(posts: str, args: PredictionArguments) -> Survey:
         raise FileNotFoundError(f"--image_dir {args.image_dir} is no folder")
     for path in {args.regions, args.captions} - {None}:
         check_annotation_file(path)
-    problems, survey, fingerprint, ignored = Problems(), Survey(), hashlib.sha256(), set()
+    problems, survey, fingerprint, ignored, there = Problems(), Survey(), hashlib.sha256(), set(), set()
     spans = Utf16Spans()
     keys = array("Q")  # of each id eight bytes: ids themselves would fill the memory
-    for post in read_raw_posts(posts, args, problems, ignored):
+    for post in read_raw_posts(posts, args, problems, ignored, there):
         survey.count += 1
         survey.has_all_entities &= post["pairs"] is not None
         fingerprint.update(json.dumps(post).encode())
         keys.append(short_key(post["id"]))
         if not post["is_joined"] and post["pairs"]:
             entities = dict.fromkeys(span for pair in post["pairs"] for span in pair)
-            spans.look_at(posts, f"{posts}: {post['id']}", post["text"], entities)
+            spans.look_at(posts, f"{posts}: {escaped(post['id'])}", post["text"], entities)
     spans.report(problems)
+    check_kept(posts, args.keep, there, problems)
     report_repeated_ids(posts, args, repeated(keys), problems)
     if not survey.count and not problems:
         problems.add(posts, posts, "content", "no posts", "at least one")
@@ -262,6 +272,23 @@ def survey_raw_posts(posts: str, args: PredictionArguments) -> Survey:
     problems.raise_if_any(UNKNOWN_HINT if has_others else "")
     survey.fingerprint, survey.ignored = fingerprint.hexdigest(), sorted(ignored)
     return survey
+
+
+def check_kept(posts: str, keep: Iterable[str], there: set[str], problems: Problems) -> None:
+    """Report each further field to keep that no post has, or that is a known one, written wrongly.
+
+    Args:
+        posts: the file or the folder.
+        keep: the names of the fields.
+        there: the names of the fields that posts have.
+        problems: gets what is found.
+    """
+    for name in keep:
+        clause = unknown("field", name, [known for known in RAW_FIELDS if known not in there])
+        if clause.endswith("?"):
+            problems.note(posts, posts, "--keep", f"--keep: {clause}")
+        elif name not in there and there:
+            problems.add(posts, posts, "--keep", f"{show(name)}, which no post has", "a field of the posts")
 
 
 def report_repeated_ids(posts: str, args: PredictionArguments, keys: set[int], problems: Problems) -> None:

@@ -12,12 +12,13 @@ from urllib.parse import quote
 
 from mmre.annotation.unfinished import read_batches
 from mmre.posts.checks import NAMES_IN_REPORT
+from mmre.posts.lookalikes import escaped
 from mmre.posts.schema import NEGATIVE_RELATION
 from mmre.posts.whole_file import whole_file
 
 from .arguments import PredictionArguments
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 RDFS_LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
 
 
@@ -50,7 +51,7 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> Predic
                     if "error" in row:
                         counts["failed"] += 1
                         if len(reasons) < NAMES_IN_REPORT:
-                            reasons.append(f"{row['id']} ({row['error']})")
+                            reasons.append(escaped(f"{row['id']} ({row['error']})"))
                         errors.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
                         continue
                     counts["without"] += not row["relations"]
@@ -106,11 +107,13 @@ def write_csv(triples: Iterable[dict], file: TextIO, keep: Sequence[str] = ()) -
 def as_csv_cell(value: Any) -> Any:
     """Return what a cell of CSV holds: JSON of what is no text; `'` before what a spreadsheet would compute.
 
-    A spreadsheet takes a text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return for a formula.
+    A spreadsheet takes a text that begins with `=`, `+`, `-` or `@`, also full-width ones and behind white space, for a
+    formula; and some take one that begins with a tab or a carriage return.
     """
     if isinstance(value, (list, dict, bool)):
         value = json.dumps(value, ensure_ascii=False)
-    return f"'{value}" if isinstance(value, str) and value.lstrip(" \u3000").startswith(FORMULA) else value
+    is_formula = isinstance(value, str) and (value.startswith(("\t", "\r")) or value.lstrip().startswith(FORMULA))
+    return f"'{value}" if is_formula else value
 
 
 def graph_name(entity: dict) -> str:

@@ -20,6 +20,9 @@ from .image_tower import (
     vision_encoder_config,
 )
 
+# The label of a post that does not count in the loss, as `cross_entropy` has it.
+IGNORED = -100
+
 
 class RelationExtractionPreTrainedModel(PreTrainedModel):
     """Base of all models.
@@ -257,9 +260,21 @@ def token_mask(input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> 
 def relation_loss(
     logits: torch.Tensor, labels: torch.Tensor | None, num_items_in_batch: torch.Tensor | int | None
 ) -> torch.Tensor | None:
-    """Return the cross-entropy, a mean over these posts or over `num_items_in_batch`; none without labels."""
+    """Return the cross-entropy, a mean over these posts or over `num_items_in_batch`; none without labels.
+
+    Raises:
+        ValueError: a label is no id of a relation, nor the -100 of a post that does not count. On a GPU torch finds it.
+    """
     if labels is None:
         return None
+    # On a GPU the look at the labels would have to wait for all that was asked of it before.
+    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
+        wrong = labels[((labels < 0) & (labels != IGNORED)) | (labels >= logits.shape[-1])]
+        if len(wrong):
+            raise ValueError(
+                f"`labels` holds {wrong[0].item()}; expected the id of a relation, 0 to {logits.shape[-1] - 1}: the "
+                "model's relations are in `config.id2label`."
+            )
     if num_items_in_batch is None:
         return nn.functional.cross_entropy(logits.float(), labels)
     return nn.functional.cross_entropy(logits.float(), labels, reduction="sum") / num_items_in_batch

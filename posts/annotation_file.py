@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from mmre.processing.focal_augmentation import clip_box
 
-from .checks import Problems, as_id, read_json, show, some
+from .checks import Problems, as_id, is_text, key_twice, read_json, show, some, told_text
 from .column_changes import replace_columns
 from .image_checks import missing_images
 from .schema import REGION_COLUMNS
@@ -155,7 +155,9 @@ def add_annotation(posts: Sequence[dict], path: str | os.PathLike, columns: Iter
                 problems.add(path, where, "id", f"{show(row['id'])} again", "each id once")
             rows[row["id"]] = row
         else:
-            problems.add(path, where, "line", show(row), "a JSON object with an id")
+            twice = key_twice(row.encode()) if isinstance(row, str) else None
+            found = show(row) if twice is None else f"{show(twice)} twice"
+            problems.add(path, where, "line", found, "a JSON object with an id, and each field once")
     if not any(column in row for row in rows.values() for column in columns):
         problems.add(path, path, "content", f"no {' or '.join(columns)} on any line", "what is asked for")
 
@@ -183,8 +185,9 @@ def check_annotation(row: dict, file: str, where: str, problems: Problems) -> No
             if checked is None:
                 expected = "[x_min, y_min, x_max, y_max], inside the image and in fractions of it"
                 problems.add(file, where, column, show(box), expected)
-    if not isinstance(row.get("caption"), (str, type(None))):
-        problems.add(file, where, "caption", show(row["caption"]), "text or null")
+    caption = row.get("caption")
+    if not (caption is None or is_text(caption)):
+        problems.add(file, where, "caption", show(caption), told_text(caption, "text or null"))
 
 
 def with_annotation(

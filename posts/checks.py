@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+from .lookalikes import escaped
+
 NAMES_IN_REPORT = 10
 LINES_PER_FIELD = 5
 
@@ -16,13 +18,13 @@ short.maxstring = short.maxother = 100
 
 
 def show(value: Any) -> str:
-    """Return a short `repr` of a value, "nothing" for None."""
-    return "nothing" if value is None else short.repr(value)
+    """Return a short `repr` of a value, with the code points of what is not seen; "nothing" for None."""
+    return "nothing" if value is None else escaped(short.repr(value))
 
 
 def some(items: Iterable[str]) -> str:
-    """Join the first ten items, and count the others."""
-    items = list(items)
+    """Join the first ten items, with the code points of what is not seen, and count the others."""
+    items = list(map(escaped, items))
     more = len(items) - NAMES_IN_REPORT
     return ", ".join(items[:NAMES_IN_REPORT]) + (f" and {more} more" if more > 0 else "")
 
@@ -88,12 +90,54 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
+def told_text(value: Any, expected: str) -> str:
+    """Return what is expected in place of a value: of a text with half of a pair of surrogates, a text without."""
+    texts = value if isinstance(value, list) else [value]
+    broken = any(isinstance(text, str) and not is_text(text) for text in texts)
+    return "characters: half of a pair of surrogates is none" if broken else expected
+
+
+class _KeyTwiceError(ValueError):
+    """Raised for a JSON object that has a key twice: one of its values would be lost."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise _KeyTwiceError(name)
+    return dict(pairs)
+
+
 def read_json(raw: bytes) -> Any:
-    """Parse JSON in UTF-8; None for what is malformed."""
+    """Parse JSON in UTF-8; None for what is malformed, or has a key twice."""
     try:
-        return json.loads(raw.decode("utf-8-sig"))
+        return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_once)
     except (ValueError, RecursionError):
         return None
 
 
-__all__ = ["NAMES_IN_REPORT", "Problems", "as_id", "is_numbers", "is_text", "read_json", "short", "show", "some"]
+def key_twice(raw: bytes) -> str | None:
+    """Return the first key that an object in JSON has twice."""
+    try:
+        json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_once)
+    except _KeyTwiceError as error:
+        return str(error)
+    except (ValueError, RecursionError):
+        pass
+    return None
+
+
+__all__ = [
+    "NAMES_IN_REPORT",
+    "Problems",
+    "as_id",
+    "is_numbers",
+    "is_text",
+    "key_twice",
+    "read_json",
+    "short",
+    "show",
+    "some",
+    "told_text",
+]

@@ -6,7 +6,7 @@ import datasets
 
 from mmre.processing.suggestions import unknown
 
-from .lookalikes import composed
+from .lookalikes import one_form
 from .schema import REGION_COLUMNS
 
 
@@ -83,18 +83,18 @@ def with_relations(posts: datasets.DatasetDict, relations: Sequence[str]) -> dat
     """
     label, ids, changed = datasets.ClassLabel(names=list(relations)), {}, {}
     for number, name in enumerate(relations):
-        ids[composed(name)] = number
+        ids[one_form(name)] = number
     for split, rows in posts.items():
         names = rows.features["relation"].names
         if names == list(relations):
             changed[split] = rows
             continue
-        new = [names[number] for number in sorted(set(rows["relation"])) if composed(names[number]) not in ids]
+        new = [names[number] for number in sorted(set(rows["relation"])) if one_form(names[number]) not in ids]
         if new:
             clauses = "; ".join(unknown("relation", name, relations) for name in new)
             raise ValueError(f"{split}: {clauses}")
         renumbered = datasets.Dataset.from_dict(
-            {"relation": [ids[composed(names[number])] for number in rows["relation"]]},
+            {"relation": [ids[one_form(names[number])] for number in rows["relation"]]},
             features=datasets.Features({"relation": label}),
         )
         kept = rows.remove_columns("relation")

@@ -10,7 +10,7 @@ from mmre.processing.picture_files import MAX_PIXELS
 
 from .checks import Problems
 from .image_checks import TEXT_ONLY_HINT, check_images, check_on_missing_image
-from .lookalikes import composed, path_on_disk
+from .lookalikes import escaped, one_form, path_on_disk, warn_of_alike
 from .row_checks import check_ids, check_post, check_relations, training_relations
 from .row_readers import check_file, is_csv, read_csv, read_json_lines
 from .schema import NEGATIVE_RELATION, REGION_COLUMNS, SPLITS, post_features
@@ -36,7 +36,7 @@ def load_files(
     `detected_regions` (lists of boxes `[x_min, y_min, x_max, y_max]`, fractions of the image) and `caption` may be null
     or left out. A CSV file has a header with the columns `text`, `head_start`, `head_end`, `tail_start`, `tail_end` and
     `relation`, and may have `id`, `image`, `caption` and, as JSON, `grounded_regions` and `detected_regions`; an empty
-    cell is null. A post without a relation has the relation `None`, by that name.
+    cell is null. A post whose entities have no relation says `None` as its relation.
 
     Words are joined by single spaces, and their spans become spans of characters. Everything is checked before anything
     is returned: each row, each box, and each image, which has to exist and to decode.
@@ -72,9 +72,9 @@ def load_files(
     problems = Problems()
     splits = {split: read_file(path, split, problems) for split, path in paths.items()}
     if relations is None:
-        known, source = training_relations(splits["train"], paths["train"], problems), paths["train"]
+        known, source = training_relations(splits["train"], paths["train"], problems), f"those of {paths['train']}"
     else:
-        known, source = check_names(map(composed, relations)), "`relations`"
+        known, source = check_names(map(one_form, relations)), "the relations of the checkpoint, or the caller's"
     check_relations(splits, known, source, problems)
     check_ids(splits, problems)
     missing = add_image_paths(splits, image_dir, on_missing_image != "keep", max_image_pixels)
@@ -88,6 +88,7 @@ def load_files(
             f"No post has the relation {NEGATIVE_RELATION!r}. Posts without a relation must have it, by this name: "
             "precision, recall and F1 leave it out."
         )
+    warn_of_alike(known)
     features = post_features(known)
     return datasets.DatasetDict(
         {
@@ -154,7 +155,7 @@ def add_image_paths(
             reason = reasons.get(post["image"])
             if reason:
                 expected = "an image that can be read"
-                missing.add(post["file"], post["where"], "image", f"{post['image']} ({reason})", expected)
+                missing.add(post["file"], post["where"], "image", f"{escaped(post['image'])} ({reason})", expected)
                 post |= {"image": None, **{column: [] for column in REGION_COLUMNS}}
     return missing
 

@@ -15,7 +15,7 @@ from mmre.processing.suggestions import unknown
 from .checks import Problems, show
 from .column_changes import replace_columns
 from .image_checks import TEXT_ONLY_HINT, check_images, check_on_missing_image, missing_images
-from .lookalikes import composed, has_invisible
+from .lookalikes import has_invisible, one_form, warn_of_alike
 from .row_checks import check_ids, check_post, check_regions_have_image
 from .schema import NEGATIVE_RELATION, REGION_COLUMNS, SPLITS, post_features
 from .utf16 import Utf16Spans
@@ -70,6 +70,7 @@ def load_saved_posts(
         check_schema(rows.features, f"{name}, {split}", columns)
     if "relation" in columns:
         check_same_relations(loaded, str(name))
+        warn_of_alike(next(iter(loaded.values())).features["relation"].names)
     has_words = "text" not in next(iter(loaded.values())).features
     stored = ["tokens" if has_words and column == "text" else column for column in columns]
     loaded = {split: rows.select_columns(stored) for split, rows in loaded.items()}
@@ -209,7 +210,7 @@ def check_schema(features: datasets.Features, where: str, columns: Sequence[str]
         elif column == "relation" and any(map(has_invisible, label.names)):
             found = ", ".join(ascii(name) for name in label.names if has_invisible(name))
             report.append(f"{column}: the names {found}; expected names without invisible characters")
-        elif column == "relation" and len(set(map(composed, label.names))) < len(label.names):
+        elif column == "relation" and len(set(map(one_form, label.names))) < len(label.names):
             report.append(
                 f"{column}: names that look the same, {', '.join(map(ascii, label.names))}; expected each once"
             )

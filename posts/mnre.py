@@ -17,7 +17,7 @@ from mmre.processing.suggestions import unknown
 from mmre.processing.words import join_words
 
 from .annotation_file import add_annotation, read_annotation_header
-from .checks import Problems, short, show, some
+from .checks import Problems, is_text, short, show, some, told_text
 from .image_checks import TEXT_ONLY_HINT, check_images, check_on_missing_image
 from .lookalikes import composed
 from .mnre_files import (
@@ -236,9 +236,9 @@ def read_line(row: dict, file: str, where: str, problems: Problems) -> dict:
             problems.add(file, where, field, show(found), expected)
 
     tokens, img_id, relation = row.get("token"), row.get("img_id"), row.get("relation")
-    has_words = isinstance(tokens, list) and tokens and all(isinstance(word, str) and word.strip() for word in tokens)
-    check(has_words, "token", tokens, "a list of words, at least one, none of them blank")
-    check(isinstance(img_id, str) and img_id, "img_id", img_id, "the name of an image")
+    has_words = isinstance(tokens, list) and tokens and all(is_text(word) and word.strip() for word in tokens)
+    check(has_words, "token", tokens, told_text(tokens, "a list of words, at least one, none of them blank"))
+    check(is_text(img_id) and img_id, "img_id", img_id, "the name of an image")
     if not isinstance(relation, str):
         check(False, "relation", relation, "the name of a relation")
     elif relation not in MNRE_RELATIONS:
@@ -276,8 +276,9 @@ def add_captions(posts: dict[str, dict[int, dict]], paths: list[str | os.PathLik
             if row is None:
                 continue
             where, img_id, text = f"{path}:{line + 1}", row.get("img_id"), row.get("text")
-            if not isinstance(img_id, str) or not isinstance(text, str):
-                problems.add(path, where, "img_id, text", f"{show(img_id)}, {show(text)}", "two strings")
+            if not is_text(img_id) or not is_text(text):
+                expected = told_text([img_id, text], "two strings")
+                problems.add(path, where, "img_id, text", f"{show(img_id)}, {show(text)}", expected)
             elif captions.setdefault(img_id, text.strip()) != text.strip():
                 problems.add(path, where, "text", show(text), f"no second caption of {img_id}")
     missing = {}

@@ -8,8 +8,8 @@ from mmre.processing.focal_augmentation import clip_box
 from mmre.processing.suggestions import unknown
 from mmre.processing.words import Span, join_words
 
-from .checks import Problems, is_numbers, is_text, show
-from .lookalikes import composed, has_invisible
+from .checks import Problems, is_numbers, is_text, show, told_text
+from .lookalikes import has_invisible, one_form
 from .row_readers import SPAN_COLUMNS
 from .schema import NEGATIVE_RELATION, REGION_COLUMNS
 
@@ -43,7 +43,7 @@ def check_post(row: dict, file: str, where: str, problems: Problems, is_csv: boo
     check = checker(file, where, problems)
     post = check_text_and_entities(row, check, is_csv) | check_columns(row, check)
     relation = row.get("relation")
-    post["relation"] = composed(relation) if isinstance(relation, str) else relation
+    post["relation"] = one_form(relation) if isinstance(relation, str) else relation
     if row.get("image") is None:
         check_regions_have_image(post, file, where, problems)
     return post
@@ -55,7 +55,7 @@ def check_columns(row: dict, check: Check) -> dict:
     for column in ("id", "image", "caption"):
         found = row.get(column)
         good = found is None or (is_text(found) and (found.strip() or column == "caption"))
-        post[column] = found if check(good, column, found, "text or null") else None
+        post[column] = found if check(good, column, found, told_text(found, "text or null")) else None
     for column in REGION_COLUMNS:
         boxes, post[column] = row.get(column), []
         good = boxes is None or (isinstance(boxes, list) and all(isinstance(box, list) for box in boxes))
@@ -90,9 +90,11 @@ def check_text(row: dict, check: Check) -> tuple[str | list[str] | None, str]:
         good = check(False, "text, tokens", [text, tokens], "one of them")
     elif text is None and "tokens" in row:
         good = isinstance(tokens, list) and tokens and all(is_text(word) and word.strip() for word in tokens)
-        good, unit = check(good, "tokens", tokens, "a list of words, at least one, none of them blank"), "words"
+        expected = told_text(tokens, "a list of words, at least one, none of them blank")
+        good, unit = check(good, "tokens", tokens, expected), "words"
     else:
-        good = check(is_text(text) and text.strip(), "text", text, "a text that is not blank")
+        expected = told_text(text, "a text that is not blank")
+        good = check(is_text(text) and text.strip(), "text", text, expected)
     return (tokens if unit == "words" else text) if good else None, unit
 
 
@@ -148,7 +150,7 @@ def check_relations(splits: dict[str, list[dict]], known: list[str] | None, sour
     Args:
         splits: the posts of each split.
         known: names of the relations; None if all are.
-        source: where these names are from, for messages.
+        source: what these names are, for messages: "those of train.csv".
         problems: gets what is wrong.
     """
     for posts in splits.values():
@@ -162,9 +164,9 @@ def check_relations(splits: dict[str, list[dict]], known: list[str] | None, sour
                     "relation"
                 )
                 found = ascii(name) if isinstance(name, str) and has_invisible(name) else show(name)
-                problems.add(post["file"], post["where"], "relation", found, expected)
+                problems.add(post["file"], post["where"], "relation", found, told_text(name, expected))
             elif known is not None and name not in known:
-                clause = f"{unknown('relation', name, known)} (the relations are those of {source})"
+                clause = f"{unknown('relation', name, known)} (known are {source})"
                 problems.note(post["file"], post["where"], "relation", clause)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmre.processing.suggestions import unknown
 
-from .checks import Problems, as_id, read_json, show
+from .checks import Problems, as_id, key_twice, read_json, show
 from .schema import REGION_COLUMNS
 
 FILE_ENDINGS = (".csv", ".jsonl", ".json")
@@ -45,12 +45,13 @@ def read_json_lines(
     Args:
         path: of the file.
         problems: gets what is wrong with the file.
-        fields: the fields that are known.
+        fields: the fields that are known; another one is reported once, where it stands first.
         ignored: gets the names of other fields that are like none of these; if not given, they are problems.
 
     Yields:
         The place of each line that is not blank, and its object, with its `id` as text; None for one that is malformed.
     """
+    named = {*fields}
     with open(path, "rb") as file:
         for number, raw in enumerate(file, start=1):
             if number == 1 and raw.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
@@ -60,12 +61,17 @@ def read_json_lines(
             if not raw.strip():
                 continue
             where, row = f"{path}:{number}", read_json(raw)
-            if not isinstance(row, dict):
+            twice = key_twice(raw) if row is None else None
+            if twice is not None:
+                problems.add(path, where, "line", f"{show(twice)} twice", "each field once")
+            elif not isinstance(row, dict):
                 found, expected = show(raw.removesuffix(b"\n").decode(errors="replace")), "a JSON object, in UTF-8"
                 problems.add(path, where, "line", found, expected)
                 row = None
             for field in row or ():
-                _check_name("field", field, fields, path, where, problems, ignored)
+                if field not in named:  # where it stands first is enough
+                    named.add(field)
+                    _check_name("field", field, fields, path, where, problems, ignored)
             if row is not None and "id" in row:
                 row["id"] = as_id(row["id"])
             yield where, row

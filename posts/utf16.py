@@ -47,7 +47,7 @@ class Utf16Spans:
                 expected = f"Unicode code points: counted in UTF-16, as JavaScript does, {shifted} is {show(name)}"
                 problems.add(file, where, "entities", f"{span} cuts a word", expected)
         elif self.mended:
-            places = some(where for _, where, *_ in self.mended)
+            places = some(dict.fromkeys(where for _, where, *_ in self.mended))
             logger.warning(
                 f"{len(self.mended)} spans cut words where they would not if they were counted in UTF-16, as "
                 f"JavaScript does; others do not: {places}. Expected are Unicode code points."

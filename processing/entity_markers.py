@@ -7,6 +7,7 @@ contains a marker cannot forge one.
 import operator
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -90,7 +91,8 @@ def check_span(span: Any, length: int, name: str, unit: str, content: str | list
     """Check a span of words or characters.
 
     Args:
-        span: a list, a tuple, an array or a tensor of two whole numbers.
+        span: a list, a tuple, an array of NumPy or a tensor of two whole numbers, or a dictionary that has them as
+            `start` and `end`.
         length: length of what the span is of.
         name: what to call the span in an error.
         unit: what the span counts.
@@ -102,7 +104,10 @@ def check_span(span: Any, length: int, name: str, unit: str, content: str | list
     Raises:
         ValueError: if it is no pair of integers, is empty, or does not lie within the text.
     """
-    values = span.tolist() if hasattr(span, "tolist") else span
+    # Bytes have a `tolist` too, as an `array.array` and a `memoryview`; NumPy's and torch's have a `dtype`.
+    values = span.tolist() if hasattr(span, "dtype") else span
+    if isinstance(span, Mapping) and {"start", "end"} <= span.keys():
+        values = [span["start"], span["end"]]
     is_pair = isinstance(values, (list, tuple)) and len(values) == 2 and bool not in map(type, values)
     try:
         start, end = map(operator.index, values) if is_pair else (0, 0)

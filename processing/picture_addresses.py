@@ -48,7 +48,7 @@ def fetch_image(url: str) -> bytes:
                     return _read(response, end)
             raise ValueError(f"more than {MAX_REDIRECTS} redirections")
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
-        raise ValueError(f"The image {url} cannot be fetched: {error or repr(error)}") from error
+        raise ValueError(f"The image {url!r} cannot be fetched: {error or repr(error)}") from error
 
 
 def _read(response, end: float) -> bytes:
@@ -66,13 +66,13 @@ def check_public(url: str) -> None:
     """Raise `ValueError` unless an address leads to a public server by HTTP or HTTPS."""
     parts = urlsplit(url)
     if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url} is no address of the web")
+        raise ValueError(f"{url!r} is no address of the web")
     port = parts.port or {"http": 80, "https": 443}[parts.scheme.lower()]
     for *_, place in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM):
         address = ipaddress.ip_address(place[0].split("%")[0])
         address = embedded_address(address) or address
         if not address.is_global:
-            raise ValueError(f"{parts.hostname} is {address}, which is not public: fetch the picture yourself")
+            raise ValueError(f"{parts.hostname!r} is {address}, which is not public: fetch the picture yourself")
 
 
 def embedded_address(address: IPAddress) -> ipaddress.IPv4Address | None:

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import Pipeline
 
-from .entity_markers import character_span
+from .entity_markers import character_span, check_span
 from .picture_addresses import fetch_image, is_address
 from .picture_files import load_image
 from .spacy_entities import find_entities, load_spacy
@@ -233,7 +233,9 @@ class RelationExtractionPipeline(Pipeline):
         image = post.get("image") if picture_names else None
         if is_address(image):
             if not fetch_images:
-                raise ValueError(f"`image` is the address {image}, and `fetch_images` is off: give the picture itself.")
+                raise ValueError(
+                    f"`image` is the address {image!r}, and `fetch_images` is off: give the picture itself."
+                )
             image = _fetch(image)
         regions = {name: post.get(name) for name in ("grounded_regions", "detected_regions")}
         encoded, shared = [], {}
@@ -241,9 +243,12 @@ class RelationExtractionPipeline(Pipeline):
             # The picture is the same for all pairs: it is read and scaled for the first.
             picture = {"images": image, **regions} if number == 0 else {}
             try:
-                spans = dict(zip(("head", "tail"), map(_span, pair)))
-                if words is not None:
-                    spans = {name: character_span(words, span, name) for name, span in spans.items()}
+                spans = {
+                    name: check_span(span, len(text), name, "characters", text)
+                    if words is None
+                    else character_span(words, span, name)
+                    for name, span in zip(("head", "tail"), pair)
+                }
                 row = self.processor(text=text, caption=post.get("caption"), **spans, **picture)
             except ValueError as error:
                 raise ValueError(str(error) if is_one_pair else f"pairs[{number}]: {error}") from error
@@ -301,6 +306,8 @@ def _check_fields(post: Any) -> None:
             f"`tokens` must be a list of words, got {tokens!r}. A string goes under `text`; of columns, give the rows "
             "one by one."
         )
+    if not isinstance(post.get("caption"), (str, type(None))):
+        raise ValueError(f"`caption` must be a text or None, got {post['caption']!r}.")
     has_head, has_tail, has_pairs = (post.get(name) is not None for name in ("head", "tail", "pairs"))
     if has_head != has_tail or (has_head and has_pairs):
         raise ValueError("A post needs both `head` and `tail`, or `pairs` of them, or neither: then spaCy finds them.")
@@ -315,14 +322,7 @@ def _fetch(url: str) -> Image.Image:
     try:
         return load_image(content)
     except ValueError as error:
-        raise ValueError(f"The answer of {url} is no image: {error}") from error
-
-
-def _span(entity: Any) -> Any:
-    # What lacks one of the two is no span: the processor says so.
-    return (
-        (entity["start"], entity["end"]) if isinstance(entity, Mapping) and {"start", "end"} <= set(entity) else entity
-    )
+        raise ValueError(f"The answer of {url!r} is no image: {error}") from error
 
 
 def _name(text: str, span: Span) -> dict:

@@ -13,6 +13,7 @@ from .entity_markers import (
     add_markers,
     character_span,
     check_characters,
+    check_span,
     encode_marked_text,
     encode_plain_text,
     special_token_ids,
@@ -242,6 +243,10 @@ class RelationExtractionProcessor(ProcessorMixin):
             text = text.tolist() if hasattr(text, "tolist") else text
             spans = [character_span(text, span, name) for span, name in zip(spans, ("head", "tail"))]
             text = " ".join(text)
+        else:
+            spans = [
+                check_span(span, len(text), name, "characters", text) for span, name in zip(spans, ("head", "tail"))
+            ]
         check_characters(text, "text")
         room = self.max_length - len(self._text_starts) - len(self._text_ends)
         ids, entities, offsets = encode_marked_text(

@@ -1,10 +1,13 @@
 """One wording for names that are not known: the nearest known name, or what is accepted."""
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable
 
 MOST_NAMES = 10
+# Alphabets that share letters to the eye, by the first word of their letters' names in Unicode.
+ALPHABETS = {"LATIN", "GREEK", "CYRILLIC", "ARMENIAN"}
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
@@ -22,11 +25,12 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """
     known = list(known)
     # The dashes of options make no two of them alike.
-    folded = {_looks(str(candidate)).casefold().lstrip("-"): candidate for candidate in known}
-    nearest = difflib.get_close_matches(_looks(str(name)).casefold().lstrip("-"), folded, n=1)
+    folded = {looks(str(candidate)).casefold().lstrip("-"): candidate for candidate in known}
+    nearest = difflib.get_close_matches(looks(str(name)).casefold().lstrip("-"), folded, n=1)
     if nearest:
         found = folded[nearest[0]]
-        show = ascii if _looks(str(name)) == _looks(str(found)) else repr
+        is_alike = looks(str(name)) == looks(str(found)) or len(alphabets(f"{name} {found}")) > 1
+        show = ascii if is_alike else repr
         return f"unknown {kind} {show(name)}; did you mean {show(found)}?"
     names = [repr(candidate) for candidate in known[:MOST_NAMES]]
     if len(known) > MOST_NAMES:
@@ -36,10 +40,20 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}; expected {' or '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}"
 
 
-def _looks(name: str) -> str:
-    """Return a name as people see it: compatible letters as one, no invisible characters."""
-    name = unicodedata.normalize("NFKC", name)
-    return "".join(character for character in name if unicodedata.category(character) != "Cf").strip()
+def looks(name: str) -> str:
+    """Return what is seen of a name: its compatibility form, with one kind of hyphen and single spaces."""
+    characters = ((character, unicodedata.category(character)) for character in unicodedata.normalize("NFKC", name))
+    return " ".join("".join("-" if kind == "Pd" else seen for seen, kind in characters if kind != "Cf").split())
 
 
-__all__ = ["unknown"]
+def alphabets(name: str) -> set[str]:
+    """Return which of the alphabets that share letters to the eye a name has letters of."""
+    return ALPHABETS & {unicodedata.name(letter, "").split(" ")[0] for letter in name if letter.isalpha()}
+
+
+def mixes_alphabets(name: str) -> bool:
+    """Tell whether a word of a name has letters of two alphabets that share letters to the eye."""
+    return any(len(alphabets(word)) > 1 for word in re.findall(r"[^\W\d_]+", name))
+
+
+__all__ = ["alphabets", "looks", "mixes_alphabets", "unknown"]

@@ -348,6 +348,11 @@ class RelationTrainingArguments(TrainingArguments):
             "remove_unused_columns": (self.remove_unused_columns, "the collator reads the posts as they are"),
             "label_names": (self.label_names not in (None, ["labels"]), "the models call them `labels`"),
             "use_liger_kernel": (self.use_liger_kernel, "there are no such kernels for these systems"),
+            "length_column_name": (self.length_column_name != "length", "the posts' lengths are in `length`"),
+            "debug": (
+                "underflow_overflow" in str(self.debug),
+                "it cannot look at masks",
+            ),
             "dataloader_persistent_workers": (
                 self.dataloader_persistent_workers and not self.dataloader_num_workers,
                 "`dataloader_num_workers` is 0",
@@ -357,6 +362,9 @@ class RelationTrainingArguments(TrainingArguments):
         for name, (is_set, reason) in refused.items():
             if is_set:
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}, but {reason}: leave it out.")
+        strategies = ("group_by_length", "random", "sequential")
+        if self.train_sampling_strategy not in strategies:
+            raise ValueError(unknown("train_sampling_strategy", self.train_sampling_strategy, strategies))
         metric = self.metric_for_best_model
         if metric is not None and metric.removeprefix("eval_") not in SELECTION_METRICS:
             raise ValueError(unknown("metric_for_best_model", metric, SELECTION_METRICS))

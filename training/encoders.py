@@ -194,6 +194,7 @@ def make_text_encoder(folder: Path, config: dict[str, Any], texts: Iterable[str]
     Returns:
         The folder.
     """
+    _check_sizes("new_text_encoder", config, ("vocab_size",))
     backend = BertTokenizer().backend_tokenizer
     words = Counter(
         word
@@ -223,6 +224,7 @@ def make_vision_encoder(folder: Path, config: dict[str, Any], kind: str = "clip_
     Returns:
         The folder.
     """
+    _check_sizes("new_vision_encoder", config, ("hidden_size", "image_size", "patch_size"))
     size = config.get("image_size", IMAGE_SIZE)
     if kind == "resnet" and "hidden_size" in config:
         sizes = [max(config["hidden_size"] // 2**stage, 1) for stage in (3, 2, 1, 0)]
@@ -239,13 +241,19 @@ def make_vision_encoder(folder: Path, config: dict[str, Any], kind: str = "clip_
     return folder
 
 
+def _check_sizes(argument: str, config: dict[str, Any], names: Iterable[str]) -> None:
+    """Refuse sizes that this file computes with and that are no numbers; the configuration checks the others."""
+    for name in names:
+        if type(config.get(name, 1)) is not int:
+            raise ValueError(f"`{argument}`: {name} is {config[name]!r}; expected a whole number")
+
+
 def _save_new(folder: Path, kind: str, values: dict[str, Any]) -> PreTrainedConfig:
     try:
         config = AutoConfig.for_model(kind, **values)
+        model = AutoModel.from_config(config, dtype=torch.float32)
     except StrictDataclassError as error:
         raise ValueError(" ".join(str(error).split())) from error
-    try:
-        model = AutoModel.from_config(config, dtype=torch.float32)
     except (ArithmeticError, ValueError, TypeError, RuntimeError) as error:  # sizes of zero, of which torch says little
         raise ValueError(f"no {kind} can be made of {values}: {type(error).__name__}: {error}") from error
     model.save_pretrained(folder)

@@ -98,11 +98,15 @@ def run_experiment(settings: Settings) -> RunReport | None:
     # The whole model is published at the end. The Trainer would push checkpoints without their code, and its own card.
     training.push_to_hub = False
 
-    is_test_file = settings.data.dataset == "files" and settings.data.train_file is None  # what it lacks is said of it
-    if not (training.do_train or settings.model.model_name_or_path or is_test_file):
+    if not (training.do_train or settings.model.model_name_or_path):
         raise ValueError("`do_train` is false, and there is no model to test: give `model_name_or_path`.")
     with only_run(output_dir) if PartialState().is_main_process else nullcontext():
-        return _train_and_test(settings, sections, checkpoint, repo_id)
+        try:
+            return _train_and_test(settings, sections, checkpoint, repo_id)
+        except (SafetensorError, RuntimeError) as error:
+            if not is_full(error):
+                raise
+            raise _full(error, output_dir, "while the model was made or its results were written") from error
 
 
 def _train_and_test(
@@ -159,14 +163,13 @@ def _train_and_test(
         raise NotFiniteError(
             f"the run in {output_dir} failed after {trainer.state.global_step} steps: {error}"
         ) from error
-    except (OSError, SafetensorError) as error:
-        if not is_full(error):
-            raise RuntimeError(
-                f"the run in {output_dir} failed after {trainer.state.global_step} steps: {error}"
-            ) from error
-        raise OSError(
-            f"the disk of {output_dir} is full: the run stopped after {trainer.state.global_step} steps. Make room, "
-            "and go on by --resume_from_checkpoint true"
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if is_full(error):
+            raise _full(error, output_dir, f"after {trainer.state.global_step} steps") from error
+        if isinstance(error, RuntimeError):  # a bug, or the processes' end
+            raise
+        raise RuntimeError(
+            f"the run in {output_dir} failed after {trainer.state.global_step} steps: {error}"
         ) from error
     except ValueError as error:
         # Not an error of the user's that one line explains: with its traceback.
@@ -191,8 +194,29 @@ def _train_and_test(
 
 
 def is_full(error: Exception) -> bool:
-    """Tell whether an error is that of a full disk."""
-    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    """Tell whether an error is that of a full disk, or of a file that is larger than files may be here."""
+    # The last three are what torch says of it.
+    said = (
+        "No space left",
+        "File too large",
+        "PytorchStreamWriter failed writing",
+        "inline_container",
+        "iostream error",
+    )
+    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return getattr(error, "errno", None) in numbers or any(words in str(error) for words in said)
+
+
+def _full(error: Exception, output_dir: Path, when: str) -> OSError:
+    """Return an error that names the file that there was no room for: those who write weights do not."""
+    files = (path for path in output_dir.rglob("*") if path.is_file())
+    file = getattr(error, "filename", None) or max(files, key=lambda path: path.stat().st_mtime, default=output_dir)
+    if isinstance(error, SafetensorError):  # it leaves no file, and comes after the configuration
+        file = f"model.safetensors in {Path(file).parent}"
+    return OSError(
+        f"{file} cannot be written, for the disk is full or the file too large (`ulimit -f`): the run stopped {when}. "
+        "Make room, and go on by --resume_from_checkpoint true"
+    )
 
 
 def _prepare(

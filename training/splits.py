@@ -55,7 +55,7 @@ def open_splits(
         "validation": training.do_eval,
         "test": training.do_predict,
     }
-    _check_splits([split for split in used if used[split] and split not in posts], data)
+    _check_splits([split for split in used if used[split] and split not in posts], data, training.do_train)
     for split, rows in posts.items():
         if used[split] and not len(rows):
             raise ValueError(f"`dataset` {data.dataset!r}: {split} has no posts")
@@ -108,14 +108,20 @@ def _under_protocol(rows: datasets.Dataset, split: str, data: DataArguments, see
     return rows.add_column("length", [len(text.split()) for text in rows["text"]])
 
 
-def _check_splits(missing: list[str], data: DataArguments) -> None:
+def _check_splits(missing: list[str], data: DataArguments, do_train: bool) -> None:
     if missing and not data.is_own:
         raise FileNotFoundError(f"{data.data_dir or data.dataset} has no text file for: {', '.join(missing)}.")
+    without = {
+        "train": "--do_train false trains nothing",
+        "validation": "--do_eval false "
+        + ("keeps the last checkpoint, for validation posts choose the best one" if do_train else "leaves it out"),
+        "test": "--do_predict false leaves it out",
+    }
     if missing:
         raise FileNotFoundError(
             f"`dataset` {data.dataset!r} has no posts for: {', '.join(missing)}. With 'files', give "
-            f"{', '.join(f'--{split}_file' for split in missing)}. Validation posts choose the best checkpoint: "
-            "--do_eval false does without them and keeps the last one; --do_predict false does without a test."
+            f"{', '.join(f'--{split}_file' for split in missing)}. Without them: "
+            f"{'; '.join(without[split] for split in missing)}."
         )
 
 

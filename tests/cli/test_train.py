@@ -85,16 +85,43 @@ def test_without_a_configuration_the_error_says_that_there_is_none(capsys):
 
 @pytest.mark.parametrize(
     "error",
-    [OSError(28, "No space left on device"), SafetensorError("I/O error: No space left on device (os error 28)")],
+    [
+        OSError(28, "No space left on device"),
+        OSError(27, "File too large"),
+        SafetensorError("I/O error: No space left on device (os error 28)"),
+        SafetensorError("Error while serializing: I/O error: File too large (os error 27)"),
+        RuntimeError("PytorchStreamWriter failed writing file data/12: file write failed"),
+    ],
 )
 def test_a_full_disk_is_said_in_one_line(config_file, tmp_path, monkeypatch, capsys, error):
+    file = tmp_path / "run" / "checkpoint-2" / "optimizer.pt"
+
     def fail(*_, **__):
+        file.parent.mkdir()
+        file.touch()
         raise error
 
     monkeypatch.setattr(module.RelationTrainer, "train", fail)
     assert main(["train", config_file(num_synthetic_posts=8)]) == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
-    assert f"the disk of {tmp_path / 'run'} is full: the run stopped after 0 steps" in line
+    name = f"model.safetensors in {file.parent}" if isinstance(error, SafetensorError) else file
+    assert f"{name} cannot be written, for the disk is full or the file too large (`ulimit -f`): the run stop" in line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of the size of files")
+@pytest.mark.parametrize(
+    "kilobytes, name", [(20, "model.safetensors"), (60, "model.safetensors"), (150, "optimizer.pt")]
+)
+def test_a_file_that_may_not_be_so_large_is_named_in_one_line(config_file, tmp_path, kilobytes, name):
+    code = (
+        "import resource, sys; from mmre.cli.main import main; size = 1024 * int(sys.argv[1]); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)); sys.exit(main(['train', sys.argv[2]]))"
+    )
+    path = config_file(num_synthetic_posts=8, num_train_epochs=1)
+    done = subprocess.run([sys.executable, "-c", code, str(kilobytes), path], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert line.startswith(f"mmre train: error: {name.format(tmp_path / 'run')} cannot be written, for the disk is ")
 
 
 def test_a_training_that_is_stopped_says_how_to_go_on(config_file, monkeypatch, capsys):

@@ -15,6 +15,9 @@ from mmre.evaluation.run_record import results_tables
         ("a\nb\tc\u2028d", r"a\\nb\\tc\\u2028d", r"`a\nb\tc\u2028d`"),
         ("<img src=x>", r"\<img src=x>", "`<img src=x>`"),
         ("[a](b)", r"\[a](b)", "`[a](b)`"),
+        (r"\[a](b)", r"\\\[a](b)", r"`\[a](b)`"),
+        (r"a\|b", r"a\\\|b", r"`a\|b`"),
+        ("R&amp;D", r"R\&amp;D", "`R&amp;D`"),
         ("家族", "家族", "`家族`"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +47,13 @@ def test_a_file_is_free_again_after_its_run(tmp_path):
         with only_writer(out), pytest.raises(ValueError, match="another run is writing"), only_writer(out):
             pass
     assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fdinfo").is_dir(), reason="needs a folder that takes no files")
+def test_what_takes_no_files_is_not_blamed_on_another_run():
+    folder = "/proc/self/fdinfo"
+    with pytest.raises(OSError, match=f"{folder}/.lock"), only_run(folder):
+        raise AssertionError
+    assert not is_in_use(folder)
+    with pytest.raises(FileNotFoundError, match="'/proc/out.jsonl.lock'"), only_writer("/proc/out.jsonl"):
+        raise AssertionError

@@ -230,6 +230,22 @@ def test_further_fields_are_refused_kept_or_ignored(focalmre, folder, arguments)
     assert [triple[-1] for triple in triples] == ["'=1+1", "Bo"] and "ignored: the fields likes" in said.text
 
 
+def test_a_further_field_of_many_posts_is_named_once(folder, arguments):
+    report = refusal(folder, [{**PAIR, "author": "Bo"}] * 9 + [{**PAIR, "likes": 3}], arguments())
+    assert report.startswith("2 problem(s)") and report.count("unknown field 'author'") == 1
+    assert "raw.jsonl:1: unknown field 'author'" in report and "raw.jsonl:10: unknown field 'likes'" in report
+
+
+def test_a_field_to_keep_that_no_post_has_or_that_is_a_known_one_misspelt_is_refused(folder, arguments):
+    rows = [{**PAIR, "captoin": "x", "image": None, "image_url": "y"}]
+    found = refusal(folder, rows, arguments(keep=["captoin", "image_url"]))
+    assert "1 problem(s)" in found and "raw.jsonl: --keep: unknown field 'captoin'; did you mean 'caption'?" in found
+    found = refusal(folder, rows, arguments(keep=["captoin", "image_url", "likes"]))
+    assert "raw.jsonl: --keep: 'likes', which no post has; expected a field of the posts" in found
+    found = refusal(folder, [["text", "author"], [TEXT, "Bo"]], arguments(keep=["author", "likes"]), "raw.csv")
+    assert "1 problem(s)" in found and "raw.csv: --keep: 'likes', which no post has" in found
+
+
 def test_a_kept_field_with_a_meaning_or_without_room_is_refused(arguments):
     with pytest.raises(ValueError, match="--keep score: it has a meaning of its own"):
         arguments(keep=["author", "score"])

@@ -9,7 +9,7 @@ import pytest
 from prediction_helpers import TEXT, read, write
 
 from mmre.inference.run import predict
-from mmre.inference.triples import RDFS_LABEL, literal, ntriples
+from mmre.inference.triples import RDFS_LABEL, as_csv_cell, literal, ntriples
 
 # https://www.w3.org/TR/n-triples/#n-triples-grammar, of what has no blank nodes, types or languages.
 UCHAR = r"(?:\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8})"
@@ -48,6 +48,19 @@ def test_ntriples_hold_any_name(name):
 def test_literals_follow_the_grammar_and_read_back(text):
     assert re.fullmatch(LITERAL, literal(text))
     assert parse_literal(literal(text)[1:-1]) == text
+
+
+@pytest.mark.parametrize("space", ["", " ", "\t", "\r", "\n", "\u3000", "\u00a0 \t"])
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
+def test_a_cell_of_csv_is_no_formula(space, sign):
+    assert as_csv_cell(f"{space}{sign}1+1") == f"'{space}{sign}1+1"
+
+
+def test_other_cells_of_csv_stay_as_they_are():
+    for value in ("a=b", "", " a", "(=1)", None, 3, -0.5, "\uff1ea"):
+        assert as_csv_cell(value) == value and type(as_csv_cell(value)) is type(value)
+    assert as_csv_cell("\ta") == "'\ta" and as_csv_cell("\ra") == "'\ra"
+    assert (as_csv_cell(["=1"]), as_csv_cell({"a": "é"}), as_csv_cell(True)) == ('["=1"]', '{"a": "é"}', "true")
 
 
 def test_all_formats_hold_the_same_triples(focalmre, folder, arguments):

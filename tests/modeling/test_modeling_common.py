@@ -617,6 +617,11 @@ def test_the_loss_is_cross_entropy_over_the_posts_with_a_label(case):
     batch["labels"][[1, 4]] = -100
     expected = sum(losses[post] for post in (0, 2, 3)) / 3
     assert model(**batch).loss.item() == pytest.approx(expected, rel=1e-5)
+    for label in (model.config.num_labels, -1):
+        wrong = batch | {"labels": batch["labels"].clone()}
+        wrong["labels"][2] = label
+        with pytest.raises(ValueError, match=f"`labels` holds {label}; expected the id of a relation, 0 to "):
+            model(**wrong)
     parts = [model(**take(batch, posts), num_items_in_batch=3).loss.item() for posts in ([0, 1], [2], [3, 4])]
     assert sum(parts) == pytest.approx(expected, rel=1e-5)
     assert model(**without(batch, "labels")).loss is None

@@ -91,7 +91,7 @@ def test_posts_without_a_label_give_a_batch_without_labels(make_processor, pictu
     for processor, _ in processors(make_processor):
         unlabelled = [{name: value for name, value in row.items() if name != "relation"} for row in rows(picture)]
         assert PostCollator(processor)(unlabelled).keys() == set(processor.model_input_names)
-    for relation in ("/per/per/peer", 1.5, True):
+    for relation in ("/per/per/peer", 1.5, True, -1, -100):
         with pytest.raises(ValueError, match=f"post 0 of a batch: `relation` is {relation!r}; expected the id"):
             PostCollator(processor)([row | {"relation": relation} for row in rows(picture)])
     # Not a batch in which one label is another post's.
@@ -114,6 +114,26 @@ def test_columns_beside_text_and_entities_are_optional_and_spans_may_be_pairs(ma
 def test_a_row_that_the_trainer_took_apart_says_which_argument_keeps_it(make_processor):
     with pytest.raises(ValueError, match="no text, head, tail, only relation: .* has remove_unused_columns=False"):
         PostCollator(make_processor())([{"relation": 1}])
+
+
+def test_words_are_not_blamed_on_the_trainer(make_processor):
+    words = {"tokens": ["Ann", "weds", "Bo"], "head": [0, 1], "tail": [2, 3]}
+    with pytest.raises(ValueError, match="no text, only tokens, head, tail: a post is its `text`, with spans in ch"):
+        PostCollator(make_processor())([words])
+    with pytest.raises(ValueError, match="no tail, only text, head: a post needs text, head, tail$"):
+        PostCollator(make_processor())([{"text": "Ann weds Bo", "head": [0, 3]}])
+
+
+def test_a_field_that_is_nearly_one_that_is_read_is_refused(make_processor, picture):
+    (with_caption, _), (without, *_) = processors(make_processor)[1], processors(make_processor)[2]
+    mistaken = [row | {"captoin": row["caption"]} for row in rows(picture)]
+    for row in mistaken:
+        del row["caption"]
+    with pytest.raises(ValueError, match="^a row has the unknown field 'captoin'; did you mean 'caption'?"):
+        PostCollator(with_caption)(mistaken)
+    PostCollator(without)(mistaken)  # it reads no captions
+    # Other fields are the data set's own, also beside the field that they are like.
+    PostCollator(with_caption)([row | {"author": "Bo", "text_id": 3, "captions": []} for row in rows(picture)])
 
 
 def test_a_copy_makes_the_same_batch(make_processor, picture):

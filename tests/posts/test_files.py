@@ -260,11 +260,26 @@ def test_a_bad_file_is_named_with_its_line(folder, case):
         (b"\xef\xbb\xbf\n \n", "train.jsonl:1: line: "),
         (b"\n \n", "train.jsonl: content: no posts"),
         (b'\xef\xbb\xbf[\n{"text": ""}]', "train.jsonl:1: content: a JSON list; expected JSON lines"),
+        (b'{"text": "a", "head": [0, 1], "text": "b"}', "train.jsonl:1: line: 'text' twice; expected each field once"),
+        (b'{"text": "a", "head": {"start": 0, "start": 1}}', "train.jsonl:1: line: 'start' twice; expected each field"),
         (b'{"text": "caf\xe9"}', 'train.jsonl:1: line: \'{"text": "caf\ufffd"}\'; expected a JSON object, in UTF-8'),
     ],
 )
 def test_bad_json_lines_are_named(folder, content, message):
     assert message in report(folder, content)
+
+
+@pytest.mark.parametrize("field", ["id", "text", "caption", "relation", "image"])
+def test_half_of_a_pair_of_surrogates_is_told_as_what_it_is(folder, field):
+    row = post(**{field: "Ann Lee's wedding, Bo, a long text \ud83d"})
+    assert f'train.jsonl:1: {field}: "' in report(folder, [row])
+    assert '\\ud83d"; expected characters: half of a pair of surrogates is none' in report(folder, [row])
+
+
+def test_a_field_that_nobody_knows_is_named_once(folder):
+    said = report(folder, [post(author="Bo"), post(author="Cy", likes=3), post(author="Di")])
+    assert said.startswith("2 problem(s)") and said.count("unknown field 'author'") == 1
+    assert "train.jsonl:2: unknown field 'likes'" in said
 
 
 def test_one_report_names_everything_in_all_files(folder):
@@ -279,7 +294,7 @@ def test_one_report_names_everything_in_all_files(folder):
         "train.jsonl:2: head: [0, 99]",
         "train.jsonl:2: tail: [33, 35]",
         "val.csv:2: id: 'a', as at train.jsonl:1; expected another",
-        "val.csv:3: unknown relation 'coupel'; did you mean 'couple'? (the relations are those of ",
+        "val.csv:3: unknown relation 'coupel'; did you mean 'couple'? (known are those of ",
         "test.jsonl:1: line: '{'",
         "test.jsonl:2: id: 'train-2', as at train.jsonl:3; expected another",
         "test.jsonl:3: image: 0.png (there is no such file)",
@@ -329,7 +344,7 @@ def test_arguments_are_checked(folder):
         ({"train": path, "relations": ["None", "a", "a"]}, "each once"),
         (
             {"train": path, "relations": ["None", "peer"]},
-            "'couple'; expected 'None' or 'peer' .the relations are those of",
+            "'couple'; expected 'None' or 'peer' .known are the relations of the checkpoint",
         ),
     ):
         with pytest.raises(ValueError, match=message):

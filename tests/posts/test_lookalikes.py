@@ -64,6 +64,57 @@ def test_the_relations_of_a_stored_data_set_are_checked_too(tmp_path, names, mes
         load_saved_posts(tmp_path / "posts")
 
 
+def test_spaces_within_a_name_are_one_space(folder):
+    lines = [post(relation="member of"), post(relation="member  of"), post(relation="None")]
+    posts = load_files(
+        write(folder / "train.jsonl", lines), write(folder / "val.jsonl", [post(relation="member   of")])
+    )
+    assert posts["train"].features["relation"].names == ["None", "member of"]
+    assert posts["train"]["relation"][:] == [1, 1, 0] and posts["validation"]["relation"][:] == [1]
+    assert with_relations(posts, ["None", "member  of"])["train"]["relation"][:] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "names, warning",
+    [
+        (["co-founder", "co\u2011founder"], r"'co-founder' and 'co\u2011founder' look the same"),
+        (["of\ufb01ce", "office", "x"], r"'office' and 'of\ufb01ce' look the same"),
+        (["couple", "c\u043euple"], r"'c\u043euple' has letters of two alphabets in one word"),
+        (["\u039frg"], r"'\u039frg' has letters of two alphabets in one word"),
+        (["couple", "Couple", "né", "ne", "a_b", "a-b", "пара", "Twitter пара", "T細胞"], None),
+    ],
+)
+def test_relations_that_look_the_same_are_told_by_their_code_points(folder, tmp_path, caplog, names, warning):
+    posts = load_files(write(folder / "train.jsonl", [*(post(relation=name) for name in names), post(relation="None")]))
+    assert set(posts["train"].features["relation"].names) == {"None", *names}
+    expected = [] if warning is None else [f"Of the relations, {warning}. If one is meant, call it by one name."]
+    assert [record.message for record in caplog.records] == expected
+    caplog.clear()
+    posts.save_to_disk(tmp_path / "posts")
+    load_saved_posts(tmp_path / "posts")
+    assert [record.message for record in caplog.records] == expected
+
+
+def test_a_suggestion_of_another_alphabet_shows_code_points():
+    assert unknown("relation", "c\u043euple", ["None", "couple"]) == (
+        r"unknown relation 'c\u043euple'; did you mean 'couple'?"
+    )
+    assert unknown("relation", "co\u2011founder", ["co-founder"]) == (
+        r"unknown relation 'co\u2011founder'; did you mean 'co-founder'?"
+    )
+    assert unknown("relation", "параа", ["пара"]) == "unknown relation 'параа'; did you mean 'пара'?"
+
+
+def test_an_image_whose_name_is_not_all_seen_is_told_on_one_line_by_its_code_points(folder):
+    names = ["a\r\nb.png", "a\u200bb.png", "a\u3164b.png"]
+    with pytest.raises(ValueError) as error:
+        load_files(write(folder / "train.jsonl", [post(image=name) for name in names]))
+    for line, name in enumerate(names, start=1):
+        shown = name.encode("ascii", "backslashreplace").decode().replace("\r\n", r"\r\n")
+        assert f"train.jsonl:{line}: image: {folder}/{shown} (there is no such file); expected" in str(error.value)
+    assert len(str(error.value).splitlines()) == 5  # the number of problems, three of them, and the hint
+
+
 @pytest.mark.parametrize("on_disk, in_row", [("NFC", "NFD"), ("NFD", "NFC"), ("NFC", "NFC")])
 def test_an_image_is_found_in_whichever_form_its_name_is_written(folder, on_disk, in_row):
     name = unicodedata.normalize(on_disk, "café.png")

@@ -4,6 +4,7 @@ import pytest
 from post_file_helpers import post, write
 
 from mmre.posts import load_files, load_saved_posts
+from mmre.posts.checks import Problems
 from mmre.posts.utf16 import Utf16Spans
 from mmre.processing import TextProcessor
 from mmre.processing.utf16_spans import from_utf16
@@ -84,3 +85,11 @@ def test_characters_of_the_basic_plane_move_nothing():
     spans = Utf16Spans()
     spans.look_at("f", "f:1", "東京 Anna Lee weds", [(4, 8)])
     assert spans.mended == [] and spans.num_spoiled == 0
+
+
+def test_a_place_is_named_once_in_a_warning(caplog):
+    spans = Utf16Spans()
+    spans.look_at("f", "f:1", TEXT, [WRONG["head"], WRONG["tail"]])
+    spans.look_at("f", "f:2", TEXT, [RIGHT["head"], RIGHT["tail"]])
+    spans.report(Problems())
+    assert "2 spans cut words" in caplog.text and caplog.text.count("f:1") == 1

@@ -107,7 +107,7 @@ def test_a_redirection_to_what_is_not_public_is_refused(monkeypatch):
     monkeypatch.setattr(module, "check_public", only_first)
     with (
         server(lambda handler: say(handler, 302, Location="http://127.0.0.1:1/secret")) as address,
-        pytest.raises(ValueError, match="cannot be fetched: 127.0.0.1 is 127.0.0.1, which is not public"),
+        pytest.raises(ValueError, match="cannot be fetched: '127.0.0.1' is 127.0.0.1, which is not public"),
     ):
         fetch_image(address)
     assert checked[1:] == ["http://127.0.0.1:1/secret"]
@@ -154,5 +154,5 @@ def test_an_answer_that_drips_ends_in_time(local_is_public, monkeypatch):
 
 
 def test_nobody_there_is_an_error_that_names_the_address(local_is_public):
-    with pytest.raises(ValueError, match="The image http://127.0.0.1:9/a.png cannot be fetched: "):
+    with pytest.raises(ValueError, match="The image 'http://127.0.0.1:9/a.png' cannot be fetched: "):
         fetch_image("http://127.0.0.1:9/a.png")

@@ -88,13 +88,15 @@ def test_a_picture_may_be_an_image_a_path_bytes_or_an_address(extract, post, pic
     monkeypatch.setattr(module, "fetch_image", lambda url: asked.append(url) or raw)
     assert extract({**post, "image": "https://example.org/a.png"}) == expected
     assert asked == ["https://example.org/a.png"]
-    with pytest.raises(ValueError, match="`image` is the address https://example.org/a.png, and `fetch_images` is off"):
+    with pytest.raises(
+        ValueError, match="`image` is the address 'https://example.org/a.png', and `fetch_images` is off"
+    ):
         extract({**post, "image": "https://example.org/a.png"}, fetch_images=False)
 
 
 def test_an_answer_that_is_no_picture_is_told(extract, post, monkeypatch):
     monkeypatch.setattr(module, "fetch_image", lambda url: b"<html>")
-    with pytest.raises(ValueError, match="Post 0: The answer of https://example.org/a.png is no image"):
+    with pytest.raises(ValueError, match="Post 0: The answer of .https://example.org/a.png. is no image"):
         extract({**post, "image": "https://example.org/a.png"})
 
 
@@ -198,6 +200,7 @@ def test_a_missing_spacy_model_is_named_with_the_command_that_installs_it(extrac
         ({"text": "ab", "head": {"start": 0}, "tail": (1, 2)}, "`head` must be a span"),
         ({"text": "ab", "pairs": [((0, 1), (1, 2)), ((0, 1), (1, 9))]}, r"pairs\[1\]: `tail` must be a span"),
         ({"text": "ab", "pairs": 5}, r"`pairs` must be a list of \(head, tail\), got 5"),
+        ({"text": "ab", "head": memoryview(b"\0\1"), "tail": (1, 2)}, "`head` must be a span"),
         ({"text": 5}, "`text` must be a string, got 5"),
         ({"text": ["a b", "c d"], "head": [(0, 1), (0, 1)], "tail": [(2, 3), (2, 3)]}, "give the rows one by one"),
         ({"tokens": "a b", "head": (0, 1), "tail": (1, 2)}, "`tokens` must be a list of words, got 'a b'"),
@@ -215,6 +218,14 @@ def test_a_post_that_cannot_be_right_is_named(extract, post, bad, message):
     if isinstance(bad, dict):
         with pytest.raises(ValueError, match=r"Post 1 \('tweet-7'\): "):
             list(extract(p for p in [post, {**bad, "id": "tweet-7"}]))
+
+
+def test_a_caption_that_is_no_text_is_refused_by_a_model_that_reads_none_too(text_pipeline, post):
+    post = {"text": post["text"], "head": post["head"], "tail": post["tail"]}
+    assert text_pipeline(post | {"caption": None}) == text_pipeline(post | {"caption": "a city"})
+    for caption in (5, ["a city"], b"a city"):
+        with pytest.raises(ValueError, match="Post 0: `caption` must be a text or None, got "):
+            text_pipeline(post | {"caption": caption})
 
 
 def test_what_is_no_post_at_all_and_arguments_nobody_knows_are_refused(extract, post):

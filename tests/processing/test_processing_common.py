@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 import re
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -443,7 +444,7 @@ def test_the_image_of_one_post_may_come_in_a_list(make, picture):
     assert torch.equal(many["pixel_values"], expected)
 
 
-def test_spans_may_be_lists_and_arrays(make):
+def test_spans_may_be_lists_arrays_and_dictionaries(make):
     processor = make()
     expected = processor(TEXT, None, HEAD, TAIL)["input_ids"]
     for kind in (list, np.array, torch.tensor):
@@ -452,6 +453,11 @@ def test_spans_may_be_lists_and_arrays(make):
         assert torch.equal(processor([TEXT] * 2, None, *spans)["input_ids"], expected.repeat(2, 1))
     spans = [np.array([span, span]) for span in (HEAD, TAIL)]
     assert torch.equal(processor([TEXT] * 2, None, *spans)["input_ids"], expected.repeat(2, 1))
+    named = [{"start": start, "end": end, "text": TEXT[start:end]} for start, end in (HEAD, TAIL)]
+    assert torch.equal(processor(TEXT, None, *named)["input_ids"], expected)
+    assert torch.equal(processor([TEXT], None, *([span] for span in named))["input_ids"], expected)
+    words = processor(TEXT.split(), None, {"start": 0, "end": 2}, {"start": 3, "end": 5})
+    assert torch.equal(words["input_ids"], expected)
     words = processor(TEXT.split(), None, np.array([0, 2]), np.array([3, 5]))
     assert torch.equal(words["input_ids"], expected)
 
@@ -487,7 +493,16 @@ def test_the_collator_feeds_rows_of_a_data_set(make, picture):
         (0, None),
         (1, 2, 3),
         ("0", "6"),
-        {"start": 0, "end": 6},
+        {"start": 0},
+        {0: "start", 6: "end"},
+        {"start": 5, "end": 2},
+        {"start": 0, "end": None},
+        {0, 6},
+        range(0, 6),
+        b"\x00\x06",
+        bytearray(b"\x00\x06"),
+        memoryview(b"\x00\x06"),
+        array("i", [0, 6]),
         5,
         "nadal",
         (),

@@ -3,7 +3,7 @@
 import pytest
 from run_helpers import settings_of, train
 
-from mmre.training.encoders import build
+from mmre.training.encoders import build, make_text_encoder, make_vision_encoder
 
 POSTS = {"train": {"text": ["a text"]}}
 
@@ -33,3 +33,23 @@ def test_a_checkpoint_of_other_relations_is_refused(run, config_file):
     settings = settings_of([config_file(), "--model_name_or_path", str(run)])
     with pytest.raises(ValueError, match="knows the relations .*None, not None, couple"):
         build(settings.model, settings.values, ["None", "couple"], POSTS, run)
+
+
+@pytest.mark.parametrize("kind", ["text", "clip_vision_model", "resnet"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        *({"hidden_size": value} for value in ("x", [1], None, 1.5)),
+        *({"vocab_size": value, "image_size": value} for value in ("x", [1], None)),
+        {"num_attention_heads": 0, "depths": None},
+        {"hidden_sizes": None, "num_hidden_layers": "x"},
+    ],
+    ids=repr,
+)
+def test_values_of_which_no_new_encoder_can_be_made_are_refused_in_one_line(tmp_path, kind, values):
+    with pytest.raises(ValueError) as error:
+        if kind == "text":
+            make_text_encoder(tmp_path, values, ["a text"])
+        else:
+            make_vision_encoder(tmp_path, values, kind)
+    assert "\n" not in str(error.value) and any(name in str(error.value) for name in values)

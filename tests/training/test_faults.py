@@ -117,6 +117,12 @@ WRONG = {
     ("lr_scheduler_type", "cosine_with_min_lr"): "`lr_scheduler_type` 'cosine_with_min_lr': One of min_lr",
     ("lr_scheduler_kwargs", '{"foo": 1}'): "`lr_scheduler_type` 'linear': get_linear_schedule_with_warmup() got an un",
     ("torch_compile_backend", "foo"): "`torch_compile_backend` 'foo': 'FOO' is not a valid",
+    (
+        "train_sampling_strategy",
+        "foo",
+    ): "unknown train_sampling_strategy 'foo'; expected 'group_by_length', 'random' ",
+    ("length_column_name", "foo"): "`length_column_name` is 'foo', but the posts' lengths are in `length`: leave it",
+    ("debug", "underflow_overflow"): "but it cannot look at masks: leave it out",
     ("dataloader_persistent_workers", "true"): "is True, but `dataloader_num_workers` is 0: leave it out",
     ("metric_for_best_model", "acuracy"): "unknown metric_for_best_model 'acuracy'; did you mean 'accuracy'?",
     ("metric_for_best_model", "eval_foo"): "unknown metric_for_best_model 'eval_foo'; expected 'f1', 'accuracy', ",
@@ -206,8 +212,10 @@ def test_a_file_of_test_posts_alone_is_tested(run, own_files, config_file, tmp_p
     assert metrics(tmp_path / "test")["test"]["samples"] == 5
     names = AutoConfig.from_pretrained(run).id2label
     assert list(predictions(tmp_path / "test")[0]["probabilities"]) == [names[number] for number in range(len(names))]
-    with pytest.raises(ValueError, match="`dataset` 'files' needs `train_file`.*or `model_name_or_path`"):
+    with pytest.raises(ValueError, match="there is no model to test: give `model_name_or_path`"):
         train([config_file(), "--dataset=files", *own_files[-2:], "--do_train=false", "--do_eval=false"])
+    with pytest.raises(ValueError, match="`dataset` 'files' needs `train_file`.*or `model_name_or_path`"):
+        train([config_file(), "--dataset=files", *own_files[-2:], "--do_eval=false"])
 
 
 def test_relations_that_are_new_are_named_and_a_new_classifier_is_asked_for(run, own_files, config_file, tmp_path):
