@@ -17,7 +17,7 @@ INPUT_COLUMNS = {
     "structure": ("dependencies",),
 }
 NEEDED = ("text", "head", "tail")
-COLUMNS = {*NEEDED, "id", "relation", *(column for columns in INPUT_COLUMNS.values() for column in columns)}
+POST_COLUMNS = {*NEEDED, "id", "relation", *(column for columns in INPUT_COLUMNS.values() for column in columns)}
 
 
 @dataclass
@@ -71,7 +71,7 @@ def _check_names(rows: list[dict], read: tuple[str, ...]) -> None:
     there = dict.fromkeys(name for row in rows for name in row)
     missing = [name for name in read if name not in there]
     for name in there:
-        clause = "" if name in COLUMNS else unknown("field", name, missing)
+        clause = "" if name in POST_COLUMNS else unknown("field", name, missing)
         if clause.endswith("?"):
             raise ValueError(f"a row has the {clause}")
     for row in rows:

@@ -110,7 +110,8 @@ def test_a_full_disk_is_said_in_one_line(config_file, tmp_path, monkeypatch, cap
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of the size of files")
 @pytest.mark.parametrize(
-    "kilobytes, name", [(20, "model.safetensors"), (60, "model.safetensors"), (150, "optimizer.pt")]
+    "kilobytes, name",
+    [(20, "model.safetensors in {}"), (60, "model.safetensors in {}"), (150, "{}/checkpoint-1/optimizer.pt")],
 )
 def test_a_file_that_may_not_be_so_large_is_named_in_one_line(config_file, tmp_path, kilobytes, name):
     code = (
@@ -121,7 +122,8 @@ def test_a_file_that_may_not_be_so_large_is_named_in_one_line(config_file, tmp_p
     done = subprocess.run([sys.executable, "-c", code, str(kilobytes), path], capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if "error:" in line]
-    assert line.startswith(f"mmre train: error: {name.format(tmp_path / 'run')} cannot be written, for the disk is ")
+    assert line.startswith(f"mmre train: error: {name.format(tmp_path / 'run')}")
+    assert " cannot be written, for the disk is full or the file too large (`ulimit -f`): the run stopped " in line
 
 
 def test_a_training_that_is_stopped_says_how_to_go_on(config_file, monkeypatch, capsys):
