@@ -196,13 +196,7 @@ def _train_and_test(
 def is_full(error: Exception) -> bool:
     """Tell whether an error is that of a full disk, or of a file that is larger than files may be here."""
     # The last three are what torch says of it.
-    said = (
-        "No space left",
-        "File too large",
-        "PytorchStreamWriter failed writing",
-        "inline_container",
-        "iostream error",
-    )
+    said = ("No space left", "File too large", "PytorchStreamWriter", "unexpected pos", "iostream error")
     numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return getattr(error, "errno", None) in numbers or any(words in str(error) for words in said)
 
