@@ -17,6 +17,8 @@ DRAW_AT = ("model", "source")
 
 # Released boxes are sums of fractions: they may leave the image by a rounding error.
 BOX_TOLERANCE = 1e-6
+# What corners have rounded is far behind these.
+DECIMALS_OF_PIXELS = 6
 
 
 def check_boxes(boxes: list[Box] | None, name: str) -> list[Box]:
@@ -124,10 +126,9 @@ class Canvas:
         """
         if draw_at == "source":
             image = self.image.copy()
-            width, height = image.size
-            # Fractions of pixels are left to PIL, as in the official code.
-            edges = [box[0] * width, box[1] * height, box[2] * width, box[3] * height]
-            ImageDraw.Draw(image).rectangle(edges, outline=color, width=FRAME_WIDTH)
+            x_min, x_max = drawn_edges(box[0], box[2], image.width)
+            y_min, y_max = drawn_edges(box[1], box[3], image.height)
+            ImageDraw.Draw(image).rectangle((x_min, y_min, x_max, y_max), outline=color, width=FRAME_WIDTH)
             return View(self._fit(image))
         scaled, (left, top) = self._scaled_size(self.image.size)
         x_min, x_max = _pixel_range(box[0], box[2], scaled[0])
@@ -178,6 +179,17 @@ def _frame(outer: Rectangle, size: Size) -> tuple[Rectangle, ...]:
     width, height = size
     clipped = [(max(x, 0), max(y, 0), min(x_end, width), min(y_end, height)) for x, y, x_end, y_end in sides]
     return tuple(side for side in clipped if side[0] < side[2] and side[1] < side[3])
+
+
+def drawn_edges(start: float, end: float, length: int) -> tuple[float, float]:
+    """Return where the official code draws two edges of a frame, in pixels of a picture's side; PIL cuts fractions off.
+
+    It adds the box's size to its first edge, and so does this: where a released box ends on a whole pixel, as all do,
+    the sum may lie just below it, and the frame ends a pixel before. The size is that of the released box again, whole
+    pixels, once what the corners have rounded is cut off.
+    """
+    size = round((end - start) * length, DECIMALS_OF_PIXELS) / length
+    return start * length, start * length + size * length
 
 
 def _pixel_range(start: float, end: float, length: int) -> tuple[int, int]:

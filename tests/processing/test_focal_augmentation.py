@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from transformers import CLIPImageProcessorPil
 
-from mmre.processing.focal_augmentation import BOX_TOLERANCE, check_boxes
+from mmre.processing.focal_augmentation import BOX_TOLERANCE, check_boxes, drawn_edges
 from mmre.processing.picture_files import load_image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -250,6 +250,7 @@ def test_extreme_shapes(make_processor, size, resize, draw_at):
     width, height = size
     processor = make_processor(resize=resize, draw_at=draw_at, num_detected_regions=1)
     image = Image.fromarray(noise(height, width, 3))
+    released = (0.625, 0.625, 0.75, 0.75)
     box = [0.25, 0.25, 1.0, 1.0]
     inputs = processor(**POST, images=image, grounded_regions=[box])
     assert inputs["pixel_values"].shape == (1, 5, 3, SIZE, SIZE)
@@ -257,7 +258,7 @@ def test_extreme_shapes(make_processor, size, resize, draw_at):
     assert torch.equal(inputs["pixel_values"][0, 4], reference(image, return_tensors="pt")["pixel_values"][0])
     (framed,), _ = processor.focal_images(image, [box])
     if draw_at == "source":
-        assert (pixels(framed) == pixels(_fit(_drawn_by_the_official_code(image, box, RED), resize))).all()
+        assert (pixels(framed) == pixels(_fit(_drawn_by_the_official_code(image, released, RED), resize))).all()
     elif resize == "squash" or size == (1, 1):
         assert _changed(image, framed, resize) <= _frame(8, 8, 32, 32)
     for mode in ("cropped", "original"):
@@ -592,12 +593,24 @@ def _changed(image: Image.Image, framed: Image.Image, resize: str) -> set:
     return {(int(x), int(y)) for y, x in np.argwhere(differs)}
 
 
-def _drawn_by_the_official_code(image: Image.Image, box: list[float], color: tuple) -> Image.Image:
+def _official_edges(box: tuple, width: int, height: int) -> list[float]:
+    """The official arithmetic, on a box as it is released: centre, width and height in fractions of the picture."""
+    x, y, w, h = box
+    left, top = (x - w / 2) * width, (y - h / 2) * height
+    return [left, top, left + w * width, top + h * height]
+
+
+def _drawn_by_the_official_code(image: Image.Image, box: tuple, color: tuple) -> Image.Image:
     image = image.copy()
-    width, height = image.size
-    edges = [box[0] * width, box[1] * height, box[2] * width, box[3] * height]
-    ImageDraw.Draw(image).rectangle(edges, outline=color, width=3)
+    ImageDraw.Draw(image).rectangle(_official_edges(box, *image.size), outline=color, width=3)
     return image
+
+
+def _corners(box: tuple) -> list[float]:
+    """The corners of a released box, as data sets of posts hold them."""
+    x, y, w, h = box
+    (corners,) = check_boxes([[x - w / 2, y - h / 2, x + w / 2, y + h / 2]], "boxes")
+    return corners
 
 
 def _gray(width: int, height: int) -> Image.Image:
@@ -681,31 +694,56 @@ def test_a_frame_at_the_source_is_three_pixels_of_the_source(make_processor, res
         assert {framed.getpixel(pixel) for pixel in expected} == {color}
 
 
+@st.composite
+def pictures_with_boxes(draw):
+    """The size of a picture, and a box of whole pixels of it: centre, width and height in fractions, as released."""
+    width, height = draw(st.tuples(st.integers(8, 120), st.integers(8, 120)))
+    sides = []
+    for length in (width, height):
+        start, end = draw(st.tuples(st.integers(0, length), st.integers(0, length)).filter(lambda p: p[0] < p[1]))
+        sides.append(((start + end) / 2 / length, (end - start) / length))
+    (x, w), (y, h) = sides
+    return (width, height), (x, y, w, h)
+
+
 @PROPERTY
-@given(
-    size=st.tuples(st.integers(1, 120), st.integers(1, 120)),
-    box=st.tuples(*[st.floats(0, 0.49), st.floats(0, 0.49), st.floats(0.5, 1), st.floats(0.5, 1)]).map(list),
-)
-@example(size=(800, 600), box=[0.1, 0.1, 0.9, 1.0])
-@example(size=(600, 800), box=[0.0, 0.0, 1.0, 1.0])
-@example(size=(223, 225), box=[0.3, 0.3, 0.6, 0.6])
-@example(size=(32, 32), box=[0.3, 0.3, 0.6, 0.6])
-def test_the_official_pixels_are_reproduced(make_processor, size, box):
-    image = Image.fromarray(noise(size[1], size[0], 3))
+@given(case=pictures_with_boxes())
+@example(case=((800, 600), (0.5, 0.55, 0.8, 0.9)))
+@example(case=((600, 800), (0.5, 0.5, 1.0, 1.0)))
+@example(case=((223, 225), (0.45, 0.45, 0.3, 0.3)))
+@example(case=((32, 32), (0.45, 0.45, 0.3, 0.3)))
+def test_the_official_pixels_are_reproduced(make_processor, case):
+    size, released = case
+    image, box = Image.fromarray(noise(size[1], size[0], 3)), _corners(released)
     processor = make_processor(draw_at="source", resize="center_crop")
     reference = _clip_image_processor("center_crop")
     found = processor(**POST, images=image, grounded_regions=[box], detected_regions=[box])["pixel_values"]
     for slot, color in ((0, RED), (4, BLUE)):
-        framed = _drawn_by_the_official_code(image, box, color)
+        framed = _drawn_by_the_official_code(image, released, color)
         assert torch.equal(found[0, slot], reference(framed, return_tensors="pt")["pixel_values"][0])
 
 
-def _released_boxes(shared_mnre: Path) -> dict[Path, tuple[list, list]]:
-    """The real images with the corners of the boxes of their first post, grounded and detected ones."""
+def test_each_released_box_is_framed_at_the_official_pixels(shared_mnre):
+    boxes = {}
+    for path in sorted((shared_mnre / "regions").glob("*_box_dict.pth")):
+        content = torch.load(path, weights_only=True)
+        boxes |= {(path.name, name): (x, y, w, h) for name, (x, y, w, h, _) in content.items()}
+    assert len(boxes) == 67_363
+    summed = 0
+    for released in boxes.values():
+        left, top, right, bottom = _corners(released)
+        (x_min, x_max), (y_min, y_max) = drawn_edges(left, right, 800), drawn_edges(top, bottom, 600)
+        official = [int(edge) for edge in _official_edges(released, 800, 600)]  # PIL cuts
+        assert [int(edge) for edge in (x_min, y_min, x_max, y_max)] == official
+        summed += [int(left * 800), int(top * 600), int(right * 800), int(bottom * 600)] != official
+    assert summed == 13_117  # from the corners alone
 
-    def corners(boxes: dict, prefix: str) -> list[list[float]]:
-        found = [box for name, box in boxes.items() if name.startswith(prefix)]
-        return [[x - w / 2, y - h / 2, x - w / 2 + w, y - h / 2 + h] for x, y, w, h, _ in found]
+
+def _released_boxes(shared_mnre: Path) -> dict[Path, tuple[list, list]]:
+    """The real images with the boxes of their first post as they are released, grounded and detected ones."""
+
+    def found(boxes: dict, prefix: str) -> list[tuple]:
+        return [tuple(box[:4]) for name, box in boxes.items() if name.startswith(prefix)]
 
     released = {}
     paths = {path.name: path for path in shared_mnre.glob("img_org/*/*.jpg")}
@@ -717,8 +755,8 @@ def _released_boxes(shared_mnre: Path) -> dict[Path, tuple[list, list]]:
             name = line.partition("'img_id': '")[2].partition("'")[0]
             if name in paths and paths[name] not in released:
                 released[paths[name]] = (
-                    corners(grounded, f"{number}_pred_"),
-                    corners(detected, f"{Path(name).stem}_crop_"),
+                    found(grounded, f"{number}_pred_"),
+                    found(detected, f"{Path(name).stem}_crop_"),
                 )
     return released
 
@@ -731,14 +769,15 @@ def test_the_official_pixels_are_reproduced_on_real_images(shared_mnre, make_pro
     for path, (grounded, detected) in released.items():
         assert grounded
         grounded, detected = grounded[-1:], detected[:1]
-        inputs = processor(**POST, images=path, grounded_regions=grounded, detected_regions=detected)
+        regions = {"grounded_regions": [*map(_corners, grounded)], "detected_regions": [*map(_corners, detected)]}
+        inputs = processor(**POST, images=path, **regions)
         found = inputs["pixel_values"][inputs["image_mask"]]
         with Image.open(path) as file:
             image = file.convert("RGB")
         framed = [
             _drawn_by_the_official_code(image, box, color)
             for boxes, color in ((grounded, RED), (detected, BLUE))
-            for box in check_boxes(boxes, "boxes")
+            for box in boxes
         ]
         assert torch.equal(found, reference(framed, return_tensors="pt")["pixel_values"])
 
@@ -756,9 +795,9 @@ def test_without_a_frame_real_images_are_those_of_the_image_processor(shared_mnr
 
 @pytest.mark.parametrize("resize", ["squash", "center_crop"])
 def test_at_the_source_the_framed_picture_is_scaled(make_processor, picture, resize):
-    box = [0.1, 0.2, 0.7, 0.9]
-    (framed,), _ = make_processor(draw_at="source", resize=resize).focal_images(picture, [box])
-    assert (pixels(framed) == pixels(_fit(_drawn_by_the_official_code(picture, box, RED), resize))).all()
+    released = (0.4, 0.55, 0.6, 0.7)
+    (framed,), _ = make_processor(draw_at="source", resize=resize).focal_images(picture, [_corners(released)])
+    assert (pixels(framed) == pixels(_fit(_drawn_by_the_official_code(picture, released, RED), resize))).all()
 
 
 @PROPERTY
