@@ -13,6 +13,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from mmre.evaluation.scores import check_finite_weights
 from mmre.modeling import FocalMREConfig, FocalMREForRelationClassification
+from mmre.posts.full_disk import naming_full_disk
 from mmre.processing import FocalMREProcessor
 
 OFFICIAL_MARKERS = ["<s>", "</s>", "<o>", "</o>"]
@@ -176,8 +177,9 @@ def convert(
             f"the checkpoint has {model.config.text_config.vocab_size} token embeddings, but {text_encoder} with its "
             f"entity markers has {len(processor.tokenizer)} tokens; expected the text encoder of the checkpoint"
         )
-    model.save_pretrained(out)
-    processor.save_pretrained(out)
+    with naming_full_disk(out, "make room, or give another folder"):
+        model.save_pretrained(out)
+        processor.save_pretrained(out)
 
 
 __all__ = ["convert", "convert_checkpoint", "convert_state_dict"]

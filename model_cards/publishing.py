@@ -21,6 +21,7 @@ from transformers.utils import find_adapter_config_file
 from mmre.evaluation.run_record import METRICS_FILE
 from mmre.evaluation.scores import check_finite_weights
 from mmre.inference.loading import adapter_config, load_model
+from mmre.posts.full_disk import naming_full_disk
 from mmre.posts.whole_file import whole_file
 from mmre.processing import RelationExtractionPipeline
 from mmre.processing.pipeline_relation_extraction import TASK
@@ -99,9 +100,10 @@ def assemble(folder: str | os.PathLike, target: str | os.PathLike) -> None:
             encoder_config._name_or_path = ""  # a place on this machine
     if isinstance(model, PeftModel):
         model.peft_config["default"].base_model_name_or_path = adapter_config(folder).base_model_name_or_path
-    model.save_pretrained(target)
-    processor.save_pretrained(target)
-    complete(target)
+    with naming_full_disk(target, "make room in it, or in another place by the variable TMPDIR"):
+        model.save_pretrained(target)
+        processor.save_pretrained(target)
+        complete(target)
     for name in PICTURES:
         if (folder / name).is_file():
             shutil.copy(folder / name, target)

@@ -172,9 +172,7 @@ def encode_images(vision_model: PreTrainedModel, images: torch.Tensor, **argumen
     """
     if images.shape[0] < 2 or images.requires_grad or is_torchdynamo_exporting() or _mixes_images(vision_model):
         return vision_model(pixel_values=images, **arguments)
-    bits = images.flatten(1).view(
-        {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[images.element_size()]
-    )
+    bits = images.flatten(1).view({2: torch.int16, 4: torch.int32, 8: torch.int64}[images.element_size()])
     different, index = torch.unique(bits, dim=0, return_inverse=True)  # bits, for NaN is not equal to itself
     if len(different) == len(images):
         return vision_model(pixel_values=images, **arguments)

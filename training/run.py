@@ -1,6 +1,5 @@
 """One run: posts, model, training, test, and the record of it."""
 
-import errno
 import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -34,6 +33,7 @@ from mmre.model_cards.model_card import render_model_card
 from mmre.posts.collator import PostCollator
 from mmre.posts.dependencies import with_dependencies
 from mmre.posts.fingerprint import posts_fingerprint
+from mmre.posts.full_disk import full_disk, is_full, naming_full_disk
 from mmre.posts.whole_file import whole_file
 from mmre.processing.picture_files import MAX_PIXELS
 
@@ -100,13 +100,10 @@ def run_experiment(settings: Settings) -> RunReport | None:
 
     if not (training.do_train or settings.model.model_name_or_path):
         raise ValueError("`do_train` is false, and there is no model to test: give `model_name_or_path`.")
-    with only_run(output_dir) if PartialState().is_main_process else nullcontext():
-        try:
-            return _train_and_test(settings, sections, checkpoint, repo_id)
-        except (SafetensorError, RuntimeError) as error:
-            if not is_full(error):
-                raise
-            raise _full(error, output_dir, "while the model was made or its results were written") from error
+    when = "while the model was made or its results were written"
+    lock = only_run(output_dir) if PartialState().is_main_process else nullcontext()
+    with lock, naming_full_disk(output_dir, _stopped(when)):
+        return _train_and_test(settings, sections, checkpoint, repo_id)
 
 
 def _train_and_test(
@@ -165,7 +162,7 @@ def _train_and_test(
         ) from error
     except (OSError, SafetensorError, RuntimeError) as error:
         if is_full(error):
-            raise _full(error, output_dir, f"after {trainer.state.global_step} steps") from error
+            raise full_disk(error, output_dir, _stopped(f"after {trainer.state.global_step} steps")) from error
         if isinstance(error, RuntimeError):  # a bug, or the processes' end
             raise
         raise RuntimeError(
@@ -193,24 +190,9 @@ def _train_and_test(
     return RunReport(output_dir, tables, settings.model.model_type, repo_id)
 
 
-def is_full(error: Exception) -> bool:
-    """Tell whether an error is that of a full disk, or of a file that is larger than files may be here."""
-    # The last three are what torch says of it.
-    said = ("No space left", "File too large", "PytorchStreamWriter", "unexpected pos", "iostream error")
-    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return getattr(error, "errno", None) in numbers or any(words in str(error) for words in said)
-
-
-def _full(error: Exception, output_dir: Path, when: str) -> OSError:
-    """Return an error that names the file that there was no room for: those who write weights do not."""
-    files = (path for path in output_dir.rglob("*") if path.is_file())
-    file = getattr(error, "filename", None) or max(files, key=lambda path: path.stat().st_mtime, default=output_dir)
-    if isinstance(error, SafetensorError):  # it leaves no file, and comes after the configuration
-        file = f"model.safetensors in {Path(file).parent}"
-    return OSError(
-        f"{file} cannot be written, for the disk is full or the file too large (`ulimit -f`): the run stopped {when}. "
-        "Make room, and go on by --resume_from_checkpoint true"
-    )
+def _stopped(when: str) -> str:
+    """Say of a full disk when the run stopped, and how to go on."""
+    return f"the run stopped {when}. Make room, and go on by --resume_from_checkpoint true"
 
 
 def _prepare(

@@ -9,6 +9,7 @@ import torch
 from hub_clients import POST, PUBLISH, WITH_MMRE, WITHOUT_MMRE, last_line
 from huggingface_hub import HfApi, ModelCard
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor
 
@@ -212,3 +213,12 @@ def test_what_does_not_load_or_says_something_else_elsewhere_is_not_published(ru
     with pytest.raises(FileNotFoundError):
         module.publish(tmp_path / "mistyped", "someone/wrong")
     assert uploads == []  # not even an empty repository
+
+
+def test_a_full_disk_is_named_with_its_folder_before_anything_is_published(run, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("transformers.modeling_utils.safe_save_file", fail)
+    with pytest.raises(OSError, match=f"^model.safetensors in {tmp_path / 'target'} cannot be written, for the disk"):
+        assemble(run, tmp_path / "target")
