@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=strict
 ROOMS := modeling processing posts evaluation annotation inference model_cards training benchmark cli configs
 
-.PHONY: quickstart test test-slow lint FORCE
+.PHONY: quickstart test test-slow lint pictures FORCE
 
 $(VENV)/packages: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("mmre needs Python 3.10 or newer, and this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
@@ -37,3 +37,9 @@ test-slow: $(VENV)/files
 lint: $(VENV)/files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The pictures of README and guides, from the guides' own figures and from the model of `make quickstart`.
+pictures: $(VENV)/files
+	test -e outputs/quickstart/config.json || $(MAKE) quickstart
+	$(BIN)/python docs/pictures/honest_numbers.py
+	$(BIN)/python docs/pictures/post.py
