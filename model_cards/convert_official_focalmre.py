@@ -150,7 +150,7 @@ def convert(
         if not Path(path).is_file():
             raise FileNotFoundError(f"there is no file {path}")
     try:
-        relation_ids = json.loads(Path(relations).read_text("utf-8"))
+        relation_ids = json.loads(Path(relations).read_text("utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{relations}: {error}; expected the ids of the relations, as JSON") from error
     vision_config = AutoConfig.from_pretrained(vision_encoder)

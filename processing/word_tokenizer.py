@@ -43,8 +43,8 @@ def make_word_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
     into words already: 0.5 % of those are cut further, as `Mr.`, `:)` and `.@name` are.
 
     Args:
-        words: the words, the first of which gets the id 2, after `[PAD]` and `[UNK]`. Where none of them has a capital
-            letter, as in GloVe 6B, texts are read in small letters.
+        words: the words, the first of which gets the id 2, after `[PAD]` and `[UNK]`. Where fewer than one in a hundred
+            has a capital letter, as in GloVe 6B, texts are read in small letters.
 
     Returns:
         The tokenizer. All words that are not in the list are `[UNK]`.
@@ -61,7 +61,8 @@ def make_word_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
     if not words:
         raise ValueError("there is no word; expected at least one")
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-    if all(word == word.lower() for word in words):
+    # Not "none": one odd word in a file of small letters would make an unknown word of every name.
+    if 100 * sum(word != word.lower() for word in words) < len(words):
         tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = _splitter()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, unk_token=UNKNOWN)

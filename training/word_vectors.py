@@ -1,6 +1,6 @@
 """Word vectors in GloVe's text format."""
 
-import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,9 @@ logger = logging.get_logger("mmre.train")
 def read_word_vectors(path: str | Path, max_words: int | None = None) -> tuple[list[str], torch.Tensor]:
     """Read word vectors: a word and its numbers on each line, separated by single spaces.
 
-    A first line of two numbers, the count and the size (word2vec's text format), is passed over. Of a word that stands
-    twice the first vector counts; words with white space in them, and those called as special tokens, are left out. A
-    warning gives the number of both.
+    A first line of two numbers, the count and the size (word2vec's text format), gives the size alone. Of a word that
+    stands twice the first vector counts; words with white space in them, and those called as special tokens, are left
+    out. A warning gives the number of both.
 
     Args:
         path: the file, in UTF-8.
@@ -28,23 +28,29 @@ def read_word_vectors(path: str | Path, max_words: int | None = None) -> tuple[l
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line is not a word with as many finite numbers as the first one has; or there is no line.
+        ValueError: a line is not a word with as many finite numbers as the first one has or says; or there is no line.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {path}; expected word vectors in GloVe's text format")
     vectors, size = {}, None
     left_out = 0
     try:
-        with open(path, encoding="utf-8", newline="\n") as file:
+        with open(path, encoding="utf-8-sig", newline="\n") as file:
             for number, line in enumerate(file, start=1):
                 if len(vectors) == max_words:
                     break
                 line = line.rstrip("\r\n").rstrip(" ")
-                if number == 1 and line.count(" ") == 1 and line.replace(" ", "").isdigit():
+                if number == 1 and re.fullmatch("[0-9]+ [0-9]+", line):
+                    size = int(line.split(" ")[1])
                     continue
                 size = size or line.count(" ")
                 word, *values = line.rsplit(" ", size) if size else [line]
                 vector = _numbers(values)
-                if size == 0 or len(values) != size or vector is None:
-                    raise ValueError(f"{path}:{number}: {line[:60]!r}; expected a word and {size or 'its'} numbers")
+                # A word with white space may stand in GloVe's files; one that ends with a number is a number too many.
+                too_many = " " in word and _numbers(word.rsplit(" ", 1)[1:]) is not None
+                if size == 0 or len(values) != size or vector is None or too_many:
+                    expected = f"expected a word and {size or 'its'} numbers, separated by single spaces"
+                    raise ValueError(f"{path}:{number}: {line[:60]!r}; {expected}")
                 if not word or word in vectors or word in SPECIAL_TOKENS or word.split() != [word]:
                     left_out += 1
                 else:
@@ -60,10 +66,11 @@ def read_word_vectors(path: str | Path, max_words: int | None = None) -> tuple[l
 
 def _numbers(values: list[str]) -> np.ndarray | None:
     try:
-        vector = np.array(values, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what is too large for float32 is infinite
+            vector = np.array(values, dtype=np.float32)
     except ValueError:
         return None
-    return vector if math.isfinite(float(vector.sum())) else None
+    return vector if np.isfinite(vector).all() else None
 
 
 __all__ = ["read_word_vectors"]

@@ -120,7 +120,7 @@ def test_a_converted_model_gives_the_official_logits(official):
 def test_the_command_writes_a_folder_that_loads(official, tmp_path, make_tokenizer, capsys, make_processor):
     path, weights, _ = official
     tokenizer = make_tokenizer()
-    (tmp_path / "rel2id.json").write_text(json.dumps(RELATION_IDS))
+    (tmp_path / "rel2id.json").write_text(json.dumps(RELATION_IDS), "utf-8-sig")  # as some editors save it
     # The checkpoint's vocabulary is the tokenizer's and the four markers.
     weights = torch.load(path, weights_only=True)
     name = "module.model.text_model.embeddings.word_embeddings.weight"

@@ -26,8 +26,11 @@ def test_words_get_ids_in_their_order_and_others_are_unknown():
     tokenizer = make_word_tokenizer(["nadal", ",", "weds"])
     assert tokenizer.convert_tokens_to_ids(["[PAD]", "[UNK]", "nadal", ",", "weds"]) == [0, 1, 2, 3, 4]
     assert tokenizer("NADAL, weds Mery.")["input_ids"] == [2, 3, 4, 1, 1]
-    # Capital letters count where the list has some.
+    # Capital letters count where the list has some, not for one odd word of it.
     assert make_word_tokenizer(["Nadal", "nadal"])("Nadal nadal NADAL")["input_ids"] == [2, 3, 1]
+    small = [f"w{number}" for number in range(99)]
+    assert make_word_tokenizer(["nadal", "IX", *small])("Nadal ix")["input_ids"] == [2, 1]
+    assert make_word_tokenizer(["nadal", "IX", *small[:98]])("Nadal IX")["input_ids"] == [1, 3]
 
 
 @pytest.mark.parametrize(

@@ -33,15 +33,31 @@ def test_the_first_words_are_the_most_usual(write):
 
 def test_a_header_is_passed_over_and_what_is_left_out_is_said(write, caplog):
     with caplog.at_level(logging.WARNING, "mmre.train"):
-        words, vectors = read_word_vectors(write("4 2\r\na 1 1 \r\na 9 9\r\n[UNK] 3 3\r\nb 2 2\r\n"))
+        words, vectors = read_word_vectors(write("4 2\r\na 1 1 \r\na 9 9\r\n[UNK] 3 3\r\n. . 4 4\r\nb 2 2\r\n"))
     assert words == ["a", "b"] and vectors.tolist() == [[1, 1], [2, 2]]
-    assert "2 lines are left out" in caplog.text
+    assert "3 lines are left out" in caplog.text
 
 
+def test_a_byte_order_mark_is_no_letter_of_the_first_word(write):
+    assert read_word_vectors(write("\ufeffthe 1 2\na 3 4\n"))[0] == ["the", "a"]
+    words, vectors = read_word_vectors(write("\ufeff1 2\nthe 1 2\n"))
+    assert words == ["the"] and vectors.tolist() == [[1, 2]]
+
+
+def test_large_numbers_are_numbers(write):
+    # Each of them is one in float32, their sum is none.
+    assert read_word_vectors(write("a 3e38 3e38\n"))[1].isfinite().all()
+
+
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a 1 2\nb 1\n", ":2: 'b 1'; expected a word and 2 numbers"),
+        ("a 1 2\nb 1\n", ":2: 'b 1'; expected a word and 2 numbers, separated by single spaces"),
+        ("a 1 2\nb 1 2 3\n", ":2: 'b 1 2 3'; expected a word and 2 numbers"),  # no word `b 1`
+        ("2 300\na 1 2\nb 3 4\n", ":2: 'a 1 2'; expected a word and 300 numbers"),
+        ("a  1 2\n", ":1: 'a  1 2'; expected a word and 3 numbers, separated by single spaces"),
+        ("a 1e39 2\n", ":1: 'a 1e39 2'"),
         ("a 1 2\nb 1 nan\n", ":2: 'b 1 nan'"),
         ("a 1 inf\n", ":1: 'a 1 inf'"),
         ("alone\n", ":1: 'alone'; expected a word and its numbers"),
@@ -55,5 +71,6 @@ def test_what_is_no_file_of_word_vectors_is_refused(write, content, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        read_word_vectors(tmp_path / "none.txt")
+    for path in (tmp_path / "none.txt", tmp_path):
+        with pytest.raises(FileNotFoundError, match=f"there is no file {path}; expected word vectors"):
+            read_word_vectors(path)
