@@ -18,6 +18,7 @@ from mmre.processing.suggestions import unknown
 MODALITIES = ("text", "vision")
 # Optimizers that are made of the model: without it, only whether their package is there can be told.
 OF_THE_MODEL = ("galore", "apollo", "lomo", "adalomo")
+SAMPLING_STRATEGIES = ("group_by_length", "random", "sequential", "group_by_picture")
 SELECTION_METRICS = ("f1", "accuracy", "precision", "recall", "loss")
 
 
@@ -253,8 +254,9 @@ class RelationTrainingArguments(TrainingArguments):
     train_sampling_strategy: str = field(
         default="group_by_length",
         metadata={
-            "help": "'group_by_length', 'random' or 'sequential'.",
-            "choices": ["group_by_length", "random", "sequential"],
+            "help": "'group_by_length', 'random', 'sequential', or 'group_by_picture', which puts posts of one picture "
+            "into one batch, where it is encoded once.",
+            "choices": [*SAMPLING_STRATEGIES],
         },
     )
     remove_unused_columns: bool = field(
@@ -362,9 +364,8 @@ class RelationTrainingArguments(TrainingArguments):
         for name, (is_set, reason) in refused.items():
             if is_set:
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}, but {reason}: leave it out.")
-        strategies = ("group_by_length", "random", "sequential")
-        if self.train_sampling_strategy not in strategies:
-            raise ValueError(unknown("train_sampling_strategy", self.train_sampling_strategy, strategies))
+        if self.train_sampling_strategy not in SAMPLING_STRATEGIES:
+            raise ValueError(unknown("train_sampling_strategy", self.train_sampling_strategy, SAMPLING_STRATEGIES))
         metric = self.metric_for_best_model
         if metric is not None and metric.removeprefix("eval_") not in SELECTION_METRICS:
             raise ValueError(unknown("metric_for_best_model", metric, SELECTION_METRICS))

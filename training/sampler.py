@@ -1,7 +1,15 @@
-"""The order in which posts are trained on."""
+"""The orders in which posts are trained on and evaluated."""
+
+from collections.abc import Hashable, Iterator, Sequence
 
 import torch
+from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from mmre.posts.picture_order import together
+
+# Batches that are drawn at random together, and ordered among themselves; as many as transformers takes.
+BATCHES_IN_A_DRAW = 50
 
 
 class EpochLengthGroupedSampler(LengthGroupedSampler):
@@ -24,4 +32,48 @@ class EpochLengthGroupedSampler(LengthGroupedSampler):
         return super().__iter__()
 
 
-__all__ = ["EpochLengthGroupedSampler"]
+class PictureGroupedSampler(EpochLengthGroupedSampler):
+    """Puts posts of one picture into one batch, beside others of their length; the seed and the epoch decide the rest.
+
+    Pictures are drawn at random, for some batches at once, and these are ordered by [`together`].
+
+    Args:
+        batch_size: number of posts of a step, of all processes.
+        lengths: of the text of each post.
+        keys: of the picture of each post, see [`~mmre.posts.fingerprint.picture_keys`].
+        seed: of the order.
+    """
+
+    def __init__(self, batch_size: int, lengths: list[int], keys: Sequence[Hashable | None], seed: int):
+        super().__init__(batch_size, lengths, seed)
+        self.keys = keys
+
+    def __iter__(self) -> Iterator[int]:
+        groups = {}
+        for number, key in enumerate(self.keys):
+            groups.setdefault(("post", number) if key is None else ("picture", key), []).append(number)
+        self.generator.manual_seed(self.seed + self.epoch)
+        drawn, groups = [], list(groups.values())
+        for index in torch.randperm(len(groups), generator=self.generator).tolist():
+            drawn += groups[index]
+        size = self.batch_size * BATCHES_IN_A_DRAW
+        for start in range(0, len(drawn), size):
+            part = drawn[start : start + size]
+            order = together([self.keys[number] for number in part], [self.lengths[number] for number in part])
+            yield from (part[place] for place in order)
+
+
+class OrderSampler(Sampler):
+    """Gives the numbers of an order one by one."""
+
+    def __init__(self, order: Sequence[int]):
+        self.order = order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order)
+
+
+__all__ = ["EpochLengthGroupedSampler", "OrderSampler", "PictureGroupedSampler"]

@@ -11,11 +11,14 @@ from torch import nn
 from torch.utils.data import DataLoader, SequentialSampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_utils import EvalLoopOutput
 
 from mmre.evaluation.scores import check_finite_weights
 from mmre.model_cards.publishing import complete
+from mmre.posts.fingerprint import picture_keys
+from mmre.posts.picture_order import together
 
-from .sampler import EpochLengthGroupedSampler
+from .sampler import EpochLengthGroupedSampler, OrderSampler, PictureGroupedSampler
 
 
 class RelationTrainer(Trainer):
@@ -27,6 +30,10 @@ class RelationTrainer(Trainer):
 
     posts_trained = 0
     seconds_aside = 0.0
+
+    def __init__(self, *args, **kwargs):
+        self._orders = {}
+        super().__init__(*args, **kwargs)
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """Return the names of the parameters that decay, by `weight_decay_on`."""
@@ -74,12 +81,15 @@ class RelationTrainer(Trainer):
             complete(output_dir or self.args.output_dir)
 
     def _get_train_sampler(self, train_dataset: datasets.Dataset | None = None) -> torch.utils.data.Sampler:
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        # Of the batches of all processes together: so several of them see the batches that one would.
+        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        if self.args.train_sampling_strategy == "group_by_picture":
+            rows = self.train_dataset if train_dataset is None else train_dataset
+            return PictureGroupedSampler(batch_size, rows["length"][:], picture_keys(rows), seed)
         sampler = super()._get_train_sampler(train_dataset)
         if not isinstance(sampler, LengthGroupedSampler):
             return sampler
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        # Of the batches of all processes together: so several of them see the batches that one would.
-        batch_size = sampler.batch_size * self.args.world_size
         return EpochLengthGroupedSampler(batch_size, lengths=sampler.lengths, seed=seed)
 
     def get_eval_dataloader(self, *args, **kwargs) -> DataLoader:
@@ -100,9 +110,29 @@ class RelationTrainer(Trainer):
         finally:
             self.args.dataloader_drop_last = drop_last
 
-    def _get_eval_sampler(self, eval_dataset: datasets.Dataset) -> SequentialSampler:
+    def _get_eval_sampler(self, eval_dataset: datasets.Dataset) -> torch.utils.data.Sampler:
         # Under group_by_length the Trainer reorders evaluation too: predictions would not match the posts' ids.
-        return SequentialSampler(eval_dataset)
+        order = self._evaluation_order(eval_dataset)
+        return SequentialSampler(eval_dataset) if order is None else OrderSampler(order)
+
+    def evaluation_loop(self, dataloader: DataLoader, *args, **kwargs) -> EvalLoopOutput:
+        """Evaluate, and return predictions and labels in the order of the posts."""
+        output, order = super().evaluation_loop(dataloader, *args, **kwargs), self._evaluation_order(dataloader.dataset)
+        if order is None:
+            return output
+        places = torch.tensor(order).argsort().numpy()
+        values = {name: getattr(output, name) for name in ("predictions", "label_ids")}
+        return output._replace(**{name: value if value is None else value[places] for name, value in values.items()})
+
+    def _evaluation_order(self, rows: Any) -> list[int] | None:
+        """Return the order to evaluate posts in, see [`together`]; none for what is no data set of posts."""
+        if not isinstance(rows, datasets.Dataset) or not {"length", "image"} <= {*rows.column_names}:
+            return None
+        if rows._fingerprint not in self._orders:
+            shows_pictures = bool(getattr(self.processing_class, "picture_input_names", ()))
+            keys = picture_keys(rows) if shows_pictures else [None] * len(rows)
+            self._orders[rows._fingerprint] = together(keys, rows["length"][:])
+        return self._orders[rows._fingerprint]
 
 
 __all__ = ["RelationTrainer"]

@@ -13,8 +13,11 @@ from transformers import TrainerCallback
 from mmre.training.trainer import RelationTrainer
 
 
-@pytest.mark.parametrize("stop_after", [3, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (6, 8))])
-def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(run, config_file, tmp_path, stop_after):
+@pytest.mark.parametrize(
+    ("stop_after", "strategy"),
+    [(3, "group_by_picture"), *(pytest.param(n, "group_by_length", marks=pytest.mark.slow) for n in (3, 6, 8))],
+)
+def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(run, config_file, tmp_path, stop_after, strategy):
     """Six steps are an epoch: stopped within one, at its end, and within the second."""
 
     class Stop(Exception):
@@ -31,6 +34,7 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(run, config_f
         "save_steps": 1,
         "eval_steps": 1,
         "save_total_limit": 99,
+        "train_sampling_strategy": strategy,
     }
     whole, parted = ({"output_dir": str(tmp_path / name)} | steps for name in ("whole", "parted"))
     train([config_file(**whole)])

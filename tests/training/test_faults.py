@@ -120,7 +120,7 @@ WRONG = {
     (
         "train_sampling_strategy",
         "foo",
-    ): "unknown train_sampling_strategy 'foo'; expected 'group_by_length', 'random' ",
+    ): "unknown train_sampling_strategy 'foo'; expected 'group_by_length', 'random', ",
     ("length_column_name", "foo"): "`length_column_name` is 'foo', but the posts' lengths are in `length`: leave it",
     ("debug", "underflow_overflow"): "but it cannot look at masks: leave it out",
     ("dataloader_persistent_workers", "true"): "is True, but `dataloader_num_workers` is 0: leave it out",
