@@ -7,11 +7,12 @@ from typing import Literal
 
 from mmre.annotation.arguments import PictureArguments, check_option
 
+DECISIONS = ("post", "pair")
 TRIPLE_FORMATS = ("jsonl", "csv", "nt")
 # Fields of posts and of triples that mean something.
 RESERVED = (
     *("id", "text", "tokens", "head", "tail", "image", "relation", "grounded_regions", "detected_regions", "caption"),
-    *("pairs", "entities", "score", "fusion", "head_start", "head_end", "tail_start", "tail_end"),
+    *("pairs", "entities", "score", "ruled_out", "fusion", "head_start", "head_end", "tail_start", "tail_end"),
 )
 IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>\"{}|^`\\]*")
 
@@ -24,6 +25,25 @@ class PredictionArguments(PictureArguments):
     format: Literal["jsonl", "csv", "nt"] | None = field(
         default=None,
         metadata={"help": "JSON lines, CSV or N-Triples; the ending of --out by default."},
+    )
+    decision: Literal["post", "pair"] = field(
+        default="post",
+        metadata={
+            "help": "Decide once for all pairs of entities of a post, by their types and directions; or for each pair "
+            "alone, as the model says."
+        },
+    )
+    schema: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "FILE",
+            "help": "JSON lines with the types and the symmetry of relations, as `mmre schema` writes; by default the "
+            "types in names such as /per/loc/place_of_birth.",
+        },
+    )
+    both_directions: bool = field(
+        default=False,
+        metadata={"help": "Keep a relation that a post states of A to B and of B to A, unless it is symmetric."},
     )
     min_score: float = field(default=0.0, metadata={"help": "Lowest score of a relation; those below are left out."})
     base_iri: str = field(
@@ -76,6 +96,10 @@ class PredictionArguments(PictureArguments):
             raise ValueError(f"--min_score {self.min_score}; expected a number from 0 to 1")
         if not IRI.fullmatch(self.base_iri):
             raise ValueError(f"--base_iri {self.base_iri}; expected an IRI, as http://example.org/")
+        check_option("--decision", self.decision, DECISIONS)
+        if self.decision == "pair" and (self.schema is not None or self.both_directions):
+            name = "both_directions" if self.schema is None else "schema"
+            raise ValueError(f"--{name}; --decision pair takes each pair as the model says, leave one of them out")
         taken = [name for name in self.keep if name in RESERVED]
         if taken:
             raise ValueError(f"--keep {taken[0]}: it has a meaning of its own; expected other fields of the posts")

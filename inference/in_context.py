@@ -169,7 +169,7 @@ class InContextRelationClassifier:
         return self.chat.device
 
     def __call__(
-        self, posts: Mapping[str, Any] | Sequence[Mapping[str, Any]], batch_size: int = 8
+        self, posts: Mapping[str, Any] | Sequence[Mapping[str, Any]], batch_size: int = 8, top_k: int = 1
     ) -> list[dict] | list[list[dict]]:
         """Predict the relations of a post, or of a list of posts.
 
@@ -177,10 +177,11 @@ class InContextRelationClassifier:
             posts: as the pipeline takes them: `text`, and `head` and `tail` or `pairs` of them, spans in characters;
                 `image` and `caption` if there are any.
             batch_size: how many pairs of entities are asked about at once.
+            top_k: how many relations of a pair are returned, the most probable first; of a generated answer only one.
 
         Returns:
-            As the pipeline: for a post with `head` and `tail` a list of a dictionary with `label` and `score`; for one
-            with `pairs` one for each, with `head` and `tail` too. The score of a generated answer is 1; `label` is
+            As the pipeline: for a post with `head` and `tail` a list of dictionaries with `label` and `score`; for one
+            with `pairs` these of each, with `head` and `tail` too. The score of a generated answer is 1; `label` is
             `None` and the score 0 where it names no relation.
 
         Raises:
@@ -196,14 +197,16 @@ class InContextRelationClassifier:
                 continue
             for head, tail in post["pairs"]:
                 one = _read_post({**post, "head": head, "tail": tail}, named)
-                asked.append((index, {name: _named(one.text, getattr(one, name)) for name in ("head", "tail")}, one))
+                given = {"head": head, "tail": tail}
+                asked.append((index, {name: _named(one.text, getattr(one, name), given[name]) for name in given}, one))
         for start in range(0, len(asked), batch_size):
             batch = asked[start : start + batch_size]
             answers = self.answer([post for *_, post in batch])
             for (index, entities, _), answer in zip(batch, answers):
-                score = max(answer.probabilities)
-                label = self.options.relations[int(np.argmax(answer.probabilities))] if score else None
-                results[index].append(entities | {"label": label, "score": score})
+                order = np.argsort(-np.array(answer.probabilities), kind="stable")[:top_k].tolist()
+                found = [(self.options.relations[id], answer.probabilities[id]) for id in order]
+                found = [(label, score) for label, score in found if score] or [(None, 0.0)]
+                results[index] += [entities | {"label": label, "score": score} for label, score in found]
         return results
 
     def answer(self, posts: Sequence[PromptPost], picture_keys: Sequence[str | None] | None = None) -> list[Answer]:
@@ -359,8 +362,9 @@ def _one_hot(relation: int | None, number: int) -> list[float]:
     return [float(relation == other) for other in range(number)]
 
 
-def _named(text: str, span: tuple[int, int]) -> dict:
-    return {"start": span[0], "end": span[1], "text": text[span[0] : span[1]]}
+def _named(text: str, span: tuple[int, int], given: Any) -> dict:
+    kind = given.get("type") if isinstance(given, Mapping) else None
+    return {"start": span[0], "end": span[1], "text": text[slice(*span)]} | ({} if kind is None else {"type": kind})
 
 
 def _read_post(post: Mapping[str, Any], where: str) -> PromptPost:

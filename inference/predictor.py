@@ -1,9 +1,11 @@
 """The predictor: a model and the picture models before it, over one batch of raw posts at a time."""
 
 import os
+import sys
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import permutations
+from itertools import compress, permutations, repeat
 from typing import Any
 
 from PIL import Image
@@ -12,15 +14,22 @@ from transformers.utils import logging
 from mmre.annotation.annotator import Annotator, read_image
 from mmre.annotation.keywords import find_keywords
 from mmre.posts.lookalikes import escaped, path_on_disk
+from mmre.posts.schema import NEGATIVE_RELATION
 from mmre.processing import find_entities
+from mmre.processing.words import Span
 
 from .arguments import PredictionArguments
+from .decision import decide_post, is_loop
 from .in_context import InContextRelationClassifier
+from .relation_schema import RelationSchema
 
 logger = logging.get_logger(__name__)
 
 SCORE_DECIMALS = 6
+SCORES = ("score", "ruled_out")
 FUSION_DECIMALS = 4
+# More relations than any model has.
+ALL_RELATIONS = sys.maxsize
 
 
 class Predictor:
@@ -32,10 +41,19 @@ class Predictor:
         settings: settings of the picture models, from [`~mmre.annotation.annotator.picture_settings`].
         nlp: a spaCy model, if posts come without entities or regions are grounded.
         folder: the folder that paths of images start from.
+        schema: of the relations, for one decision for each post; None to take each pair as the model says.
     """
 
-    def __init__(self, extract: Callable, args: PredictionArguments, settings: dict, nlp: Any, folder: str):
-        self.extract, self.args, self.nlp, self.folder = extract, args, nlp, folder
+    def __init__(
+        self,
+        extract: Callable,
+        args: PredictionArguments,
+        settings: dict,
+        nlp: Any,
+        folder: str,
+        schema: RelationSchema | None = None,
+    ):
+        self.extract, self.args, self.nlp, self.folder, self.schema = extract, args, nlp, folder, schema
         self.annotator = Annotator(args, settings, nlp, extract.device)
         if isinstance(extract, InContextRelationClassifier):
             shows_pictures = extract.show_images != "none"
@@ -51,8 +69,9 @@ class Predictor:
             pool: where images are decoded.
 
         Returns:
-            For each post its `id`, its `text` if that was given as words, and its `relations` (a list of `head`,
-            `tail`, `label` and `score`, one for each pair of entities) or the `error` for which there are none.
+            For each post its `id`, its `text` if that was given as words, its further fields (`kept`), its `relations`
+            (a list of `head`, `tail`, `label` and `score`) and how many pairs of entities have none, by the reason
+            (`left_out`); or the `error` for which there are none.
         """
         try:
             return self._predict(posts, pool)
@@ -63,15 +82,20 @@ class Predictor:
             return [{"id": posts[0]["id"], "error": f"the models do not take the post or its picture: {error}"}]
 
     def _predict(self, posts: list[dict], pool: ThreadPoolExecutor) -> list[dict]:
-        errors, posts = {}, [dict(post) for post in posts]
+        errors, left_out, posts = {}, [Counter() for _ in posts], [dict(post) for post in posts]
         joined = {index for index, post in enumerate(posts) if post.pop("is_joined")}
         kept = [post.pop("kept", {}) for post in posts]
         for post in posts:
             if post["pairs"] is None:
-                entities = [(entity["start"], entity["end"]) for entity in find_entities(self.nlp, post["text"])]
-                post["pairs"] = list(permutations(entities, 2))
+                entities = find_entities(self.nlp, post["text"])
+                post["types"] = list(permutations([entity["type"] for entity in entities], 2))
+                post["pairs"] = list(permutations([(entity["start"], entity["end"]) for entity in entities], 2))
             if not self.reads_pictures:
                 post["image"] = None
+        types = [post.pop("types", None) for post in posts]
+        if self.schema is not None:
+            for index, post in enumerate(posts):
+                left_out[index] += self._take_out_loops(post, types, index)
         # A post without a pair asks for nothing: what its picture shows does not matter.
         asked = [index for index, post in enumerate(posts) if post["pairs"]]
         paths = dict.fromkeys(posts[index]["image"] for index in asked if posts[index]["image"] is not None)
@@ -86,16 +110,45 @@ class Predictor:
         for index in asked:
             posts[index]["image"] = images.get(posts[index]["image"], (None, None))[0]
         self.extract.call_count = 0  # it warns of being called post by post; this calls it batch by batch
-        found = self.extract([posts[index] for index in asked], batch_size=self.args.batch_size)
-        results = dict(zip(asked, tidy(found)))
+        for index in asked:
+            posts[index]["pairs"] = [
+                tuple(map(_with_type, *both))
+                for both in zip(posts[index]["pairs"], types[index] or repeat((None, None)))
+            ]
+        found = self.extract(
+            [posts[index] for index in asked],
+            batch_size=self.args.batch_size,
+            top_k=1 if self.schema is None else ALL_RELATIONS,
+        )
+        results = {}
+        for index, rows in zip(asked, found):
+            results[index], counts = self._decide(rows)
+            left_out[index] += counts
         rows = []
         for index, post in enumerate(posts):
             if index in errors:
                 rows.append({"id": post["id"], "error": errors[index]})
                 continue
             text = {"text": post["text"]} if index in joined else {}
-            rows.append({"id": post["id"]} | text | kept[index] | {"relations": results.get(index, [])})
+            decided = {"kept": kept[index], "relations": tidy(results.get(index, [])), "left_out": left_out[index]}
+            rows.append({"id": post["id"]} | text | decided)
         return rows
+
+    def _take_out_loops(self, post: dict, types: list, index: int) -> Counter:
+        """Take the pairs of one name out of a post, and out of its types; return how many there are."""
+        text = post["text"]
+        good = [not is_loop(text[slice(*head)], text[slice(*tail)]) for head, tail in post["pairs"]]
+        post["pairs"] = list(compress(post["pairs"], good))
+        if types[index]:
+            types[index] = list(compress(types[index], good))
+        return Counter(loops=good.count(False))
+
+    def _decide(self, rows: list[dict]) -> tuple[list[dict], Counter]:
+        """Return the rows that state a relation, and the number of others, by the reason."""
+        if self.schema is not None:
+            return decide_post(rows, self.schema, self.args.both_directions)
+        stated = [row for row in rows if row["label"] not in (None, NEGATIVE_RELATION)]
+        return stated, Counter(none=len(rows) - len(stated))
 
     def _look_at_pictures(self, posts: list[dict], images: dict[str, Image.Image]) -> None:
         """Add the regions and captions that posts do not have; a picture of several posts is looked at once."""
@@ -124,10 +177,15 @@ def _names(post: dict) -> list[str]:
     return [post["text"][start:end] for start, end in spans]
 
 
+def _with_type(span: Span, kind: str | None) -> dict:
+    """Return an entity as the pipeline takes it."""
+    return {"start": span[0], "end": span[1]} | ({} if kind is None else {"type": kind})
+
+
 def tidy(value: Any, decimals: int = FUSION_DECIMALS) -> Any:
     """Round the numbers of a result to what they are worth."""
     if isinstance(value, dict):
-        return {name: tidy(inner, SCORE_DECIMALS if name == "score" else decimals) for name, inner in value.items()}
+        return {name: tidy(inner, SCORE_DECIMALS if name in SCORES else decimals) for name, inner in value.items()}
     if isinstance(value, list):
         return [tidy(inner, decimals) for inner in value]
     return round(value, decimals) if isinstance(value, float) else value

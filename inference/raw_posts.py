@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from mmre.posts.annotation_file import check_annotation_file, read_annotation_rows
-from mmre.posts.checks import Problems, show
+from mmre.posts.checks import Problems, is_text, show
 from mmre.posts.lookalikes import escaped
 from mmre.posts.row_checks import Check, check_columns, check_entity, check_regions_have_image, check_text, checker
 from mmre.posts.row_readers import CSV_COLUMNS, JSON_FIELDS, SPAN_COLUMNS, check_file, is_csv, read_csv, read_json_lines
@@ -31,7 +32,7 @@ RAW_FIELDS = (*JSON_FIELDS, "pairs", "entities")
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 UNKNOWN_HINT = "--keep FIELD hands a further field on to the triples, --ignore_unknown passes over the others"
 
-Pair = tuple[Span | None, Span | None]
+TypedSpan = tuple[Span | None, str | None]
 
 
 def read_raw_posts(
@@ -52,8 +53,9 @@ def read_raw_posts(
 
     Yields:
         The good posts: `id`, `text`, `is_joined` (whether the text was given as words), `pairs` (of spans in
-        characters; None if the entities have to be found), `image` (a path), `grounded_regions`, `detected_regions` and
-        `caption` (None if not given), and `kept` (the further fields, by name).
+        characters; None if the entities have to be found), `types` (of the entities of `pairs`, None where not known;
+        if any is), `image` (a path), `grounded_regions`, `detected_regions` and `caption` (None if not given), and
+        `kept` (the further fields, by name).
     """
     has_span_columns = not os.path.isdir(posts) and is_csv(posts)
     annotations = []
@@ -167,7 +169,8 @@ def check_raw_post(row: dict, file: str, where: str, problems: Problems, has_spa
     faults = Problems()
     check = checker(file, where, faults)
     text, unit = check_text(row, check)
-    pairs = check_pairs(row, text, unit, check, has_span_columns)
+    typed = check_pairs(row, text, unit, check, has_span_columns)
+    pairs, types = (typed and [tuple(each[part] for each in pair) for pair in typed] for part in (0, 1))
     columns = check_columns(row, check)
     is_address = isinstance(row.get("image"), str) and ADDRESS.match(row["image"])
     check(not is_address, "image", row.get("image"), "a file: addresses are not followed, fetch the picture first")
@@ -180,6 +183,8 @@ def check_raw_post(row: dict, file: str, where: str, problems: Problems, has_spa
         text, spans = join_words(text, [span for pair in pairs or () for span in pair])
         pairs = pairs and list(zip(spans[::2], spans[1::2]))
     post = {"text": text, "is_joined": unit == "words", "pairs": pairs, "image": columns["image"]}
+    if types and any(kind is not None for pair in types for kind in pair):
+        post["types"] = types
     # Regions that were not given may be looked for; an empty list says that there are none.
     regions = {column: None if row.get(column) is None else columns[column] for column in REGION_COLUMNS}
     return post | {"caption": columns["caption"]} | regions
@@ -187,8 +192,8 @@ def check_raw_post(row: dict, file: str, where: str, problems: Problems, has_spa
 
 def check_pairs(
     row: dict, text: str | list[str] | None, unit: str, check: Check, has_span_columns: bool
-) -> list[Pair] | None:
-    """Check the entities of a row, and return the pairs to ask for; None if the row names no entity.
+) -> list[tuple[TypedSpan, TypedSpan]] | None:
+    """Check the entities of a row, and return the pairs to ask for, of spans and types; None if it names no entity.
 
     Args:
         row: the row.
@@ -207,22 +212,34 @@ def check_pairs(
         good = isinstance(pairs, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
         check(good, "pairs", pairs, "a list of pairs [head, tail]")
         return [
-            tuple(check_entity(span, name, f"pairs[{number}]", text, unit, check) for name, span in zip(spans, pair))
+            tuple(check_typed(span, name, f"pairs[{number}]", text, unit, check) for name, span in zip(spans, pair))
             for number, pair in enumerate(pairs if good else ())
         ]
     elif entities is not None:
         good = check(isinstance(entities, list), "entities", entities, "a list of spans")
         checked = [
-            check_entity(span, "entity", f"entities[{number}]", text, unit, check)
+            check_typed(span, "entity", f"entities[{number}]", text, unit, check)
             for number, span in enumerate(entities if good else ())
         ]
         return list(permutations(checked, 2))
     elif given:
         fields = SPAN_COLUMNS if has_span_columns else {name: (name,) for name in spans}
         return [
-            tuple(check_entity(span, name, ", ".join(fields[name]), text, unit, check) for name, span in spans.items())
+            tuple(check_typed(span, name, ", ".join(fields[name]), text, unit, check) for name, span in spans.items())
         ]
     return None
+
+
+def check_typed(
+    found: Any, entity: str, field: str, text: str | list[str] | None, unit: str, check: Check
+) -> TypedSpan:
+    """Return the span of an entity, None if it is bad, and its type, None if it has none."""
+    kind = None
+    if isinstance(found, dict) and "type" in found:
+        kind, found = found["type"], {name: value for name, value in found.items() if name != "type"}
+        good = kind is None or (is_text(kind) and kind.strip() == kind != "")
+        check(good, f"{field}.type", kind, "a type of entities, as 'PER', or null")
+    return check_entity(found, entity, field, text, unit, check), kind
 
 
 @dataclass

@@ -32,9 +32,10 @@ from .loading import adapter_config, load_model
 from .predictor import Predictor
 from .raw_posts import Survey, read_raw_posts, survey_raw_posts
 from .relation_lists import read_relations
+from .relation_schema import RelationSchema, read_schema
 from .triples import PredictionReport, write_triples
 
-PREDICTION_VERSION = 1
+PREDICTION_VERSION = 2
 # Each task, and each annotation file: which input of a model it gives, and that input's plural.
 TASK_INPUTS = {"grounding": "regions", "detection": "regions", "captions": "caption"}
 FILE_INPUTS = {"regions": "regions", "captions": "caption"}
@@ -72,13 +73,15 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
     nlp = load_spacy(args.spacy_model) if needs_spacy else None
     extract = open_pipeline(model, args) if args.relations is None else open_chat_model(model, args)
     settings = picture_settings(args, nlp)
+    schema = open_schema(extract, args)
     header = prediction_header(model, extract, survey, settings, nlp, args)
+    header |= {"schema": None if schema is None else schema.as_rows(), "both_directions": args.both_directions}
     done = end = 0
     if part.exists():
         for number, _, end in read_batches(part, header):  # noqa: B007, the last one counts
             done = 0 if number is None else number + 1
     folder = args.image_dir or (posts if os.path.isdir(posts) else os.path.dirname(posts))
-    predictor = Predictor(extract, args, settings, nlp, folder)
+    predictor = Predictor(extract, args, settings, nlp, folder, schema)
     start, initial = time.perf_counter(), min(done * args.batch_size, survey.count)
     bar = logging.tqdm(total=survey.count, initial=initial, desc="Predicting", unit="post")
     with open(part, "ab", buffering=0) as file, ThreadPoolExecutor() as pool, bar:
@@ -150,6 +153,20 @@ def open_chat_model(model: str, args: PredictionArguments) -> InContextRelationC
     return InContextRelationClassifier.from_pretrained(
         model, relations, descriptions=meanings, revision=args.revision, dtype=args.dtype
     )
+
+
+def open_schema(extract: Pipeline | InContextRelationClassifier, args: PredictionArguments) -> RelationSchema | None:
+    """Return the schema by which posts are decided; None where each pair is taken as the model says.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is bad, or names relations that the model does not have.
+    """
+    if args.decision == "pair":
+        return None
+    is_chat = isinstance(extract, InContextRelationClassifier)
+    relations = extract.options.relations if is_chat else list(extract.model.config.id2label.values())
+    return RelationSchema.from_names(relations) if args.schema is None else read_schema(args.schema, relations)
 
 
 def prediction_header(

@@ -1,7 +1,6 @@
 """Triples of a knowledge graph, written as JSON lines, CSV or N-Triples."""
 
 import csv
-import html
 import json
 import re
 from collections import Counter
@@ -13,12 +12,21 @@ from urllib.parse import quote
 from mmre.annotation.unfinished import read_batches
 from mmre.posts.checks import NAMES_IN_REPORT
 from mmre.posts.lookalikes import escaped
-from mmre.posts.schema import NEGATIVE_RELATION
 from mmre.posts.whole_file import whole_file
 
 from .arguments import PredictionArguments
+from .entity_names import graph_name
 
+CSV_HEADER = ("id", "head", "head_type", "relation", "tail", "tail_type", "score", "ruled_out")
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+# What is decided over all pairs of a post, see `decision.py`.
+LEFT_OUT = {
+    "types": "relations that do not fit the types of their entities",
+    "loops": "pairs of one name",
+    "symmetric": "symmetric relations the other way round",
+    "reversed": "others the other way round",
+    "repeated": "of other mentions of the same names",
+}
 RDFS_LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
 
 
@@ -54,11 +62,10 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> Predic
                             reasons.append(escaped(f"{row['id']} ({row['error']})"))
                         errors.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
                         continue
-                    counts["without"] += not row["relations"]
+                    counts.update(row["left_out"])
+                    counts["without"] += not row["relations"] and not any(row["left_out"].values())
                     for found in row["relations"]:
-                        if found["label"] == NEGATIVE_RELATION:
-                            counts["none"] += 1
-                        elif found["score"] < args.min_score:
+                        if found["score"] < args.min_score:
                             counts["low"] += 1
                         else:
                             counts["triples"] += 1
@@ -73,6 +80,9 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> Predic
         f"left out: {counts['none']} pairs of entities without a relation, {counts['low']} relations with a score "
         f"below {args.min_score:g}; {counts['without']} posts have no pair of entities",
     ]
+    if args.decision == "post":
+        reasons_left_out = (f"{counts[name]} {meaning}" for name, meaning in LEFT_OUT.items())
+        report.append(f"left out by one decision for each post: {', '.join(reasons_left_out)}")
     if reasons:
         if counts["failed"] > len(reasons):
             reasons.append(f"and {counts['failed'] - len(reasons)} more")
@@ -90,17 +100,19 @@ def write_jsonl(triples: Iterable[dict], file: TextIO, keep: Sequence[str] = ())
     for triple in triples:
         line = {name: triple[name] for name in ("id", "text", "head") if name in triple}
         line |= {"relation": triple["label"]}
-        line |= {name: triple[name] for name in ("tail", "score", "fusion", *keep) if name in triple}
+        line |= {name: triple[name] for name in ("tail", "score", "ruled_out", "fusion") if name in triple}
+        line |= {name: triple["kept"][name] for name in keep if name in triple["kept"]}
         file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_csv(triples: Iterable[dict], file: TextIO, keep: Sequence[str] = ()) -> None:
     """Write a row of CSV for each triple, below a header, with the fields of its post that are kept."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["id", "head", "relation", "tail", "score", *keep])
+    writer.writerow([*CSV_HEADER, *keep])
     for triple in triples:
-        head, tail = graph_name(triple["head"]), graph_name(triple["tail"])
-        cells = [triple["id"], head, triple["label"], tail, triple["score"], *(triple.get(name) for name in keep)]
+        head, tail = ((graph_name(triple[name]["text"]), triple[name].get("type")) for name in ("head", "tail"))
+        scores = triple["score"], triple.get("ruled_out")
+        cells = [triple["id"], *head, triple["label"], *tail, *scores, *(triple["kept"].get(name) for name in keep)]
         writer.writerow([as_csv_cell(value) for value in cells])
 
 
@@ -116,11 +128,6 @@ def as_csv_cell(value: Any) -> Any:
     return f"'{value}" if is_formula else value
 
 
-def graph_name(entity: dict) -> str:
-    """Return the name of an entity in a knowledge graph: without line breaks and HTML's `&amp;`."""
-    return " ".join(html.unescape(entity["text"]).split())
-
-
 def ntriples(triple: dict, base_iri: str) -> list[str]:
     """Say a triple in N-Triples.
 
@@ -132,7 +139,7 @@ def ntriples(triple: dict, base_iri: str) -> list[str]:
         Three lines: the relation between `{base_iri}entity/...` and another such name, by `{base_iri}relation/...`; and
         the `rdfs:label` of both entities.
     """
-    names = [graph_name(triple[entity]) for entity in ("head", "tail")]
+    names = [graph_name(triple[entity]["text"]) for entity in ("head", "tail")]
     head, tail = (f"<{base_iri}entity/{quote(name, safe='')}>" for name in names)
     relation = f"<{base_iri}relation/{quote(triple['label'].removeprefix('/'), safe='/')}>"
     labels = [f"{node} <{RDFS_LABEL}> {literal(name)} .\n" for node, name in zip((head, tail), names)]

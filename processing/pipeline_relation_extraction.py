@@ -82,7 +82,8 @@ class RelationExtractionPipeline(Pipeline):
 
         Returns:
             For a post with `head` and `tail` a list of `top_k` dictionaries with `label` and `score`. For another post
-            such a list over all pairs, in which each dictionary also has `head` and `tail`: `start`, `end` and `text`.
+            such a list over all pairs, in which each dictionary also has `head` and `tail`: `start`, `end` and `text`,
+            and the `type` of entities that spaCy found or that were given as dictionaries with a `type`.
             For a list of posts a list of these; for a stream an iterator over them.
 
             Of a post given as `tokens`, spans are in characters of the words joined by single spaces, and each
@@ -254,7 +255,8 @@ class RelationExtractionPipeline(Pipeline):
                 raise ValueError(str(error) if is_one_pair else f"pairs[{number}]: {error}") from error
             if number == 0:
                 shared = {name: row[name] for name in picture_names}
-            entities = {} if is_one_pair else {name: _name(text, span) for name, span in spans.items()}
+            given = dict(zip(spans, pair))
+            entities = {} if is_one_pair else {name: _name(text, spans[name], given[name]) for name in spans}
             inputs = {name: value[0] for name, value in {**row, **shared}.items()}
             encoded.append({"inputs": inputs, "entities": named | entities})
         return encoded
@@ -325,6 +327,7 @@ def _fetch(url: str) -> Image.Image:
         raise ValueError(f"The answer of {url!r} is no image: {error}") from error
 
 
-def _name(text: str, span: Span) -> dict:
+def _name(text: str, span: Span, given: Any) -> dict:
     start, end = span
-    return {"start": start, "end": end, "text": text[start:end]}
+    kind = given.get("type") if isinstance(given, Mapping) else None
+    return {"start": start, "end": end, "text": text[start:end]} | ({} if kind is None else {"type": kind})

@@ -68,7 +68,8 @@ def folder(tmp_path) -> Path:
 @pytest.fixture
 def prediction_arguments(picture_arguments, tmp_path):
     def make(name: str = "triples.jsonl", **changes) -> PredictionArguments:
-        return PredictionArguments(out=str(tmp_path / name), **picture_arguments | changes)
+        # Each pair alone, as the model says: what is decided over a post has tests of its own.
+        return PredictionArguments(out=str(tmp_path / name), **{"decision": "pair"} | picture_arguments | changes)
 
     return make
 

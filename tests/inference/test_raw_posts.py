@@ -19,6 +19,7 @@ from prediction_helpers import (
 
 from mmre.inference.raw_posts import read_raw_posts
 from mmre.inference.run import predict
+from mmre.inference.triples import CSV_HEADER
 from mmre.posts.checks import Problems
 
 
@@ -226,7 +227,7 @@ def test_further_fields_are_refused_kept_or_ignored(focalmre, folder, arguments)
     said = predict(focalmre, write(folder / "raw.csv", [header, *cells]), table)
     with open(table.out, encoding="utf-8", newline="") as file:
         names, *triples = csv.reader(file)
-    assert names == ["id", "head", "relation", "tail", "score", "author"]
+    assert names == [*CSV_HEADER, "author"]
     assert [triple[-1] for triple in triples] == ["'=1+1", "Bo"] and "ignored: the fields likes" in said.text
 
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,7 @@ from transformers import AutoModel, AutoProcessor, BertConfig
 from mmre.annotation.keywords import find_keywords
 from mmre.annotation.picture_models import Captioner, Detector, Grounder
 from mmre.evaluation.output_lock import only_writer
+from mmre.inference.entity_names import node_name
 from mmre.inference.run import predict
 from mmre.modeling import MODELS
 from mmre.processing import RelationExtractionPipeline, find_entities
@@ -66,6 +68,63 @@ def test_a_raw_post_becomes_triples_with_all_that_is_found_on_the_fly(name, requ
     assert f"{len(expected)} triples of 1 posts" in report.text
     assert f"left out: {6 - len(expected)} pairs of entities" in report.text
     assert not list(Path(args.out).parent.glob("triples.jsonl.*"))
+
+
+def test_a_post_is_decided_once_over_all_its_pairs(mtb, folder, arguments):
+    text = f"{TEXT} . Rafael Nadal met Barack Obama in London"
+    path = write(folder / "raw.jsonl", [{"id": "x", "text": text}, {"text": "nobody is here"}])
+    alone, decided, both = (
+        arguments(f"{name}.jsonl", **changes)
+        for name, changes in (
+            ("alone", {}),
+            ("decided", {"decision": "post"}),
+            ("both", {"decision": "post", "both_directions": True}),
+        )
+    )
+    reports = [predict(mtb, path, args).text for args in (alone, decided, both)]
+    entities = find_entities(cached_load_spacy(SPACY_MODEL), text)
+    kinds = {entity["start"]: entity["type"] for entity in entities}
+    number = len(entities) * (len(entities) - 1)
+    assert len(read(alone)) < number and len(read(decided)) <= len(read(both)) < len(read(alone))
+    for row in read(decided):
+        assert row["relation"].upper().startswith(f"/{row['head']['type']}/{row['tail']['type']}/")
+        assert row["head"]["type"] == kinds[row["head"]["start"]]
+        assert node_name(row["head"]["text"]) != node_name(row["tail"]["text"]) and 0 <= row["ruled_out"] < 1
+    ends = [[node_name(row[name]["text"]) for name in ("head", "tail")] for row in read(decided)]
+    assert not any(end[::-1] in ends for end in ends)
+    # Each pair of entities is in the report, once.
+    for report, args in zip(reports, (alone, decided, both)):
+        counted = [int(found) for found in re.findall(r"(\d+) (?:pairs|relations|symmetric|others|of other)", report)]
+        assert sum(counted) + len(read(args)) == number and "; 1 posts have no pair" in report
+    assert "one decision" not in reports[0] and "2 pairs of one name" in reports[1]
+
+
+def test_types_may_be_given_and_a_schema_rules_by_them(mtb, folder, arguments):
+    def entities(*kinds: str | None) -> list[dict]:
+        return [{"start": span[0], "end": span[1], "type": kind} for span, kind in zip((NADAL, PERELLO), kinds)]
+
+    posts = [{"text": TEXT, "entities": entities(*kinds)} for kinds in (("PER", "PER"), ("x", None), ("x", "y"))]
+    names = [name for name in AutoModel.from_pretrained(mtb).config.label2id if name != "None"]
+    rules = [{"relation": name, "types": [["x", "y"], ["y", "x"]]} for name in names]
+    args = arguments(decision="post", schema=write(folder / "schema.jsonl", rules))
+    report = predict(mtb, write(folder / "raw.jsonl", posts), args).text
+    rows = read(args)
+    assert {row["id"] for row in rows} == {"raw-1", "raw-2"}
+    shown_types = {(row["id"], *sorted([row["head"].get("type", ""), row["tail"].get("type", "")])) for row in rows}
+    assert shown_types == {("raw-1", "", "x"), ("raw-2", "x", "y")}
+    assert re.search("[1-9] relations that do not fit the types", report)
+    with pytest.raises(ValueError, match="entities\\[0\\].type: 3; expected a type"):
+        predict(
+            mtb, write(folder / "raw.jsonl", [{"text": TEXT, "entities": entities(3, "PER")}]), arguments("y.jsonl")
+        )
+    with pytest.raises(FileNotFoundError, match="--schema nowhere: there is no such file"):
+        predict(mtb, write(folder / "raw.jsonl", posts), arguments("z.jsonl", decision="post", schema="nowhere"))
+
+
+@pytest.mark.parametrize("changes", [{"schema": "x"}, {"both_directions": True}])
+def test_what_decides_over_posts_is_refused_where_pairs_are_taken_alone(arguments, changes):
+    with pytest.raises(ValueError, match=f"--{next(iter(changes))}; --decision pair takes each pair as the model says"):
+        arguments(decision="pair", **changes)
 
 
 def test_what_the_posts_hold_is_not_looked_for(focalmre, folder, arguments, monkeypatch):
@@ -256,6 +315,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_file(focalmre, folder, argu
     whole, killed = arguments("whole.jsonl"), arguments("killed.jsonl")
     predict(focalmre, path, whole)
     command = [sys.executable, "-c", KILLED, "predict", focalmre, path, "--out", killed.out, "--batch_size", "2"]
+    command += ["--decision", "pair"]
     done = subprocess.run([*command, "--spacy_model", SPACY_MODEL], capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     assert not os.path.exists(killed.out) and os.path.exists(f"{killed.out}.part")
@@ -336,6 +396,7 @@ def test_a_run_does_not_go_on_with_another_model_at_the_same_place(focalmre, fol
     path = write(folder / "raw.jsonl", [{"text": f"{TEXT} {number}", **pair} for number in range(5)])
     args = arguments(batch_size=2)
     command = [sys.executable, "-c", KILLED, "predict", focalmre, path, "--out", args.out, "--batch_size", "2"]
+    command += ["--decision", "pair"]
     assert subprocess.run([*command, "--spacy_model", SPACY_MODEL]).returncode == -signal.SIGKILL
 
     def double(weights):

@@ -74,10 +74,15 @@ def test_all_formats_hold_the_same_triples(focalmre, folder, arguments):
     assert 'Rafael "Rafa" Nadal' in {row["head"]["text"] for row in triples}
     with open(args["csv"].out, encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
-    assert header == ["id", "head", "relation", "tail", "score"]
-    assert [(*row[:4], float(row[4])) for row in rows] == [
-        (row["id"], row["head"]["text"], row["relation"], row["tail"]["text"], row["score"]) for row in triples
+    assert header == ["id", "head", "head_type", "relation", "tail", "tail_type", "score", "ruled_out"]
+    assert [(*row[:6], float(row[6])) for row in rows] == [
+        (
+            *(row["id"], row["head"]["text"], row["head"].get("type", ""), row["relation"]),
+            *(row["tail"]["text"], row["tail"].get("type", ""), row["score"]),
+        )
+        for row in triples
     ]
+    assert {row["head"].get("type") for row in triples} > {None, "PER"}  # spaCy found those of the second post
     statements = [STATEMENT.fullmatch(line).groups() for line in Path(args["nt"].out).read_text("utf-8").splitlines()]
     relations = [statement for statement in statements if "/relation/" in statement[1]]
     assert [tuple(unquote(iri.split("/", 4)[4]) for iri in statement[:3]) for statement in relations] == [
