@@ -1,8 +1,9 @@
 """One run of a prediction: raw posts, batch by batch, to triples.
 
-All posts are checked before a model is loaded. Then they are read a second time, a batch at once, and what is found is
-appended to `OUT.part`, so that a killed run goes on where it was, with the same batches and therefore the same numbers.
-At the end that becomes OUT: JSON lines, CSV or N-Triples.
+All posts are checked before a model is loaded. Then they are read a second time, some batches at once, in which posts
+of one picture stand together. What is found is appended to `OUT.part`, so that a killed run goes on where it was, with
+the same batches and therefore the same numbers. At the end that becomes OUT, in the order of the posts: JSON lines, CSV
+or N-Triples.
 """
 
 import os
@@ -23,6 +24,7 @@ from mmre.annotation.unfinished import append_line, read_batches
 from mmre.evaluation.output_lock import only_writer
 from mmre.modeling import MODELS
 from mmre.posts.checks import Problems, some
+from mmre.posts.picture_order import together
 from mmre.processing import load_spacy
 from mmre.processing.pipeline_relation_extraction import TASK
 
@@ -35,7 +37,9 @@ from .relation_lists import read_relations
 from .relation_schema import RelationSchema, read_schema
 from .triples import PredictionReport, write_triples
 
-PREDICTION_VERSION = 2
+PREDICTION_VERSION = 3
+# So many are in memory together, and are ordered among themselves.
+BATCHES_AT_ONCE = 8
 # Each task, and each annotation file: which input of a model it gives, and that input's plural.
 TASK_INPUTS = {"grounding": "regions", "detection": "regions", "captions": "caption"}
 FILE_INPUTS = {"regions": "regions", "captions": "caption"}
@@ -88,9 +92,10 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
         file.truncate(end)
         if not end:
             append_line(file, header)
-        for number, batch in enumerate(batches(posts, args)):
+        for number, (places, batch) in enumerate(batches(posts, args)):
             if number >= done:
-                append_line(file, {"batch": number, "rows": predictor(batch, pool)})
+                rows = [{"place": place, **row} for place, row in zip(places, predictor(batch, pool))]
+                append_line(file, {"batch": number, "rows": rows})
                 bar.update(len(batch))
     seconds, count = time.perf_counter() - start, survey.count - initial
     report = write_triples(part, header, args)
@@ -198,16 +203,23 @@ def prediction_header(
     }
 
 
-def batches(posts: str, args: PredictionArguments) -> Iterator[list[dict]]:
-    """Read checked posts batch by batch.
+def batches(posts: str, args: PredictionArguments) -> Iterator[tuple[list[int], list[dict]]]:
+    """Read checked posts batch by batch, those of one picture together, as [`together`] orders some batches.
+
+    Yields:
+        The places of the posts among all of them, and the posts.
 
     Raises:
         ValueError: the posts are bad, so that they were changed since they were checked.
     """
-    problems = Problems()
+    problems, start = Problems(), 0
     stream = read_raw_posts(posts, args, problems)
-    while batch := list(islice(stream, args.batch_size)):
-        yield batch
+    while read := list(islice(stream, args.batch_size * BATCHES_AT_ONCE)):
+        order = together([post["image"] for post in read], [len(post["text"]) for post in read])
+        for first in range(0, len(read), args.batch_size):
+            chosen = order[first : first + args.batch_size]
+            yield [start + number for number in chosen], [read[number] for number in chosen]
+        start += len(read)
     if problems:
         raise ValueError(f"{posts} was changed while it was read. {problems.report()}")
 

@@ -54,22 +54,21 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> Predic
     with whole_file(failed) as errors, whole_file(out) as file:
 
         def triples() -> Iterator[dict]:
-            for _, rows, _ in read_batches(part, header):
-                for row in rows:
-                    if "error" in row:
-                        counts["failed"] += 1
-                        if len(reasons) < NAMES_IN_REPORT:
-                            reasons.append(escaped(f"{row['id']} ({row['error']})"))
-                        errors.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-                        continue
-                    counts.update(row["left_out"])
-                    counts["without"] += not row["relations"] and not any(row["left_out"].values())
-                    for found in row["relations"]:
-                        if found["score"] < args.min_score:
-                            counts["low"] += 1
-                        else:
-                            counts["triples"] += 1
-                            yield row | found
+            for row in in_order(part, header):
+                if "error" in row:
+                    counts["failed"] += 1
+                    if len(reasons) < NAMES_IN_REPORT:
+                        reasons.append(escaped(f"{row['id']} ({row['error']})"))
+                    errors.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+                    continue
+                counts.update(row["left_out"])
+                counts["without"] += not row["relations"] and not any(row["left_out"].values())
+                for found in row["relations"]:
+                    if found["score"] < args.min_score:
+                        counts["low"] += 1
+                    else:
+                        counts["triples"] += 1
+                        yield row | found
 
         if args.format == "nt":
             file.writelines(line for triple in triples() for line in ntriples(triple, args.base_iri))
@@ -90,6 +89,16 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> Predic
     else:
         failed.unlink()
     return PredictionReport("\n".join(report), header["posts"], counts["failed"])
+
+
+def in_order(part: Path, header: dict) -> Iterator[dict]:
+    """Read the rows of an unfinished file in the order of their `place`, without it; few of them wait for others."""
+    waiting, place = {}, 0
+    for _, rows, _ in read_batches(part, header):
+        waiting |= {row.pop("place"): row for row in rows}
+        while place in waiting:
+            yield waiting.pop(place)
+            place += 1
 
 
 def write_jsonl(triples: Iterable[dict], file: TextIO, keep: Sequence[str] = ()) -> None:

@@ -34,6 +34,7 @@ from mmre.annotation.keywords import find_keywords
 from mmre.annotation.picture_models import Captioner, Detector, Grounder
 from mmre.evaluation.output_lock import only_writer
 from mmre.inference.entity_names import node_name
+from mmre.inference.predictor import Predictor
 from mmre.inference.run import predict
 from mmre.modeling import MODELS
 from mmre.processing import RelationExtractionPipeline, find_entities
@@ -330,24 +331,52 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_file(focalmre, folder, argu
         lambda self, post, *rest, **named: predicted.append(post["id"]) or encode(self, post, *rest, **named),
     )
     predict(focalmre, path, killed)
-    assert predicted == ["raw-4", "raw-5", "raw-6"]
+    assert predicted == ["raw-2", "raw-5", "raw-4"]  # after those of a.png and the broken one
     assert Path(killed.out).read_bytes() == Path(whole.out).read_bytes() != b""
     errors = [tmp_path / f"{name}.jsonl.errors.jsonl" for name in ("killed", "whole")]
     assert errors[0].read_bytes() == errors[1].read_bytes() and b"broken.png" in errors[0].read_bytes()
     assert not os.path.exists(f"{killed.out}.part")
 
 
+def test_posts_of_one_picture_go_into_one_batch_and_come_back_in_the_order_of_the_file(
+    focalmre, folder, arguments, monkeypatch
+):
+    images = ["a.png", "b.png", None, "a.png", "missing.png", "b.png", "a.png", "c.png", "b.png"]
+    posts = [{"text": f"{TEXT}{' and' * number}", "image": image} for number, image in enumerate(images)]
+    path = write(folder / "raw.jsonl", [{**post, "head": NADAL, "tail": PERELLO} for post in posts])
+    batches, predict_batch = [], Predictor.__call__
+    monkeypatch.setattr(
+        Predictor,
+        "__call__",
+        lambda self, batch, pool: batches.append([post["image"] for post in batch]) or predict_batch(self, batch, pool),
+    )
+    args = arguments(batch_size=3)
+    predict(focalmre, path, args)
+    assert batches == [["b.png", "b.png", "b.png"], ["c.png", "a.png", "a.png"], ["a.png", "missing.png", None]]
+    found = {row["id"]: row for row in read(args)}
+    for number, post in enumerate(posts):
+        if post["image"] != "missing.png":
+            image = post["image"] and folder / post["image"]
+            expected = expected_relations(focalmre, post["text"], [(NADAL, PERELLO)], image)
+            rows = [found[f"raw-{number}"]] if f"raw-{number}" in found else []
+            assert shown(rows) == approximately(expected)
+    order = [int(row["id"].removeprefix("raw-")) for row in read(args)]
+    assert order == sorted(order) and len(order) > 4
+    (failed,) = Path(f"{args.out}.errors.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(failed) == {"id": "raw-4", "error": "image missing.png: not found"}
+
+
 def test_memory_does_not_grow_with_the_number_of_posts(focalmre, folder, arguments):
     peaks = {}
-    for number in (1, 10, 200):  # the first one fills caches
-        path, args = long_posts(folder / "raw.jsonl", number), arguments(f"{number}.jsonl", batch_size=10)
+    for number in (1, 50, 240):  # the first one fills caches
+        path, args = long_posts(folder / "raw.jsonl", number), arguments(f"{number}.jsonl", batch_size=5)
         tracemalloc.start()
         predict(focalmre, path, args)
         peaks[number] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert len(read(args)) == number
     # 190 more posts are 3.8 MB.
-    assert peaks[200] - peaks[10] < 1_000_000, peaks
+    assert peaks[240] - peaks[50] < 1_000_000, peaks
 
 
 def damage(folder: str, target: Path, change) -> str:
