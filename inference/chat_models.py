@@ -1,6 +1,5 @@
 """A chat model on this machine: from conversations to its first token, to the likelihood of labels, or to an answer."""
 
-import copy
 import inspect
 import os
 import unicodedata
@@ -11,7 +10,6 @@ from typing import Any
 
 import torch
 from jinja2 import TemplateError
-from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
@@ -28,14 +26,16 @@ from transformers import (
 
 from mmre.annotation.annotator import naming
 
+from .label_likelihood import score_rows, score_tree
 from .prompts import Turn, control_tokens, disarm
+from .shared_prefixes import EncodedPrompts, Prefixes, keeps_all_tokens
 
 # An answer that no model gives, to find where the template puts one.
 PLACE = "answer0place"
 # What `max_position_embeddings` and tokenizers say where there is no limit.
 ENDLESS = 10**9
-# Rows of labels that go through a model at once, beside the cache of their prompts.
-LABELS_AT_ONCE = 64
+# Ways to compute attention that take a mask of four dimensions.
+MASKED = ("eager", "sdpa")
 
 
 class ChatModel:
@@ -82,6 +82,8 @@ class ChatModel:
         limits.append(self.tokenizer.model_max_length or ENDLESS)
         self.max_tokens = min(limits) if min(limits) < ENDLESS else None
         self.takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+        self.counts_in_pictures = hasattr(getattr(model, "model", None), "rope_deltas")
+        self.prefixes = Prefixes(self._read_prefix)
         self._find_place_of_answers()
 
     @classmethod
@@ -164,23 +166,35 @@ class ChatModel:
                 return disarmed
         raise ValueError(f"MODEL {self.name}: its tokenizer reads a control token in {disarmed!r}")
 
-    def encode(self, conversations: Sequence[Sequence[Turn]]) -> dict[str, torch.Tensor]:
+    def encode(
+        self, conversations: Sequence[Sequence[Turn]], probes: tuple[Sequence[Turn], Sequence[Turn]] | None = None
+    ) -> EncodedPrompts:
         """Turn conversations into inputs, padded on the left.
 
         Args:
             conversations: each ends with a question; all with the same number of pictures.
+            probes: two that differ from these, and from one another, in the last question alone. What the prompts of
+                both begin with, the model reads once for all conversations that are encoded with equal probes. One
+                shows the picture of the last question, if these do, and the other none.
         """
         texts = [self.render(turns) for turns in conversations]
         options = {"padding": True, "return_tensors": "pt", "add_special_tokens": False}
         images = [[turn.image for turn in turns if turn.image is not None] for turns in conversations]
         if not any(images):
-            return self.tokenizer(texts, return_token_type_ids=False, **options).to(self.device)
-        inputs = self.processor(text=texts, images=images, padding_side="left", **options)
-        return inputs.to(self.device, self.model.dtype)
+            inputs = self.tokenizer(texts, return_token_type_ids=False, **options).to(self.device)
+        else:
+            inputs = self.processor(text=texts, images=images, padding_side="left", **options)
+            inputs = inputs.to(self.device, self.model.dtype)
+        prompts = EncodedPrompts(dict(inputs))
+        # The keys and values of pictures are not kept: where they stand, models count positions in several ways.
+        if probes is None or any(turn.image is not None for probe in probes for turn in probe[:-1]):
+            return prompts
+        start = os.path.commonprefix([self._ids(self.render(probe)) for probe in probes])
+        return prompts.after(start, self.prefixes) if start else prompts
 
     def count_tokens(self, turns: Sequence[Turn]) -> int:
         """Return the number of tokens of a prompt, those of its pictures too."""
-        return self.encode([turns])["input_ids"].shape[1]
+        return self.encode([turns]).inputs["input_ids"].shape[1]
 
     def continuation(self, answer: str) -> list[int]:
         """Return the tokens of an answer where the template puts one, without those that end it."""
@@ -215,82 +229,85 @@ class ChatModel:
         )
 
     @torch.inference_mode()
-    def first_tokens(self, batch: dict[str, torch.Tensor], tokens: Sequence[int]) -> torch.Tensor:
+    def first_tokens(self, prompts: EncodedPrompts, tokens: Sequence[int]) -> torch.Tensor:
         """Score the first token of the answers in one forward pass.
 
         Args:
-            batch: from [`encode`].
+            prompts: from [`encode`].
             tokens: the K tokens to choose from.
 
         Returns:
             Log-probabilities among these tokens, (B, K).
         """
-        return self._prefill(batch)[0][:, list(tokens)].log_softmax(-1)
+        return self._prefill(prompts)[0][:, list(tokens)].log_softmax(-1)
 
-    def _prefill(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, Any]:
+    def _prefill(self, prompts: EncodedPrompts) -> tuple[torch.Tensor, Any]:
         """Return the logits of the first token of the answers, (B, V), and the cache of the prompts."""
         # Of transformers' ways to run a model this one knows the positions of each kind of model.
+        self._forget_positions()
         outputs = self.model.generate(
-            **batch, max_new_tokens=1, output_logits=True, return_dict_in_generate=True, use_cache=True
+            **prompts.inputs,
+            **prompts.cache(),
+            max_new_tokens=1,
+            output_logits=True,
+            return_dict_in_generate=True,
+            use_cache=True,
         )
         return outputs.logits[0].float(), outputs.past_key_values
 
+    def _read_prefix(self, ids: Sequence[int]) -> Any:
+        """Return the cache of the beginning of prompts."""
+        inputs = torch.tensor([ids], device=self.device)
+        return self._prefill(EncodedPrompts({"input_ids": inputs, "attention_mask": torch.ones_like(inputs)}))[1]
+
+    def _forget_positions(self) -> None:
+        """Forget what models of Qwen2-VL's kind keep of the pictures of the batch before."""
+        if self.counts_in_pictures:
+            self.model.model.rope_deltas = None
+
     @torch.inference_mode()
-    def label_likelihood(self, batch: dict[str, torch.Tensor], labels: Sequence[str]) -> torch.Tensor:
+    def label_likelihood(self, prompts: EncodedPrompts, labels: Sequence[str]) -> torch.Tensor:
         """Score whole answers: each prompt is read once, and its cache serves all labels.
 
         Args:
-            batch: from [`encode`].
+            prompts: from [`encode`].
             labels: the L answers to choose from.
 
         Returns:
             Log-probabilities of each label with the end of the turn after it, (B, L), so that one that begins with
             another is no part of it. They sum to 1 over all texts, not over these labels.
         """
-        logits, cache = self._prefill(batch)
-        mask, first = batch["attention_mask"], logits.log_softmax(-1)
-        rows, scores = len(mask), []
-        tokens = [torch.tensor([*self.continuation(label), *self.end_ids], device=self.device) for label in labels]
-        at_once = max(1, LABELS_AT_ONCE // rows)
-        for start in range(0, len(tokens), at_once):
-            chunk = tokens[start : start + at_once]
-            number = len(chunk)
-            ids = pad_sequence(chunk, batch_first=True)  # (C, T); what is padded on the right is seen by none before it
-            lengths = torch.tensor([len(label) for label in chunk], device=self.device)
-            repeated = copy.deepcopy(cache)
-            repeated.batch_repeat_interleave(number)
-            seen = mask.repeat_interleave(number, dim=0)  # (B C, T_prompt)
-            inputs = ids[:, :-1].repeat(rows, 1)
-            positions = {}
-            if self.takes_positions and not hasattr(getattr(self.model, "model", None), "rope_deltas"):
-                positions["position_ids"] = seen.sum(-1, keepdim=True) + torch.arange(
-                    inputs.shape[1], device=self.device
-                )
-            outputs = self.model(
-                input_ids=inputs,
-                attention_mask=torch.cat([seen, torch.ones_like(inputs)], dim=1),
-                past_key_values=repeated,
-                use_cache=True,
-                **positions,
-            )
-            later = outputs.logits.float().log_softmax(-1).view(rows, number, inputs.shape[1], -1)
-            later = later.gather(-1, ids[None, :, 1:, None].expand(rows, -1, -1, 1)).squeeze(-1)  # (B, C, T - 1)
-            is_label = torch.arange(1, ids.shape[1], device=self.device) < lengths[:, None]
-            scores.append(first[:, ids[:, 0]] + (later * is_label).sum(-1))
-        return torch.cat(scores, dim=1)
+        logits, cache = self._prefill(prompts)
+        tokens = [[*self.continuation(label), *self.end_ids] for label in labels]
+        is_tree = self.takes_positions and keeps_all_tokens(cache) and self.model.config._attn_implementation in MASKED
+        score = score_tree if is_tree else score_rows
+        mask = prompts.inputs["attention_mask"]
+        return score(self.model, cache, mask, logits.log_softmax(-1), tokens, self._positions)
+
+    def _positions(self, places: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the argument that says where tokens stand, of their places in their rows, (B, T)."""
+        if not self.takes_positions:
+            return {}
+        if self.counts_in_pictures:
+            # A picture of many tokens takes few positions, and each position has three coordinates.
+            shifts = self.model.model.rope_deltas.to(places.device)
+            places = (places + shifts.repeat_interleave(len(places) // len(shifts), dim=0)).expand(3, -1, -1)
+        return {"position_ids": places}
 
     @torch.inference_mode()
-    def generate(self, batch: dict[str, torch.Tensor], max_new_tokens: int) -> list[tuple[str, int]]:
+    def generate(self, prompts: EncodedPrompts, max_new_tokens: int) -> list[tuple[str, int]]:
         """Let the model answer, greedily.
 
         Args:
-            batch: from [`encode`].
+            prompts: from [`encode`].
             max_new_tokens: most tokens of an answer.
 
         Returns:
             The answers, each with its number of tokens.
         """
-        written = self.model.generate(**batch, max_new_tokens=max_new_tokens)[:, batch["input_ids"].shape[1] :]
+        self._forget_positions()
+        written = self.model.generate(**prompts.inputs, **prompts.cache(), max_new_tokens=max_new_tokens)
+        written = written[:, prompts.inputs["input_ids"].shape[1] :]
         texts = self.tokenizer.batch_decode(written, skip_special_tokens=True)
         counts = (written != self.tokenizer.pad_token_id).sum(-1).tolist()
         return list(zip(texts, counts))

@@ -2,16 +2,17 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from .prompts import PromptPost, one_line
 
 
 class Demonstrations:
-    """Draws demonstrations for one post after another; which, depends on the seed and the post's id alone.
+    """Demonstrations in an order that is drawn once, by the seed alone: each post is shown the first ones it may see.
 
-    FocalMRE (section 4.3) draws 2 to 5 at random. None is the post itself, or has its text or its picture: these would
-    give the answer away.
+    FocalMRE (section 4.3) draws 2 to 5 at random, and does not say how often. Drawn once, they are the same for most
+    posts, and a model reads them once. None is the post itself, or has its text or its picture: these would give the
+    answer away. A post that may not see one of the first is shown the next in its place.
 
     Args:
         posts: posts with their relations.
@@ -38,13 +39,15 @@ class Demonstrations:
             raise ValueError(f"`shots` is {shots}, and there are {len(posts)} posts to draw from: draw fewer")
         self.posts, self.picture_keys, self.shots, self.seed = posts, picture_keys, shots, seed
         self.texts = [one_line(post.text).casefold() for post in posts]
-        groups = defaultdict(list)
+        groups, generator = defaultdict(list), random.Random(seed)
         for index, post in enumerate(posts):
             groups[post.relation if stratified else None].append(index)
-        self.groups = [groups[relation] for relation in sorted(groups)]
+        self.groups = [groups[relation] for relation in generator.sample(sorted(groups), len(groups))]
+        for group in self.groups:
+            generator.shuffle(group)
 
     def draw(self, post: PromptPost, picture_key: str | None = None) -> list[PromptPost]:
-        """Draw the demonstrations for a post.
+        """Return the demonstrations for a post.
 
         Args:
             post: the post to ask about.
@@ -53,16 +56,16 @@ class Demonstrations:
         Raises:
             ValueError: too few posts have another text and another picture.
         """
-        generator, text = random.Random(f"{self.seed} {post.id}"), one_line(post.text).casefold()
+        text = one_line(post.text).casefold()
         groups = [
             (
                 index
-                for index in _shuffled(group, generator)
+                for index in group
                 if self.posts[index].id != post.id
                 and self.texts[index] != text
                 and (picture_key is None or self.picture_keys[index] != picture_key)
             )
-            for group in generator.sample(self.groups, len(self.groups))
+            for group in self.groups
         ]
         drawn = []
         while len(drawn) < self.shots and groups:
@@ -78,15 +81,6 @@ class Demonstrations:
                 f"{self.shots}: draw fewer"
             )
         return drawn
-
-
-def _shuffled(items: Sequence[int], generator: random.Random) -> Iterator[int]:
-    """Give items in random order, one by one: few are asked for of many."""
-    moved = {}
-    for last in reversed(range(len(items))):
-        place = generator.randint(0, last)
-        yield items[moved.get(place, place)]
-        moved[place] = moved.get(last, last)
 
 
 __all__ = ["Demonstrations"]

@@ -16,7 +16,8 @@ from mmre.processing.suggestions import unknown
 from .chat_models import ChatModel
 from .chat_servers import ChatServer, Completion, PromptTooLongError
 from .demonstrations import Demonstrations
-from .prompts import ANSWERS, Options, PromptPost, make_turns, parse_answer
+from .prompts import ANSWERS, Options, PromptPost, Turn, make_turns, parse_answer
+from .shared_prefixes import EncodedPrompts
 
 logger = logging.get_logger(__name__)
 
@@ -134,7 +135,7 @@ class InContextRelationClassifier:
             name: folder of a chat model, or its name on the Hub or on the server.
             relations: names; `"None"` is put first if it is not among them.
             examples: posts as [`__call__`] takes them, each with the name of its `relation`.
-            shots: how many examples are shown before a post, drawn for each; all by default.
+            shots: how many examples are shown before a post, drawn once; all by default.
             stratified: show each relation equally often.
             show_images: as of the class; `"all"` of a model here that reads pictures by default.
             answer, seed, descriptions: as of the class.
@@ -227,13 +228,15 @@ class InContextRelationClassifier:
         if isinstance(self.chat, ChatServer):
             return self._ask_server(prompts, drawn)
         answers = [None] * len(posts)
-        groups = {}  # processors take no batch in which only some have pictures
-        for index, (_, _, turns) in enumerate(prompts):
-            groups.setdefault(sum(turn.image is not None for turn in turns), []).append(index)
+        groups = {}  # of the same demonstrations; and processors take no batch in which only some have pictures
+        for index, (_, shown, turns) in enumerate(prompts):
+            pictures = sum(turn.image is not None for turn in turns)
+            groups.setdefault((pictures, *map(id, shown)), []).append(index)
         for group in groups.values():
-            batch = self.chat.encode([prompts[index][2] for index in group])
-            lengths = batch["attention_mask"].sum(-1).tolist()
-            for index, length, found in zip(group, lengths, self._ask(batch)):
+            _, shown, turns = prompts[group[0]]
+            probes = tuple(self._probe(shown, text, image) for text, image in (("0", None), ("x", turns[-1].image)))
+            batch = self.chat.encode([prompts[index][2] for index in group], probes)
+            for index, length, found in zip(group, batch.lengths(), self._ask(batch)):
                 post, shown, _ = prompts[index]
                 probabilities, text, written = found
                 answers[index] = Answer(
@@ -247,7 +250,11 @@ class InContextRelationClassifier:
                 )
         return answers
 
-    def _ask(self, batch: Any) -> list[tuple[list[float], str, int]]:
+    def _probe(self, shown: Sequence[PromptPost], text: str, image: Any) -> list[Turn]:
+        """Make a conversation that differs from those about posts after their demonstrations alone."""
+        return make_turns(self.options, shown, PromptPost("", text, (0, 1), (0, 1), None, image), self.show_images)
+
+    def _ask(self, batch: EncodedPrompts) -> list[tuple[list[float], str, int]]:
         """Return the probabilities, the answer and its number of tokens of each prompt of a batch."""
         relations, options = self.options.relations, self.options
         if self.answer_by == "generate":

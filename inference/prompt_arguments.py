@@ -16,7 +16,11 @@ class PromptArguments:
     )
     max_posts: int | None = field(default=None, metadata={"help": "Ask about the first posts alone."})
     shots: int = field(
-        default=0, metadata={"help": "Training posts that are shown before each post, drawn at random for it."}
+        default=0,
+        metadata={
+            "help": "Training posts that are shown before each post, drawn at random once. A post that has the text or "
+            "the picture of one of them is shown the next one in its place."
+        },
     )
     stratified: bool = field(default=False, metadata={"help": "Show each relation equally often."})
     answer: Literal["letters", "likelihood", "generate"] | None = field(

@@ -48,7 +48,7 @@ from .relation_lists import read_relations
 
 logger = logging.get_logger("mmre.prompt")
 
-PROMPT_VERSION = 1
+PROMPT_VERSION = 2
 PART_FILE = "answers.part"
 ANSWERS_FILE = "answers.jsonl"
 PROMPT_FILE = "prompt.txt"

@@ -63,8 +63,8 @@ def make_tokenizer(template: str | None = CHATML, num_pairs: int = 26 * 26) -> P
     return fast
 
 
-def text_config(size: int = 16, positions: int = 4096) -> LlamaConfig:
-    return LlamaConfig(
+def text_config(size: int = 16, positions: int = 4096, kind: type = LlamaConfig, **further):
+    return kind(
         vocab_size=len(SPECIALS) + 256 + 26 * 26,
         hidden_size=size,
         intermediate_size=2 * size,
@@ -76,13 +76,21 @@ def text_config(size: int = 16, positions: int = 4096) -> LlamaConfig:
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,
+        **further,
     )
 
 
-def save_chat_model(folder, template: str | None = CHATML, positions: int = 4096, num_pairs: int = 26 * 26) -> str:
-    """Save a random Llama that reads text alone."""
+def save_chat_model(
+    folder,
+    template: str | None = CHATML,
+    positions: int = 4096,
+    num_pairs: int = 26 * 26,
+    kind: tuple[type, type] = (LlamaConfig, LlamaForCausalLM),
+    **further,
+) -> str:
+    """Save a random model that reads text alone: a Llama, or of another configuration and class."""
     torch.manual_seed(0)
-    LlamaForCausalLM(text_config(positions=positions)).save_pretrained(folder)
+    kind[1](text_config(positions=positions, kind=kind[0], **further)).save_pretrained(folder)
     make_tokenizer(template, num_pairs).save_pretrained(folder)
     return str(folder)
 

@@ -3,10 +3,12 @@
 import pytest
 import torch
 from chat_helpers import TEMPLATES, picture, save_chat_model, save_vision_chat_model
+from transformers import MistralConfig, MistralForCausalLM
 
 from mmre.inference.chat_models import ChatModel
 from mmre.inference.prompts import Turn
 
+LABELS = ["x", "couple", "couples live", "/p/q"]
 POSTS = ["Ann weds Bob", "a much longer post about Cid and Dee, who are friends", "E and F"]
 
 
@@ -57,18 +59,86 @@ def test_letters_are_the_first_tokens_of_a_prompt_alone(chats, name):
     assert found.argmax(-1).unique().numel() > 1  # or padding could change nothing
 
 
+def likelihood_alone(chat: ChatModel, turns: list[Turn], label: str) -> torch.Tensor:
+    """Log-probability of a label and the end of the turn, in a pass of its own."""
+    tokens = [*chat.continuation(label), *chat.end_ids]
+    logits = logits_after(chat, turns, tokens)
+    return sum(logits[place].log_softmax(-1)[token] for place, token in enumerate(tokens))
+
+
+@pytest.mark.parametrize("way", ["tree", "rows"])
 @pytest.mark.parametrize("name", ["chatml", "llama2", "llava"])
-def test_likelihood_with_a_shared_prefix_is_that_of_each_label_in_a_pass_of_its_own(chats, name, monkeypatch):
-    chat, labels = chats[name], ["x", "couple", "couples live", "/p/q"]
+def test_likelihood_with_a_shared_prefix_is_that_of_each_label_in_a_pass_of_its_own(chats, name, way, monkeypatch):
+    chat, labels = chats[name], LABELS
+    if way == "rows":
+        monkeypatch.setattr("mmre.inference.chat_models.MASKED", ())
     scores = chat.label_likelihood(chat.encode(conversations(chat)), labels)
     for row, turns in zip(scores, conversations(chat)):
         for score, label in zip(row, labels):
-            tokens = [*chat.continuation(label), *chat.end_ids]
-            logits = logits_after(chat, turns, tokens)
-            expected = sum(logits[place].log_softmax(-1)[token] for place, token in enumerate(tokens))
-            torch.testing.assert_close(score, expected, atol=1e-3, rtol=1e-5)
-    monkeypatch.setattr("mmre.inference.chat_models.LABELS_AT_ONCE", 1)
+            torch.testing.assert_close(score, likelihood_alone(chat, turns, label), atol=1e-3, rtol=1e-5)
+    monkeypatch.setattr("mmre.inference.label_likelihood.TOKENS_AT_ONCE", 1)
+    monkeypatch.setattr("mmre.inference.label_likelihood.ROWS_AT_ONCE", 1)
     torch.testing.assert_close(chat.label_likelihood(chat.encode(conversations(chat)), labels), scores)
+
+
+def with_shared_beginning(chat: ChatModel) -> tuple[list[list[Turn]], tuple[list[Turn], list[Turn]]]:
+    """Conversations of different lengths that differ in the last question alone, and two more: what they share."""
+    image = picture(1) if chat.reads_pictures else None
+    asked = [(text, image) for text in POSTS] + [("0", None), ("x", image)]
+    shown = [Turn("user", "Choose. Post: Fay and Gus"), Turn("assistant", "A")]
+    turns = [[*shown, Turn("user", f"Post: {text}", image)] for text, image in asked]
+    return turns[:-2], tuple(turns[-2:])
+
+
+@pytest.mark.parametrize("name", ["chatml", "llama2", "llava"])
+def test_a_beginning_that_prompts_share_is_read_once_and_changes_no_answer(chats, name, monkeypatch):
+    chat, (turns, probes) = chats[name], with_shared_beginning(chats[name])
+    read, lengths = chat.prefixes.read, []
+    monkeypatch.setattr(chat.prefixes, "read", lambda ids: lengths.append(len(ids)) or read(ids))
+    chat.prefixes.kept.clear()
+    letters = list(chat.choose_letters(5).values())
+    for batch in (turns, turns[:1], turns[1:]):
+        prompts = chat.encode(batch, probes)
+        assert prompts.prefix is not None and prompts.lengths() == [chat.count_tokens(one) for one in batch]
+        found = chat.first_tokens(prompts, letters)
+        labels = chat.label_likelihood(chat.encode(batch, probes), LABELS)
+        written = chat.generate(chat.encode(batch, probes), 4)
+        plain = chat.generate(chat.encode(batch), 4)
+        assert chat.encode(batch).prefix is None and written == plain
+        for row, scores, one in zip(found, labels, batch):
+            expected = logits_after(chat, one, [])[0][letters].log_softmax(0)
+            torch.testing.assert_close(row, expected, atol=1e-4, rtol=1e-4)
+            expected = torch.stack([likelihood_alone(chat, one, label) for label in LABELS])
+            torch.testing.assert_close(scores, expected, atol=1e-3, rtol=1e-5)
+    shown = len(chat._ids(chat.render(turns[0][:-1], is_prompt=False)))
+    assert len(lengths) == 1 and lengths[0] >= shown - len(chat.primer)
+
+
+def test_prompts_that_begin_otherwise_are_read_whole(chats):
+    chat, (turns, probes) = chats["chatml"], with_shared_beginning(chats["chatml"])
+    other = [turns[0][0]._replace(text="Choose well."), *turns[0][1:]]
+    assert chat.encode([*turns, other], probes).prefix is None
+    pictures, letters = conversations(chats["llava"]), list(chats["llava"].choose_letters(3).values())
+    prompts = chats["llava"].encode(pictures[:1], (pictures[1], pictures[2]))
+    assert prompts.prefix is None  # a picture stands in the beginning
+    torch.testing.assert_close(
+        chats["llava"].first_tokens(prompts, letters)[0],
+        logits_after(chats["llava"], pictures[0], [])[0][letters].log_softmax(0),
+        atol=1e-4,
+        rtol=1e-4,
+    )
+
+
+def test_a_model_that_forgets_far_tokens_reads_each_prompt_whole(tmp_path):
+    folder = save_chat_model(tmp_path / "mistral", kind=(MistralConfig, MistralForCausalLM), sliding_window=8)
+    chat = ChatModel.from_pretrained(folder)
+    turns, probes = with_shared_beginning(chat)
+    prompts, letters = chat.encode(turns, probes), list(chat.choose_letters(5).values())
+    assert prompts.prefix is None
+    for row, scores, one in zip(chat.first_tokens(prompts, letters), chat.label_likelihood(prompts, LABELS), turns):
+        torch.testing.assert_close(row, logits_after(chat, one, [])[0][letters].log_softmax(0), atol=1e-4, rtol=1e-4)
+        expected = torch.stack([likelihood_alone(chat, one, label) for label in LABELS])
+        torch.testing.assert_close(scores, expected, atol=1e-3, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["chatml", "llava"])

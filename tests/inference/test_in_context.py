@@ -38,6 +38,25 @@ def test_a_batch_gives_what_its_posts_give_one_by_one(model, answer):
         assert together[0]["score"] == pytest.approx(alone[0]["score"], abs=1e-5)
 
 
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_the_posts_of_a_batch_share_their_demonstrations_but_those_that_may_not_see_them(model, answer, monkeypatch):
+    extract = InContextRelationClassifier.from_pretrained(model, RELATIONS, EXAMPLES, shots=2, answer=answer)
+    first = extract.demonstrations.draw(PromptPost("x", TEXT, (0, 12), (18, 30)))
+    posts = [PromptPost(str(i), TEXT + "!" * i * 9, (0, 12), (18, 30)) for i in range(4)]
+    posts.insert(2, first[0]._replace(id="again", relation=None))
+    read, lengths = extract.chat.prefixes.read, []
+    monkeypatch.setattr(extract.chat.prefixes, "read", lambda ids: lengths.append(len(ids)) or read(ids))
+    together = extract.answer(posts)
+    assert len(lengths) == 2  # once for the four, once for the one
+    monkeypatch.setattr(extract.chat.prefixes, "is_possible", False)
+    for row, post in zip(together, posts):
+        assert first[0].id not in row.demonstrations or post.id != "again"
+        [alone] = extract.answer([post])
+        assert alone.probabilities == pytest.approx(row.probabilities, abs=1e-5)
+        assert alone._replace(probabilities=[]) == row._replace(probabilities=[])
+    assert [len({*row.demonstrations} & {p.id for p in first}) for row in together] == [2, 2, 1, 2, 2]
+
+
 def test_pairs_are_named_in_the_results(model):
     extract = InContextRelationClassifier.from_pretrained(model, RELATIONS)
     one, several, none = extract(

@@ -86,14 +86,18 @@ def test_no_demonstration_is_the_post_or_has_its_text_or_picture():
     assert {p.text for p in Demonstrations(posts, keys, 8).draw(again)} == {f"text {i}" for i in range(1, 5)}
 
 
-def test_a_draw_depends_on_the_seed_and_the_post_alone():
-    posts = shown_posts(40)
+def test_the_demonstrations_are_drawn_once_by_the_seed_alone():
+    posts, new = shown_posts(40), [PromptPost(f"new {i}", f"new {i}", (0, 1), (1, 2)) for i in range(3)]
     one, same, other = (Demonstrations(posts, [None] * 40, 5, seed) for seed in (1, 1, 2))
-    same.draw(posts[7])
-    draws = [[p.id for p in pool.draw(posts[0])] for pool in (one, same, other)]
-    assert draws[0] == draws[1] != draws[2] and len(set(draws[0])) == 5
+    draws = [[p.id for p in pool.draw(post)] for pool in (one, same, other) for post in new]
+    assert draws[0] == draws[1] == draws[3] == draws[5] != draws[6] and len(set(draws[0])) == 5
+    # A post that may not see the second one, which has its text, is shown the others and the next.
+    own = [p.id for p in one.draw(new[0]._replace(text=posts[int(draws[0][1])].text))]
+    following = [p.id for p in Demonstrations(posts, [None] * 40, 8, 1).draw(new[0])]
+    of_text = {posts[int(id)].id for id in following if posts[int(id)].text == posts[int(draws[0][1])].text}
+    assert own == [id for id in following if id not in of_text][:5] != draws[0]
     # Each post is drawn about as often as the others.
-    drawn = [p.id for i in range(400) for p in one.draw(PromptPost(f"new {i}", "new", (0, 1), (1, 2)))]
+    drawn = [p.id for seed in range(400) for p in Demonstrations(posts, [None] * 40, 5, seed).draw(new[0])]
     counts = [drawn.count(p.id) for p in posts]
     assert min(counts) > 20 and max(counts) < 90
 
