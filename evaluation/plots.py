@@ -92,7 +92,7 @@ def plot_confusion_matrix(
         `MAX_RELATIONS` relations, those with the fewest posts stand together in the last row and column. What the font
         lacks of a name is written as code points.
     """
-    references, predictions, relations = _with_others(references, predictions, [_drawable(name) for name in relations])
+    references, predictions, relations = _with_others(references, predictions, [drawable(name) for name in relations])
     ids = range(len(relations))
     shares = 100 * confusion_matrix(references, predictions, labels=ids, normalize="true")
     side = INCHES_PER_RELATION * len(relations) + INCHES_FOR_NAMES
@@ -133,18 +133,18 @@ def _with_others(
     return new[references], new[predictions], shown
 
 
-def _drawable(name: str) -> str:
+def drawable(name: str, font: str = "DejaVu Sans") -> str:
     """Return a name without what the font lacks, what begins a formula, and what is too long."""
     name = name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
-    known = _font_characters()
+    known = _font_characters(font)
     drawn = (character if ord(character) in known else f"\\u{{{ord(character):x}}}" for character in name)
     return "".join(drawn).replace("$", r"\$")
 
 
 @cache
-def _font_characters() -> frozenset[int]:
-    """Return the code points that matplotlib's font draws."""
-    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap()) - frozenset(range(32))
+def _font_characters(font: str) -> frozenset[int]:
+    """Return the code points that a font of matplotlib draws."""
+    return frozenset(get_font(findfont(font)).get_charmap()) - frozenset(range(32))
 
 
 def plot_results(points: Sequence[dict[str, Any]], xlabel: str, ylabel: str, path: str | Path, title: str) -> Figure:
@@ -184,4 +184,4 @@ def plot_results(points: Sequence[dict[str, Any]], xlabel: str, ylabel: str, pat
     return figure
 
 
-__all__ = ["plot_confusion_matrix", "plot_learning_curve", "plot_results"]
+__all__ = ["drawable", "plot_confusion_matrix", "plot_learning_curve", "plot_results"]

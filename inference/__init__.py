@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .arguments import PredictionArguments
+    from .explanations import Explanation, explain
     from .in_context import InContextRelationClassifier
     from .loading import load_model
     from .predictor import Predictor
@@ -13,19 +14,23 @@ if TYPE_CHECKING:
 
 # The file of each public name: importing one does not import the world of all.
 _FILES = {
+    "Explanation": "explanations",
     "InContextRelationClassifier": "in_context",
     "PredictionArguments": "arguments",
     "Predictor": "predictor",
     "PromptArguments": "prompt_arguments",
+    "explain": "explanations",
     "load_model": "loading",
     "predict": "run",
 }
 
 __all__ = [
+    "Explanation",
     "InContextRelationClassifier",
     "PredictionArguments",
     "Predictor",
     "PromptArguments",
+    "explain",
     "load_model",
     "predict",
 ]

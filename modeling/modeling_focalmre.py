@@ -4,6 +4,7 @@ Dimensions: B posts, T text tokens, R region slots (grounded ones first), P patc
 d_v the vision encoder's.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple, is_torchdynamo_exporting
 
 from .configuration_focalmre import FocalMREConfig
-from .image_tower import encode_images, existing_images, given_image_mask, scatter_images, select_patches
+from .image_tower import encode_images, existing_images, given_image_mask, patch_grid, scatter_images, select_patches
 from .modeling_relation_extraction import MultimodalRelationExtractionPreTrainedModel, gather_tokens, relation_loss
 
 
@@ -302,6 +303,33 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
             }
             for post in range(len(image_mask))
         ]
+
+    def picture_attention(
+        self, outputs: FocalMREOutput, inputs: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return where the two entities look in each picture, and how much of each picture they take.
+
+        Args:
+            outputs ([`FocalMREOutput`]): what `forward` returned with `output_fusion=True`.
+            inputs (`Mapping[str, torch.Tensor]`): what `forward` was given.
+
+        Returns:
+            The focal attention of equation (3) at the opening markers, a mean over both, (B, R, P), without the class
+            token; and the weights (B, R) of equation (5) times the mean gate of equation (4) there. `None` without a
+            picture or without focal attention.
+        """
+        if outputs.focal_attentions is None:
+            return None
+        positions = inputs["entity_positions"][:, None, :, None]  # (B, 1, 2, 1)
+
+        def at_entities(values: torch.Tensor) -> torch.Tensor:
+            return values.gather(2, positions.expand(-1, values.shape[1], -1, values.shape[-1])).mean(dim=2)
+
+        attention, weights = at_entities(outputs.focal_attentions), outputs.region_weights
+        if outputs.gates is not None:
+            weights = weights * at_entities(outputs.gates).mean(dim=-1)
+        grid = patch_grid(inputs["pixel_values"].flatten(0, 1), self.config.vision_config.patch_size)
+        return attention[..., -math.prod(grid) :], weights
 
     @property
     def _counts_absent_slots(self) -> bool:

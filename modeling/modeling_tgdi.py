@@ -295,6 +295,25 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
                 summary["hierarchy_gates"] = post_gates[exists].tolist()
         return summaries
 
+    def picture_attention(
+        self, outputs: TGDIOutput, inputs: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, None] | None:
+        """Return how well each patch of each picture matches the two entities.
+
+        Args:
+            outputs ([`TGDIOutput`]): what `forward` returned with `output_fusion=True`.
+            inputs (`Mapping[str, torch.Tensor]`): what `forward` was given.
+
+        Returns:
+            The matching scores of equation (8) at the opening markers, a sum over both, (B, I, P): of 1, the share of
+            each patch that goes to the entities; and `None`, for pictures have no weights. `None` alone without a
+            picture or without a matching gate.
+        """
+        if outputs.matching_scores is None:
+            return None
+        positions = inputs["entity_positions"][:, None, None, :].expand(-1, *outputs.matching_scores.shape[1:3], -1)
+        return outputs.matching_scores.gather(3, positions).sum(dim=3), None
+
     def _encode_images(
         self, pixel_values: torch.Tensor | None, image_mask: torch.Tensor | None, batch_size: int
     ) -> tuple[list[torch.Tensor] | None, torch.Tensor | None]:

@@ -68,11 +68,13 @@ class View(NamedTuple):
 
     Args:
         image: the picture without the frame.
+        shown: the part of the post's picture that it shows, in fractions of that picture.
         frame: the sides of the frame, within the picture; none without a frame.
         color: red, green and blue of the frame.
     """
 
     image: Image.Image
+    shown: Box
     frame: tuple[Rectangle, ...] = ()
     color: Color | None = None
 
@@ -113,7 +115,7 @@ class Canvas:
         """Return the picture without a frame, at the model's resolution."""
         if self._original is None:
             self._original = self._fit(self.image)
-        return View(self._original)
+        return View(self._original, self._shown((0, 0, *self.image.size)))
 
     def framed(self, box: Box, color: Color, draw_at: str) -> View:
         """Return the whole picture with a frame around the box, at the model's resolution.
@@ -129,18 +131,34 @@ class Canvas:
             x_min, x_max = drawn_edges(box[0], box[2], image.width)
             y_min, y_max = drawn_edges(box[1], box[3], image.height)
             ImageDraw.Draw(image).rectangle((x_min, y_min, x_max, y_max), outline=color, width=FRAME_WIDTH)
-            return View(self._fit(image))
+            return View(self._fit(image), self._shown((0, 0, *self.image.size)))
         scaled, (left, top) = self._scaled_size(self.image.size)
         x_min, x_max = _pixel_range(box[0], box[2], scaled[0])
         y_min, y_max = _pixel_range(box[1], box[3], scaled[1])
         outer = x_min - left, y_min - top, x_max - left + 1, y_max - top + 1
-        return View(self.original().image, _frame(outer, self.size), color)
+        original = self.original()
+        return original._replace(frame=_frame(outer, self.size), color=color)
 
     def cropped(self, box: Box) -> View:
         """Return the part of the picture inside the box, at the model's resolution."""
         x_min, x_max = _pixel_range(box[0], box[2], self.image.width)
         y_min, y_max = _pixel_range(box[1], box[3], self.image.height)
-        return View(self._fit(self.image.crop((x_min, y_min, x_max + 1, y_max + 1))))
+        part = x_min, y_min, x_max + 1, y_max + 1
+        return View(self._fit(self.image.crop(part)), self._shown(part))
+
+    def _shown(self, part: Rectangle) -> Box:
+        """Return what is seen of a part of the picture, given in pixels, in fractions of the picture."""
+        left, top, right, bottom = part
+        (width, height), (x, y) = self._scaled_size((right - left, bottom - top))
+        columns = [left + (right - left) * edge / width for edge in (x, x + self.size[0])]
+        rows = [top + (bottom - top) * edge / height for edge in (y, y + self.size[1])]
+        (x_min, x_max), (y_min, y_max) = columns, rows
+        return (
+            x_min / self.image.width,
+            y_min / self.image.height,
+            x_max / self.image.width,
+            y_max / self.image.height,
+        )
 
     def _scaled_size(self, size: Size) -> tuple[Size, Size]:
         """Return the size to scale to, and the left and top edge of the part that is kept."""

@@ -115,8 +115,7 @@ class FocalMREProcessor(MultimodalProcessor):
         Raises:
             ValueError: if a box or the picture cannot be right, or there are boxes but no picture.
         """
-        canvas, grounded, detected = self._open_picture(image, grounded_regions, detected_regions)
-        slots = [] if canvas is None else self._fill_slots(canvas, grounded, detected)
+        slots = self.view_slots(image, grounded_regions, detected_regions)
         pictures = [slot and slot[0].draw() for slot in slots]
         groups = pictures[: self.num_grounded_regions], pictures[self.num_grounded_regions :]
         return tuple([picture for picture in group if picture is not None] for group in groups)

@@ -121,6 +121,30 @@ class MultimodalProcessor(RelationExtractionProcessor):
         num_regions = self.num_grounded_regions + self.num_detected_regions if "regions" in self.inputs else 0
         return int("image" in self.inputs) + num_regions
 
+    def view_slots(
+        self, image: Any, grounded_regions: list[Box] | None = None, detected_regions: list[Box] | None = None
+    ) -> list[Slot]:
+        """Return what the model sees of one post's picture, before it is normalized.
+
+        Args:
+            image: the picture, as in `__call__`, or `None`.
+            grounded_regions: boxes found by visual grounding.
+            detected_regions: boxes found by object detection.
+
+        Returns:
+            For each of the `num_slots` slots its [`~mmre.processing.focal_augmentation.View`] with the box that it is
+            of; `None` for an absent one.
+
+        Raises:
+            ValueError: if a box or the picture cannot be right, or there are boxes but no picture.
+        """
+        reads_regions = "regions" in self.inputs
+        canvas, grounded, detected = self._open_picture(
+            image, grounded_regions if reads_regions else None, detected_regions if reads_regions else None
+        )
+        slots = [] if canvas is None else self._fill_slots(canvas, grounded, detected)
+        return slots + [None] * (self.num_slots - len(slots))
+
     def _fill_slots(self, canvas: Canvas, grounded: list[Box], detected: list[Box]) -> list[Slot]:
         """Return what the slots of one post hold; absent ones at the end are left out."""
         slots = [(canvas.original(), WHOLE_IMAGE)] if "image" in self.inputs else []

@@ -207,7 +207,7 @@ class RelationExtractionProcessor(ProcessorMixin):
         marked = []
         for index, post in enumerate(posts):
             with naming_the_post(index, len(posts)):
-                marked.append(self._mark(post["text"], post["head"], post["tail"]))
+                marked.append(self.mark(post["text"], post["head"], post["tail"]))
         data = {**self._encode_texts(marked, posts, padding), **self._encode_pictures(posts)}
         return BatchFeature({name: data[name] for name in self.model_input_names}, tensor_type=return_tensors)
 
@@ -236,8 +236,20 @@ class RelationExtractionProcessor(ProcessorMixin):
             "entity_spans": [text.entities for text in marked],
         }
 
-    def _mark(self, text: str | list[str], head: Span, tail: Span) -> MarkedText:
-        """Tokenize a post's text, and mark its entities."""
+    def mark(self, text: str | list[str], head: Span, tail: Span) -> MarkedText:
+        """Tokenize a post's text, and mark its entities.
+
+        Args:
+            text: the text, or its words.
+            head: span of the head entity, in characters or in words.
+            tail: span of the tail entity.
+
+        Returns:
+            The token ids, without the caption, and where each of them stands in the text.
+
+        Raises:
+            ValueError: if the text or a span cannot be right.
+        """
         spans = [head, tail]
         if not isinstance(text, str):
             text = text.tolist() if hasattr(text, "tolist") else text
