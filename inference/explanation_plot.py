@@ -19,13 +19,13 @@ from mmre.processing.focal_augmentation import Box
 from .inner_values import ATTENTION
 
 WIDTH = 11.0  # inches
-DOTS_PER_INCH = 120
+DOTS_AN_INCH = 120
 TOP_HEIGHT, SLOTS_HEIGHT, LINE_HEIGHT = 3.6, 2.0, 0.3  # inches
 FONT_SIZE = 9
 FONT = "DejaVu Sans Mono"
 CHARACTERS_A_LINE = 120
 MAX_LINES = 40
-MAX_RELATIONS = 5
+MOST_RELATIONS = 5
 LEAST_SCALE = 0.01  # scores below are not worth a colour
 HEAD_COLOR, TAIL_COLOR = "red", "blue"
 FRAME_COLORS = {"grounded": "red", "detected": "blue"}
@@ -56,7 +56,7 @@ def plot_explanation(explanation: Any) -> Figure:
     )
     has_slots = explanation.scores.patches is not None
     heights = [TOP_HEIGHT, SLOTS_HEIGHT if has_slots else 0.01, LINE_HEIGHT * (len(lines) + 2)]
-    figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained", dpi=DOTS_PER_INCH)
+    figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained", dpi=DOTS_AN_INCH)
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=heights)
     panels = top.subplots(1, 3 if explanation.scores.cells is not None else 1, squeeze=False)[0]
     _draw_relations(panels[-1], explanation)
@@ -134,7 +134,7 @@ def _draw_picture(axes: Axes, explanation: Any) -> None:
 
 
 def _draw_relations(axes: Axes, explanation: Any) -> None:
-    rows = list(explanation.probabilities.items())[:MAX_RELATIONS]
+    rows = list(explanation.probabilities.items())[:MOST_RELATIONS]
     colors = ["C1" if name == explanation.relation else "C0" for name, _ in rows]
     bars = axes.barh([drawable(name) for name, _ in rows], [value for _, value in rows], color=colors)
     axes.bar_label(bars, [f"{value:.3f}" for _, value in rows], padding=2, fontsize=FONT_SIZE - 1)

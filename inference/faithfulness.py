@@ -11,7 +11,7 @@ from .post_parts import PartScores, PostParts, Taken
 SHARE = 0.2  # of the parts are taken away, at least one
 DRAWS = 10  # of other parts, at random
 # Kinds of parts, by the names of their scores.
-PARTS = {"cells": "patches", "slots": "regions", "words": "words"}
+PART_NAMES = {"cells": "patches", "slots": "regions", "words": "words"}
 
 
 class Faithfulness(NamedTuple):
@@ -51,7 +51,7 @@ def measure_faithfulness(
     rng = random.Random(seed)
     variants, groups = [Taken()], []
     for explanation, scores in explanations.items():
-        for name in PARTS:
+        for name in PART_NAMES:
             values = getattr(scores, name)
             items = _items(parts, name)
             if values is None or len(items) < 2:
@@ -70,7 +70,9 @@ def measure_faithfulness(
     lines = []
     for explanation, name, taken, count, start in groups:
         drops = probabilities[0] - probabilities[start : start + 1 + DRAWS]
-        lines.append(Faithfulness(explanation, PARTS[name], taken, count, float(drops[0]), float(np.mean(drops[1:]))))
+        lines.append(
+            Faithfulness(explanation, PART_NAMES[name], taken, count, float(drops[0]), float(np.mean(drops[1:])))
+        )
     return lines
 
 

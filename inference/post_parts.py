@@ -22,7 +22,7 @@ from .picture_grid import cell_pixels
 EXPLAINED_FIELDS = ("text", "tokens", "image", "head", "tail", "grounded_regions", "detected_regions", "caption")
 # Of a row of a data set of posts, and of one with its dependency tree.
 UNREAD_FIELDS = ("id", "relation", "length", "dependencies")
-ROWS_AT_ONCE = 16
+VARIANTS_AT_ONCE = 16
 # Rows and columns where the vision encoder has no patches, and so no grid of its own.
 DEFAULT_GRID = (7, 7)
 
@@ -200,8 +200,8 @@ class PostParts:
         # Without its caption a post has fewer tokens: such rows go apart.
         for has_caption in (True, False):
             chosen = [number for number, taken in enumerate(variants) if taken.caption is not has_caption]
-            for start in range(0, len(chosen), ROWS_AT_ONCE):
-                numbers = chosen[start : start + ROWS_AT_ONCE]
+            for start in range(0, len(chosen), VARIANTS_AT_ONCE):
+                numbers = chosen[start : start + VARIANTS_AT_ONCE]
                 rows = [self.without(variants[number]) for number in numbers]
                 batch = {name: torch.cat([row[name] for row in rows]).to(self.model.device) for name in rows[0]}
                 with torch.no_grad():
