@@ -10,10 +10,11 @@ import yaml
 
 from mmre.modeling import MODELS
 from mmre.posts.mnre import MNRE_REGIONS
+from mmre.processing.suggestions import unknown
 from mmre.training.arguments import MODALITIES, ModelArguments, encoder_arguments, encoders_of
 from mmre.training.record import sections_of
 from mmre.training.settings import WORD_ARGUMENTS, read_config, resolve, shipped_configurations
-from mmre.training.system_values import config_names, make_config
+from mmre.training.system_values import config_names, make_config, processor_names
 
 from .addresses import digest, file_digest, sources_digest
 from .arguments import SHARED_RECIPES, SYSTEMS, BenchmarkArguments
@@ -56,10 +57,14 @@ def plan_benchmark(args: BenchmarkArguments) -> dict[str, list[Row]]:
 
     Raises:
         ValueError: if a recipe, an argument or the data is wrong, an argument would undo what a cell is, captions are
-            missing, or two systems to compare are the same.
+            missing, no cell has the system of a given recipe, or two systems to compare are the same.
         OSError: if a recipe, data or word vectors are missing.
     """
     recipes = read_recipes(args.config, args.suite == SYSTEMS)
+    measured = {cell.model_type for suite in args.suites.values() for cell in suite.cells}
+    for model_type, (name, _) in recipes.items():
+        if model_type is not None and model_type not in measured:
+            raise ValueError(f"--config: {name} is a recipe of {model_type}, which is not measured here: leave it out.")
     return {name: plan_rows(suite, args, recipes) for name, suite in args.suites.items()}
 
 
@@ -80,12 +85,14 @@ def read_recipes(paths: list[str], is_shared: bool = False) -> dict[str | None, 
         Of each system, or of `None` for all, the recipe's name and its values.
 
     Raises:
-        ValueError: if two are of one system.
+        ValueError: if one is of an unknown system, or two are of one.
     """
     recipes, given = {}, {}
     for path in paths:
         values = read_config(path)
         model_type = values.get("model_type", None if is_shared else ModelArguments.model_type)
+        if model_type not in (None, *MODELS):
+            raise ValueError(f"--config {path}: {unknown('model_type', model_type, MODELS)}")
         if model_type in given:
             whose = model_type or "all systems"
             raise ValueError(f"--config: {given[model_type]} and {path} are both recipes of {whose}: give one.")
@@ -190,10 +197,11 @@ def lacking(cell: Cell, protocol: str) -> str:
 
 
 def arguments_of_system(model_type: str, train: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the arguments about encoders and word vectors that a system of the suite does not have."""
+    """Leave out the arguments about encoders, word vectors and spaCy that a system of the suite does not have."""
     encoders = encoders_of(MODELS[model_type].config_class)
     others = {name for modality in MODALITIES if modality not in encoders for name in encoder_arguments(modality)}
     others |= {*WORD_ARGUMENTS} if "text" in encoders else set()
+    others |= {"spacy_model"} - processor_names(model_type)
     return {name: value for name, value in train.items() if name not in others}
 
 

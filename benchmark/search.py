@@ -8,15 +8,19 @@ from typing import Any
 import yaml
 
 from mmre.evaluation.run_record import read_metrics
+from mmre.modeling import MODELS
+from mmre.processing.suggestions import unknown
 from mmre.training.arguments import ModelArguments
 from mmre.training.settings import SECTIONS, read_config, resolve
 
 from .arguments import BenchmarkArguments
 from .plan import Row, plan_rows
-from .suite import Cell, Suite
+from .suite import OWN_ARGUMENTS, Cell, Suite
 
 # A search never looks at the test split.
 BLIND = {"do_predict": False}
+# What posts the runs read.
+DATA = ("dataset", "data_dir", "image_dir", "regions", "captions", "use_images")
 
 
 def plan_search(
@@ -34,11 +38,21 @@ def plan_search(
         A row for each combination, with its runs.
 
     Raises:
-        ValueError: if a value cannot be right, or an argument is both tried and given.
+        ValueError: if a value cannot be right or stands twice, an argument is both tried and given, or is one that
+            another option of the search sets.
         OSError: if the recipe or data are missing.
     """
     recipe = read_config(config)
     model_type = model_type or recipe.get("model_type", ModelArguments.model_type)
+    if model_type not in MODELS:
+        raise ValueError(unknown("model_type", model_type, MODELS))
+    for name, tried in values.items():
+        if name in OWN_ARGUMENTS | {*DATA}:
+            known = "--model_type, --data, --protocol, --regions, --captions, --seeds"
+            raise ValueError(f"--try {name}: it is the same for all runs: see {known}")
+        twice = next((value for value in tried if tried.count(value) > 1), None)
+        if twice is not None:
+            raise ValueError(f"--try {name}: each value once, got {twice} {tried.count(twice)} times")
     cells = [
         Cell(", ".join(f"{name} {value}" for name, value in tried.items()) or "as it is", model_type, tried | BLIND)
         for tried in (dict(zip(values, chosen)) for chosen in itertools.product(*values.values()))
@@ -83,16 +97,23 @@ def search_table(lines: Sequence[Mapping[str, Any]], title: str) -> str:
     return "\n".join([*text, "", "The test split was not looked at.", ""])
 
 
-def best_recipe(config: str, row: Mapping[str, Any], train: Mapping[str, Any], model_type: str | None = None) -> str:
+def best_recipe(
+    config: str,
+    row: Mapping[str, Any],
+    train: Mapping[str, Any],
+    data: Mapping[str, Any],
+    model_type: str | None = None,
+) -> str:
     """Return the recipe with the best values, in YAML, to be given to `mmre train` and `mmre benchmark --config`.
 
     Args:
         config: path or name of the recipe that the search began with.
         row: of [`ranking`].
         train: further arguments that all runs had.
+        data: the section `data` of the settings of a run: the recipe is for the posts that were searched on.
         model_type: the system, if not the recipe's.
     """
-    recipe = read_config(config)
+    recipe = read_config(config) | {name: data[name] for name in DATA}
     settings = resolve(recipe, row["values"] | train | ({"model_type": model_type} if model_type else {}))
     found = {section: {} for section in SECTIONS}
     for name in ("model_type", *recipe, *row["values"], *train):

@@ -96,7 +96,8 @@ def run(args) -> int:
         arguments.out.mkdir(parents=True, exist_ok=True)
         files = {"search.md": search_table(lines, args.config), "search.json": json.dumps(lines, indent=2) + "\n"}
         if lines[0]["f1"] is not None:
-            files["best.yaml"] = best_recipe(args.config, lines[0], arguments.train, args.model_type)
+            data = rows[0].runs[0].settings["data"]
+            files["best.yaml"] = best_recipe(args.config, lines[0], arguments.train, data, args.model_type)
         for name, text in files.items():
             with whole_file(arguments.out / name) as file:
                 file.write(text)

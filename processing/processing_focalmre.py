@@ -8,6 +8,7 @@ from .entity_markers import DEFAULT_MARKERS
 from .focal_augmentation import DETECTED_COLOR, DRAW_AT, GROUNDED_COLOR, Box, Canvas
 from .picture_files import MAX_PIXELS
 from .processing_multimodal import WHOLE_IMAGE, MultimodalProcessor, Slot, check_choice
+from .processing_relation_extraction import check_switch
 
 INPUT_MODES = ("augmented", "cropped", "original")
 
@@ -67,6 +68,7 @@ class FocalMREProcessor(MultimodalProcessor):
         self.original_if_no_region = original_if_no_region
         check_choice("input_mode", input_mode, INPUT_MODES)
         check_choice("draw_at", draw_at, DRAW_AT)
+        check_switch("original_if_no_region", original_if_no_region)
         super().__init__(
             image_processor,
             tokenizer,

@@ -9,7 +9,7 @@ from transformers import AutoImageProcessor, AutoTokenizer
 from .entity_markers import DEFAULT_MARKERS
 from .focal_augmentation import Box, Canvas, View, check_boxes
 from .picture_files import MAX_PIXELS, load_image
-from .processing_relation_extraction import RelationExtractionProcessor, naming_the_post
+from .processing_relation_extraction import RelationExtractionProcessor, check_count, naming_the_post
 from .suggestions import unknown
 
 RESIZE = ("squash", "center_crop")
@@ -71,8 +71,7 @@ class MultimodalProcessor(RelationExtractionProcessor):
         check_count("num_grounded_regions", num_grounded_regions)
         check_count("num_detected_regions", num_detected_regions)
         check_choice("resize", resize, RESIZE)
-        if max_image_pixels < 1:
-            raise ValueError(f"`max_image_pixels` must be at least 1, got {max_image_pixels}.")
+        check_count("max_image_pixels", max_image_pixels, least=1)
         super().__init__(
             tokenizer,
             entity_markers,
@@ -228,12 +227,6 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise a `ValueError` that names the argument unless its value is one of the choices."""
     if value not in choices:
         raise ValueError(unknown(name, value, choices))
-
-
-def check_count(name: str, value: int) -> None:
-    """Raise a `ValueError` that names the argument if its value is negative."""
-    if value < 0:
-        raise ValueError(f"`{name}` must not be negative, got {value}.")
 
 
 __all__ = ["MultimodalProcessor"]

@@ -73,6 +73,8 @@ class RelationExtractionProcessor(ProcessorMixin):
         markers_in_text_order: bool = False,
         **kwargs,
     ):
+        check_count("max_length", max_length)
+        check_switch("markers_in_text_order", markers_in_text_order)
         self.entity_markers = list(entity_markers)
         self.max_length = max_length
         self.markers_in_text_order = markers_in_text_order
@@ -352,6 +354,18 @@ def _is_one_post(text: Any, head: Any) -> bool:
         return True
     has_spans = any(hasattr(span, "__iter__") and not isinstance(span, str) for span in head)
     return all(isinstance(words, str) for words in text) and not has_spans
+
+
+def check_count(name: str, value: int, least: int = 0) -> None:
+    """Raise a `ValueError` that names the argument unless its value is a whole number, `least` or more."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"`{name}` must be a whole number, {least} or more, got {value!r}.")
+
+
+def check_switch(name: str, value: bool) -> None:
+    """Raise a `ValueError` that names the argument unless its value is true or false: any text would count as true."""
+    if not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be true or false, got {value!r}.")
 
 
 __all__ = ["RelationExtractionProcessor"]

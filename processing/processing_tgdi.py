@@ -3,7 +3,8 @@
 from .entity_markers import DEFAULT_MARKERS
 from .focal_augmentation import Box, Canvas
 from .picture_files import MAX_PIXELS
-from .processing_multimodal import MultimodalProcessor, Slot, check_count
+from .processing_multimodal import MultimodalProcessor, Slot
+from .processing_relation_extraction import check_count
 
 
 class TGDIProcessor(MultimodalProcessor):

@@ -172,7 +172,10 @@ def test_mistakes_are_found_before_anything_is_run(tiny, mnre, tmp_path, capsys)
     wrong = [
         (["--use_gate", "true"], "--use_gate is what 'w/o gate' of 'an ablation' is about"),
         (["--config", str(TINY), "quickstart"], "both recipes of focalmre"),
+        (["--config", "cnn_mnre"], "--config: cnn_mnre is a recipe of cnn, which is not measured here: leave it out"),
+        (["--config", str(tmp_path / "own.yaml")], "own.yaml: unknown model_type 'cn'; did you mean 'cnn'?"),
     ]
+    (tmp_path / "own.yaml").write_text("model: {model_type: cn}", "utf-8")
     for arguments, message in wrong:
         assert tiny(FAKE, *arguments) == 2
         assert message in capsys.readouterr().err

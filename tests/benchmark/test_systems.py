@@ -53,6 +53,12 @@ def test_systems_share_recipe_data_and_budget(mnre, tmp_path):
     assert {(row.runs[0].recipe, row.runs[0].epochs) for row in rows.values()} == {("own", 2)}
 
 
+def test_a_spacy_model_goes_to_the_systems_that_have_one():
+    rows = plan("systems", "digits", systems=["mega_mre", "mtb"], train={"spacy_model": "my_model"})
+    assert rows["mega_mre"].runs[0].settings["model"]["spacy_model"] == "my_model"
+    assert "spacy_model" not in rows["mtb"].runs[0].settings["model"]
+
+
 def test_a_system_is_not_compared_with_itself():
     with pytest.raises(ValueError, match="mtb:dropout=0.1 and mtb:dropout=.1 are the same system"):
         plan("systems", systems=["mtb:dropout=0.1", "mtb:dropout=.1"])

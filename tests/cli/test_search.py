@@ -6,8 +6,11 @@ import sys
 import pytest
 import yaml
 from benchmark_helpers import TINY
+from picture_helpers import write_mnre
 
 from mmre.benchmark import runs as benchmark_runs
+from mmre.benchmark.arguments import BenchmarkArguments
+from mmre.benchmark.search import best_recipe, plan_search
 from mmre.cli.main import main
 from mmre.training.settings import read_config, resolve
 
@@ -67,6 +70,17 @@ def test_what_is_done_is_not_done_again_and_what_fails_is_last(search, tmp_path,
     assert [line["f1"] is None for line in lines] == [False, True]
 
 
+def test_the_best_recipe_is_for_the_posts_that_were_searched_on(tmp_path):
+    mnre = write_mnre(tmp_path / "mnre")
+    arguments = BenchmarkArguments(None, str(mnre), protocol="none", out=tmp_path)
+    (row,) = plan_search(str(TINY), {"learning_rate": [0.1]}, arguments)
+    data = row.runs[0].settings["data"]
+    (tmp_path / "best.yaml").write_text(best_recipe(str(TINY), {"values": {"learning_rate": 0.1}}, {}, data), "utf-8")
+    best = resolve(read_config(tmp_path / "best.yaml"))
+    assert best.training.learning_rate == 0.1
+    assert (best.data.dataset, best.data.data_dir, best.data.regions) == ("mnre", str(mnre), "none")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -77,6 +91,10 @@ def test_what_is_done_is_not_done_again_and_what_fails_is_last(search, tmp_path,
         (["--try", "learning_rate", "many"], "many"),
         (["--try", "learning_rate", "0.1", "--learning_rate", "0.2"], "--learning_rate"),
         (["--try", "dropout", "[1"], "is not a YAML value"),
+        (["--try", "learning_rate", "0.1", "0.2", "0.1"], "--try learning_rate: each value once, got 0.1 2 times"),
+        (["--try", "seed", "1", "2"], "--try seed: it is the same for all runs: see --model_type, --data, --protocol"),
+        (["--try", "use_images", "true"], "--try use_images: it is the same for all runs"),
+        (["--try", "learning_rate", "0.1", "--model_type", "focalmr"], "unknown model_type 'focalmr'; did you mean"),
         (["--try", "learning_rate", "0.1", "--seeds", "-1"], "--seeds: expected whole numbers, 0 or more, got [-1]"),
     ],
 )

@@ -361,6 +361,19 @@ def test_inputs_have_one_order(make):
     assert make(inputs=[*inputs[::-1], inputs[0]]).inputs == make(inputs=iter(inputs)).inputs == make().inputs == inputs
 
 
+def test_a_value_of_the_wrong_kind_is_refused_by_its_name(make):
+    """A switch that is a word, as `perhaps`, would be true."""
+    for name in {"markers_in_text_order", "original_if_no_region"} & {*make.arguments}:
+        for value in ("perhaps", "false", 1, None):
+            with pytest.raises(ValueError, match=f"`{name}` must be true or false, got {value!r}"):
+                make(**{name: value})
+    counts = {"max_length", "num_grounded_regions", "num_detected_regions", "num_object_images", "max_image_pixels"}
+    for name in counts & {*make.arguments}:
+        for value in ("many", 20.5, True, -1):
+            with pytest.raises(ValueError, match=f"`{name}` must be a whole number, . or more, got {value!r}"):
+                make(**{name: value})
+
+
 # Batches
 
 
