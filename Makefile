@@ -42,4 +42,4 @@ lint: $(VENV)/files
 pictures: $(VENV)/files
 	test -e outputs/quickstart/config.json || $(MAKE) quickstart
 	$(BIN)/python docs/pictures/honest_numbers.py
-	$(BIN)/python docs/pictures/post.py
+	$(BIN)/python docs/pictures/explanation.py

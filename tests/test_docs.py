@@ -7,10 +7,12 @@ import shutil
 from importlib import import_module
 from pathlib import Path
 
+import nbformat
 import pytest
 import spacy
+from nbclient import NotebookClient
 from PIL import Image, ImageChops, ImageStat
-from run_helpers import settings_of
+from run_helpers import metrics, settings_of
 
 from mmre.cli.parser import Parser
 from mmre.processing import pipeline_relation_extraction
@@ -81,6 +83,9 @@ def test_the_python_of_each_page_runs_by_itself(page, place):
     names = run_page(page)
     if page == "docs/predict.md":
         assert names["relations"] and names["outputs"].hierarchy_gates.shape[0] == 1
+    if page == "docs/explain.md":
+        assert names["outputs"].gates.shape[:2] == names["outputs"].region_weights.shape
+        assert Path("explanation.png").stat().st_size > 10_000
     if page == "docs/export-and-speed.md":
         assert len(names["logits"]) == 2 and len(names["logits"][0]) == len(names["model"].config.id2label)
     if page == "docs/publish.md":
@@ -120,6 +125,24 @@ def test_the_commands_of_the_pages_are_understood(command):
 def test_what_the_pages_make_is_a_target(command):
     target = shlex.split(command, comments=True)[1]
     assert re.search(rf"^{re.escape(target)}:", (ROOT / "Makefile").read_text("utf-8"), flags=re.M)
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_data_to_a_reason_and_shows_what_it_gave(tmp_path):
+    """It trains the quickstart's model, as nobody has made one before it."""
+    stored = nbformat.read(ROOT / "docs" / "quickstart.ipynb", as_version=4)
+    ran = nbformat.from_dict(stored)
+    (tmp_path / "docs").mkdir()
+    NotebookClient(ran, timeout=3600, resources={"metadata": {"path": tmp_path / "docs"}}).execute()
+    for notebook in (stored, ran):
+        shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+        kinds = [kind for output in shown if output.output_type != "stream" for kind in output.data]
+        assert kinds.count("image/png") == 2 and kinds.count("text/markdown") == 1
+        text = "".join(output.text for output in shown if output.output_type == "stream" and output.name == "stdout")
+        assert "relation is /per/per/couple" in text and "occlusion: without 3 of 16 patches" in text
+        (answer,) = (output.data["text/plain"] for output in shown if "'score'" in str(output.get("data")))
+        assert answer.startswith("[{'label': '/per/per/couple'")
+    assert metrics(tmp_path / "outputs" / "quickstart")["test"]["f1"] > 0.75
 
 
 def anchor(heading: str) -> str:
