@@ -18,7 +18,7 @@ $(VENV)/packages: pyproject.toml constraints.txt
 
 # The links are made one by one, when the package is installed: a new or a moved file needs a new install.
 $(VENV)/files: $(VENV)/packages FORCE
-	@find $(ROOMS) -name '*.py' -o -name '*.yaml' -o -name '*.md' | sort > $@.now
+	@find $(ROOMS) -name '*.py' -o -name '*.yaml' -o -name '*.md' -o -name '*.html' | sort > $@.now
 	@cmp -s $@ $@.now || { $(INSTALL) --no-deps -e . && cp $@.now $@; }
 	@rm $@.now
 

@@ -2,11 +2,12 @@
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import datasets
 import numpy as np
 
 from mmre.posts.whole_file import whole_file
@@ -73,10 +74,12 @@ def write_predictions(
     gold: Sequence[int],
     probabilities: Sequence[Sequence[float]],
     head_first: Sequence[bool],
+    posts: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
     """Write `predictions.jsonl`, a line per post.
 
-    A line has `id`, `gold`, `predicted`, `head_first`, and the `probabilities` of the relations.
+    A line has `id`, `gold`, `predicted`, `head_first`, the `probabilities` of the relations, and what a person reads
+    the errors by: `text`, `head` and `tail` (each with `start`, `end` and its `text`), and `image`, the picture's name.
 
     Args:
         folder: the output folder of the run.
@@ -86,18 +89,40 @@ def write_predictions(
         probabilities: of each relation, (N, R); the most probable relation is the predicted one. A row of zeros is of
             an answer that names no relation: its predicted one is null.
         head_first: whether the head comes first in the text, (N,).
+        posts: the posts, see [`posts_in_short`]; without them a line has no text, entities and picture.
     """
     lines = []
-    for post_id, label, row, is_first in zip(post_ids, gold, probabilities, head_first, strict=True):
+    posts = [{}] * len(post_ids) if posts is None else posts
+    for post_id, label, row, is_first, post in zip(post_ids, gold, probabilities, head_first, posts, strict=True):
         line = {
             "id": post_id,
             "gold": relations[label],
             "predicted": relations[int(np.argmax(row))] if any(row) else None,
             "head_first": is_first,
             "probabilities": dict(zip(relations, row, strict=True)),
+            **post,
         }
         lines.append(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
     _write(Path(folder) / PREDICTIONS_FILE, "".join(lines))
+
+
+def posts_in_short(posts: datasets.Dataset) -> list[dict[str, Any]]:
+    """Return of each post its text, its entities and the name of its picture: `None` without one, or without a name.
+
+    Args:
+        posts: with the columns `text`, `head`, `tail` and, if the posts have pictures, `image`; these stay unread.
+    """
+    rows = posts.select_columns([name for name in ("text", "head", "tail", "image") if name in posts.column_names])
+    if "image" in rows.column_names and isinstance(rows.features["image"], datasets.Image):
+        rows = rows.cast_column("image", datasets.Image(decode=False))
+    short = []
+    for row in rows:
+        spans = {name: row[name] for name in ("head", "tail")}
+        entities = {name: span | {"text": row["text"][span["start"] : span["end"]]} for name, span in spans.items()}
+        image = row.get("image")
+        path = image.get("path") if isinstance(image, dict) else None
+        short.append({"text": row["text"], **entities, "image": path and Path(path).name})
+    return short
 
 
 def read_predictions(path: str | Path) -> Predictions:
@@ -254,6 +279,7 @@ __all__ = [
     "SETTINGS_FILE",
     "Predictions",
     "order_lines",
+    "posts_in_short",
     "read_metrics",
     "read_predictions",
     "results_tables",

@@ -8,6 +8,7 @@ from typing import Literal
 from mmre.annotation.arguments import PictureArguments, check_option
 
 DECISIONS = ("post", "pair")
+EXPLAIN_METHODS = ("occlusion", "integrated_gradients", "attention")
 TRIPLE_FORMATS = ("jsonl", "csv", "nt")
 # Fields of posts and of triples that mean something.
 RESERVED = (
@@ -52,6 +53,21 @@ class PredictionArguments(PictureArguments):
     )
     output_fusion: bool = field(
         default=False, metadata={"help": "JSON lines: also write how text and picture were fused."}
+    )
+    explain: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "FOLDER",
+            "help": "Also explain what the model says: a page of all posts in this new folder, errors first where "
+            "posts have their true `relation`.",
+        },
+    )
+    explain_method: Literal["occlusion", "integrated_gradients", "attention"] = field(
+        default="occlusion",
+        metadata={
+            "help": "Of --explain: take parts of the post away in turn (many runs of the model), gradients (needs "
+            "mmre[explain]), or the model's own attention (one run; FocalMRE and TGDI)."
+        },
     )
     relations: str | None = field(
         default=None,
@@ -107,6 +123,9 @@ class PredictionArguments(PictureArguments):
             raise ValueError("--keep; the format nt has no room for further fields, expected jsonl or csv")
         if self.output_fusion and self.relations is not None:
             raise ValueError("--output_fusion: a chat model, asked for --relations, does not tell; leave it out")
+        check_option("--explain_method", self.explain_method, EXPLAIN_METHODS)
+        if self.explain is not None and self.relations is not None:
+            raise ValueError("--explain: a chat model, asked for --relations, is not explained; leave it out")
         if self.output_fusion and self.format != "jsonl":
             raise ValueError(f"--output_fusion; the format {self.format} has no room for it, expected jsonl")
 

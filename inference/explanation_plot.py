@@ -26,7 +26,7 @@ FONT = "DejaVu Sans Mono"
 CHARACTERS_A_LINE = 120
 MAX_LINES = 40
 MOST_RELATIONS = 5
-LEAST_SCALE = 0.01  # scores below are not worth a colour
+LEAST_SCALE = 0.1  # scores below are not worth a colour
 HEAD_COLOR, TAIL_COLOR = "red", "blue"
 FRAME_COLORS = {"grounded": "red", "detected": "blue"}
 # What the scores of each method are, for the colour bar.

@@ -19,6 +19,7 @@ from mmre.processing import find_entities
 from mmre.processing.words import Span
 
 from .arguments import PredictionArguments
+from .cards import CardMaker
 from .decision import decide_post, is_loop
 from .in_context import InContextRelationClassifier
 from .relation_schema import RelationSchema
@@ -42,6 +43,7 @@ class Predictor:
         nlp: a spaCy model, if posts come without entities or regions are grounded.
         folder: the folder that paths of images start from.
         schema: of the relations, for one decision for each post; None to take each pair as the model says.
+        make_card: explains what the model says of a pair; None to explain nothing.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class Predictor:
         nlp: Any,
         folder: str,
         schema: RelationSchema | None = None,
+        make_card: CardMaker | None = None,
     ):
+        self.make_card = make_card
         self.extract, self.args, self.nlp, self.folder, self.schema = extract, args, nlp, folder, schema
         self.annotator = Annotator(args, settings, nlp, extract.device)
         if isinstance(extract, InContextRelationClassifier):
@@ -71,7 +75,7 @@ class Predictor:
         Returns:
             For each post its `id`, its `text` if that was given as words, its further fields (`kept`), its `relations`
             (a list of `head`, `tail`, `label` and `score`) and how many pairs of entities have none, by the reason
-            (`left_out`); or the `error` for which there are none.
+            (`left_out`), its `cards` if they are explained; or the `error` for which there are none.
         """
         try:
             return self._predict(posts, pool)
@@ -86,6 +90,7 @@ class Predictor:
         joined = {index for index, post in enumerate(posts) if post.pop("is_joined")}
         kept = [post.pop("kept", {}) for post in posts]
         for post in posts:
+            post["are_given"] = post["pairs"] is not None
             if post["pairs"] is None:
                 entities = find_entities(self.nlp, post["text"])
                 post["types"] = list(permutations([entity["type"] for entity in entities], 2))
@@ -96,6 +101,7 @@ class Predictor:
         if self.schema is not None:
             for index, post in enumerate(posts):
                 left_out[index] += self._take_out_loops(post, types, index)
+        paths_of = [post["image"] for post in posts]
         # A post without a pair asks for nothing: what its picture shows does not matter.
         asked = [index for index, post in enumerate(posts) if post["pairs"]]
         paths = dict.fromkeys(posts[index]["image"] for index in asked if posts[index]["image"] is not None)
@@ -116,7 +122,7 @@ class Predictor:
                 for both in zip(posts[index]["pairs"], types[index] or repeat((None, None)))
             ]
         found = self.extract(
-            [posts[index] for index in asked],
+            [{name: value for name, value in posts[index].items() if name != "are_given"} for index in asked],
             batch_size=self.args.batch_size,
             top_k=1 if self.schema is None else ALL_RELATIONS,
         )
@@ -131,8 +137,26 @@ class Predictor:
                 continue
             text = {"text": post["text"]} if index in joined else {}
             decided = {"kept": kept[index], "relations": tidy(results.get(index, [])), "left_out": left_out[index]}
-            rows.append({"id": post["id"]} | text | decided)
+            cards = (
+                {} if self.make_card is None else {"cards": self._explain(post, paths_of[index], decided["relations"])}
+            )
+            rows.append({"id": post["id"]} | text | decided | cards)
         return rows
+
+    def _explain(self, post: dict, path: str | None, relations: list[dict]) -> list[dict]:
+        """Return a card for each pair of entities: of entities that were found here, for each that has a relation."""
+        stated = [{name: row[name] for name in ("head", "tail")} for row in relations if "head" in row]
+        pairs = [dict(zip(("head", "tail"), pair)) for pair in post["pairs"]] if post["are_given"] else stated
+        read = ("text", "image", "grounded_regions", "detected_regions", "caption")
+        return [
+            self.make_card(
+                post["id"],
+                {name: post[name] for name in read} | {name: pair[name] for name in ("head", "tail")},
+                gold=post.get("relation"),
+                picture_name=path,
+            )
+            for pair in pairs
+        ]
 
     def _take_out_loops(self, post: dict, types: list, index: int) -> Counter:
         """Take the pairs of one name out of a post, and out of its types; return how many there are."""

@@ -28,6 +28,7 @@ from mmre.evaluation.relation_f1 import NO_ANSWER
 from mmre.evaluation.run_record import (
     METRICS_FILE,
     SETTINGS_FILE,
+    posts_in_short,
     write_environment,
     write_metrics,
     write_predictions,
@@ -280,7 +281,9 @@ def _write(
         for row in rows:
             line = {name: value for name, value in row.items() if name != "probabilities"}
             file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
-    write_predictions(output_dir, posts["id"][:], relations, gold, probabilities, heads_first(posts))
+    write_predictions(
+        output_dir, posts["id"][:], relations, gold, probabilities, heads_first(posts), posts_in_short(posts)
+    )
     tables = write_results(output_dir, results)
     pairs = [(label, int(np.argmax(row))) for label, row in zip(gold, probabilities) if any(row)]
     if pairs:

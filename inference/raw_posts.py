@@ -54,8 +54,8 @@ def read_raw_posts(
     Yields:
         The good posts: `id`, `text`, `is_joined` (whether the text was given as words), `pairs` (of spans in
         characters; None if the entities have to be found), `types` (of the entities of `pairs`, None where not known;
-        if any is), `image` (a path), `grounded_regions`, `detected_regions` and `caption` (None if not given), and
-        `kept` (the further fields, by name).
+        if any is), `image` (a path), `grounded_regions`, `detected_regions` and `caption` (None if not given),
+        `relation` (the true one, if it is given), and `kept` (the further fields, by name).
     """
     has_span_columns = not os.path.isdir(posts) and is_csv(posts)
     annotations = []
@@ -187,7 +187,8 @@ def check_raw_post(row: dict, file: str, where: str, problems: Problems, has_spa
         post["types"] = types
     # Regions that were not given may be looked for; an empty list says that there are none.
     regions = {column: None if row.get(column) is None else columns[column] for column in REGION_COLUMNS}
-    return post | {"caption": columns["caption"]} | regions
+    relation = {"relation": row["relation"]} if isinstance(row.get("relation"), str) else {}
+    return post | {"caption": columns["caption"]} | regions | relation
 
 
 def check_pairs(

@@ -29,13 +29,15 @@ from mmre.processing import load_spacy
 from mmre.processing.pipeline_relation_extraction import TASK
 
 from .arguments import PredictionArguments
+from .cards import CardMaker
+from .error_page import PAGE_FILE, write_error_page
 from .in_context import InContextRelationClassifier
 from .loading import adapter_config, load_model
 from .predictor import Predictor
 from .raw_posts import Survey, read_raw_posts, survey_raw_posts
 from .relation_lists import read_relations
 from .relation_schema import RelationSchema, read_schema
-from .triples import PredictionReport, write_triples
+from .triples import PredictionReport, in_order, write_triples
 
 PREDICTION_VERSION = 3
 # So many are in memory together, and are ordered among themselves.
@@ -72,6 +74,9 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
     out, part = Path(args.out), Path(f"{args.out}.part")
     if out.exists() and not part.exists():
         raise FileExistsError(f"{out} is there already; give another --out, or delete it")
+    page = None if args.explain is None else Path(args.explain) / PAGE_FILE
+    if page is not None and page.exists() and not part.exists():
+        raise FileExistsError(f"{page} is there already; give another --explain, or delete it")
     survey = survey_raw_posts(posts, args)
     needs_spacy = "grounding" in args.tasks or not survey.has_all_entities
     nlp = load_spacy(args.spacy_model) if needs_spacy else None
@@ -85,7 +90,10 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
         for number, _, end in read_batches(part, header):  # noqa: B007, the last one counts
             done = 0 if number is None else number + 1
     folder = args.image_dir or (posts if os.path.isdir(posts) else os.path.dirname(posts))
-    predictor = Predictor(extract, args, settings, nlp, folder, schema)
+    make_card = None
+    if args.explain is not None:
+        make_card = CardMaker(extract.model, extract.processor, args.explain, args.explain_method)
+    predictor = Predictor(extract, args, settings, nlp, folder, schema, make_card)
     start, initial = time.perf_counter(), min(done * args.batch_size, survey.count)
     bar = logging.tqdm(total=survey.count, initial=initial, desc="Predicting", unit="post")
     with open(part, "ab", buffering=0) as file, ThreadPoolExecutor() as pool, bar:
@@ -99,8 +107,13 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
                 bar.update(len(batch))
     seconds, count = time.perf_counter() - start, survey.count - initial
     report = write_triples(part, header, args)
-    part.unlink()
     lines = [report.text]
+    if args.explain is not None:
+        cards = (card for row in in_order(part, header) for card in row.get("cards", ()))
+        # A name on the Hub as it is; of a folder its name, for a page is handed around.
+        title = f"{Path(model).name if os.path.isdir(model) else model} on {Path(posts).name}"
+        lines.append(f"explained: {write_error_page(args.explain, title, args.explain_method, cards)}")
+    part.unlink()
     if survey.ignored:
         lines.append(f"ignored: the fields {some(survey.ignored)}")
     if count:
@@ -197,6 +210,7 @@ def prediction_header(
         "dtype": args.dtype,
         "output_fusion": args.output_fusion,
         "keep": args.keep,
+        "explain": None if args.explain is None else [args.explain, args.explain_method],
         "relations": read_relations(args.relations) if is_chat else None,
         "spacy": {"model": args.spacy_model, "version": nlp.meta["version"]} if nlp else None,
         **settings,

@@ -161,4 +161,4 @@ def literal(text: str) -> str:
     return '"' + re.sub("[\x00-\x1f\x7f]", lambda match: f"\\u{ord(match[0]):04X}", escaped) + '"'
 
 
-__all__ = ["PredictionReport", "write_triples"]
+__all__ = ["PredictionReport", "in_order", "write_triples"]

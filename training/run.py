@@ -19,7 +19,7 @@ from mmre.evaluation.cost import count_parameters, measure_cost
 from mmre.evaluation.output_lock import only_run
 from mmre.evaluation.plots import plot_confusion_matrix, plot_learning_curve
 from mmre.evaluation.protocol import describe_posts
-from mmre.evaluation.run_record import write_metrics, write_predictions, write_results
+from mmre.evaluation.run_record import posts_in_short, write_metrics, write_predictions, write_results
 from mmre.evaluation.scores import (
     NotFiniteError,
     check_finite_metrics,
@@ -250,7 +250,15 @@ def _write_results(settings: Settings, results: dict, posts: datasets.DatasetDic
     if prediction is not None:
         probabilities = relation_probabilities(prediction)
         test = posts["test"]
-        write_predictions(output_dir, test["id"], relations, prediction.label_ids, probabilities, heads_first(test))
+        write_predictions(
+            output_dir,
+            test["id"],
+            relations,
+            prediction.label_ids,
+            probabilities,
+            heads_first(test),
+            posts_in_short(test),
+        )
     return write_results(output_dir, results)
 
 

@@ -2,11 +2,13 @@
 
 import json
 
+import datasets
 import numpy as np
 import pytest
 
 from mmre.evaluation.relation_f1 import NO_ANSWER
 from mmre.evaluation.run_record import (
+    posts_in_short,
     read_metrics,
     read_predictions,
     results_tables,
@@ -65,6 +67,24 @@ def test_the_line_of_a_post_has_its_relations_by_name(tmp_path):
         '"probabilities": {"None": 0.5, "couple": 0.25, "peer": 0.25}}'
     )
     assert json.loads(lines[1])["predicted"] == "peer" and len(lines) == 2
+
+
+def test_the_line_of_a_post_says_what_a_person_reads_errors_by(tmp_path):
+    picture = {"bytes": b"not decoded", "path": "/somewhere/else/wedding.jpg"}
+    rows = [
+        {"text": "ä weds b", "head": {"start": 0, "end": 1}, "tail": {"start": 7, "end": 8}, "image": picture},
+        {"text": "a b", "head": {"start": 2, "end": 3}, "tail": {"start": 0, "end": 1}, "image": None},
+    ]
+    span = {"start": datasets.Value("int32"), "end": datasets.Value("int32")}
+    features = {"text": datasets.Value("string"), "head": span, "tail": span, "image": datasets.Image()}
+    posts = datasets.Dataset.from_list(rows, features=datasets.Features(features))
+    certain = np.eye(3)[:2].tolist()
+    write_predictions(tmp_path, ["1", "2"], RELATIONS, [1, 2], certain, [True, False], posts_in_short(posts))
+    first, second = map(json.loads, (tmp_path / "predictions.jsonl").read_text("utf-8").splitlines())
+    assert first["text"] == "ä weds b" and first["head"] == {"start": 0, "end": 1, "text": "ä"}
+    assert (first["image"], second["image"]) == ("wedding.jpg", None)
+    assert second["tail"]["text"] == "a" and second["head"]["text"] == "b"
+    assert read_predictions(tmp_path).post_ids == ["1", "2"]
 
 
 def test_predictions_are_read_in_the_order_of_their_ids(tmp_path):
