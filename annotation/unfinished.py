@@ -32,28 +32,34 @@ def append_line(file: BinaryIO, line: dict) -> None:
         raise OSError(error.errno, error.strerror, file.name) from error
 
 
-def check_same_header(found: dict, header: dict, path: str | os.PathLike) -> None:
+def check_same_header(found: dict, header: dict, path: str | os.PathLike, option: str = "--out") -> None:
     """Refuse to go on with a file that was made with other settings or of other posts.
 
     Args:
         found: header of the file.
         header: header that this run would write.
         path: path of the file.
+        option: of the command, that names the output.
 
     Raises:
         OutputFileError: the headers differ; it names the differences.
     """
-    found, expected = _flatten(found), _flatten(header)
-    differences = [
+    differences = list_differences(found, header)
+    if differences:
+        raise OutputFileError(
+            f"{path} was made with other settings or of other posts. Give the same ones to go on, another {option}, or "
+            "delete the file:\n  " + "\n  ".join(differences)
+        )
+
+
+def list_differences(found: dict, expected: dict) -> list[str]:
+    """Say in which settings two headers differ, and how."""
+    found, expected = _flatten(found), _flatten(expected)
+    return [
         f"{key}: {found.get(key)!r} there, {expected.get(key)!r} now"
         for key in {**expected, **found}
         if found.get(key) != expected.get(key)
     ]
-    if differences:
-        raise OutputFileError(
-            f"{path} was made with other settings or of other posts. Give the same ones to go on, another --out, or "
-            "delete the file:\n  " + "\n  ".join(differences)
-        )
 
 
 def _flatten(header: dict) -> dict[str, Any]:
@@ -63,12 +69,15 @@ def _flatten(header: dict) -> dict[str, Any]:
     return flat
 
 
-def read_batches(path: str | os.PathLike, header: dict) -> Iterator[tuple[int | None, list[dict], int]]:
+def read_batches(
+    path: str | os.PathLike, header: dict, option: str = "--out"
+) -> Iterator[tuple[int | None, list[dict], int]]:
     """Read an unfinished file line by line; a last line that a kill tore off is left out.
 
     Args:
         path: path of the file.
         header: header that the file must have.
+        option: of the command, that names the output.
 
     Yields:
         The number of a batch, its rows, and the byte at which its line ends; of the header None and no rows.
@@ -88,7 +97,7 @@ def read_batches(path: str | os.PathLike, header: dict) -> Iterator[tuple[int | 
             except (ValueError, KeyError, TypeError) as error:
                 raise OutputFileError(f"{path}:{number} is damaged ({error}); delete the file to start anew") from error
             if number == 1:
-                check_same_header(line, header, path)
+                check_same_header(line, header, path, option)
             yield *batch, end
 
 
@@ -99,4 +108,4 @@ def part_paths(out: str | os.PathLike) -> list[Path]:
     return sorted(found, key=lambda path: int(pattern.fullmatch(path.name)[1]))
 
 
-__all__ = ["OutputFileError", "append_line", "check_same_header", "part_paths", "read_batches"]
+__all__ = ["OutputFileError", "append_line", "check_same_header", "list_differences", "part_paths", "read_batches"]

@@ -7,15 +7,14 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from transformers.utils import logging
 
+from .prompt_arguments import KEY_VARIABLE, check_base_url
 from .prompts import Turn, disarm
 
 logger = logging.get_logger(__name__)
 
-KEY_VARIABLE = "OPENAI_API_KEY"
 TOO_LONG = re.compile(r"context[ _]length|maximum context|too many tokens|prompt is too long", re.IGNORECASE)
 
 
@@ -138,26 +137,6 @@ class ChatServer:
         return message if self.key == "none" else message.replace(self.key, "***")
 
 
-def check_base_url(base_url: str) -> None:
-    """Refuse an address that is none, or that says more than where the server is.
-
-    Raises:
-        ValueError: for such an address.
-    """
-    try:
-        parts = urlsplit(base_url)
-        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_good = False
-    if not is_good:
-        raise ValueError(f"--base_url {base_url}; expected an address as http://localhost:8000/v1")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError(
-            f"--base_url of {parts.hostname}; expected an address alone: the key belongs in the environment, as "
-            f"{KEY_VARIABLE}"
-        )
-
-
 def _message(turn: Turn) -> dict[str, Any]:
     text = disarm(turn.text)
     if turn.image is None:
@@ -169,4 +148,4 @@ def _message(turn: Turn) -> dict[str, Any]:
     return {"role": turn.role, "content": blocks}
 
 
-__all__ = ["ChatServer", "Completion", "PromptTooLongError", "check_base_url"]
+__all__ = ["ChatServer", "Completion", "PromptTooLongError"]

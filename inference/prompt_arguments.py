@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
 from mmre.annotation.arguments import DTYPES
+
+# The key of a server comes from the environment alone.
+KEY_VARIABLE = "OPENAI_API_KEY"
 
 
 @dataclass(kw_only=True)
@@ -101,6 +105,7 @@ class PromptArguments:
         if self.stratified and not self.shots:
             raise ValueError("--stratified is of the posts that are shown: give --shots")
         if self.base_url is not None:
+            check_base_url(self.base_url)
             if self.answer not in (None, "generate"):
                 raise ValueError(f"--answer {self.answer}: servers do not tell probabilities alike; expected generate")
             for name in ("revision", "max_prompt_tokens"):
@@ -108,4 +113,25 @@ class PromptArguments:
                     raise ValueError(f"--{name} is of a model on this machine: leave it out beside --base_url")
 
 
-__all__ = ["PromptArguments"]
+def check_base_url(base_url: str) -> None:
+    """Refuse an address that is none, or that says more than where the server is.
+
+    Raises:
+        ValueError: for such an address.
+    """
+    try:
+        parts = urlsplit(base_url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        mend = f": put http:// before it, as http://{base_url}" if "://" not in base_url else ""
+        raise ValueError(f"--base_url {base_url}; expected an address as http://localhost:8000/v1{mend}")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError(
+            f"--base_url of {parts.hostname}; expected an address alone: the key belongs in the environment, as "
+            f"{KEY_VARIABLE}"
+        )
+
+
+__all__ = ["KEY_VARIABLE", "PromptArguments", "check_base_url"]

@@ -19,7 +19,7 @@ from transformers.trainer_utils import PredictionOutput
 from transformers.utils import logging
 
 from mmre.annotation.model_files import files_fingerprint
-from mmre.annotation.unfinished import append_line, read_batches
+from mmre.annotation.unfinished import append_line, list_differences, read_batches
 from mmre.evaluation.cost import count_parameters, measure_cost
 from mmre.evaluation.output_lock import only_run
 from mmre.evaluation.plots import plot_confusion_matrix
@@ -83,8 +83,26 @@ def prompt(model: str, data: str, args: PromptArguments) -> PromptReport:
     output_dir = Path(args.output_dir)
     with only_run(output_dir):
         if (output_dir / METRICS_FILE).is_file():
-            raise ValueError(f"{output_dir} holds the results of another run: set another --output_dir")
+            raise ValueError(_say_finished(output_dir, model, data, args))
         return _prompt(model, data, args, output_dir)
+
+
+def _say_finished(output_dir: Path, model: str, data: str, args: PromptArguments) -> str:
+    """Say that a folder has the results of a run, and in what its settings differ from these."""
+    settings, differences = output_dir / SETTINGS_FILE, ["not of mmre prompt"]
+    found = yaml.safe_load(settings.read_text("utf-8")) if settings.is_file() else {}
+    if "prompt" in found:
+        expected = {"MODEL": model, "DATA": data} | _options(dataclasses.asdict(args))
+        found = {"MODEL": found["model"], "DATA": found["data"]} | _options(found["prompt"])
+        differences = list_differences(found, expected | {"--output_dir": found["--output_dir"]})
+    if not differences:
+        return f"{output_dir} holds the results of this command already: delete it, or set another --output_dir"
+    return f"{output_dir} holds the results of another run ({'; '.join(differences)}): set another --output_dir"
+
+
+def _options(values: dict[str, Any]) -> dict[str, Any]:
+    """Name values as the options of the command are called."""
+    return {f"--{name}": value for name, value in values.items()}
 
 
 def _prompt(model: str, data: str, args: PromptArguments, output_dir: Path) -> PromptReport:
@@ -112,13 +130,14 @@ def _prompt(model: str, data: str, args: PromptArguments, output_dir: Path) -> P
     settings = {"model": model, "data": data, "prompt": dataclasses.asdict(args)}
     header = {
         "mmre_prompt": PROMPT_VERSION,
-        **settings,
+        "MODEL": model,
+        "DATA": data,
         "posts_sha256": fingerprint,
         "files_sha256": None if args.base_url else files_fingerprint(model),
         "descriptions": descriptions,
         "transformers": transformers.__version__,
     }
-    header["prompt"] = {**settings["prompt"], "output_dir": None, "timeout": None}
+    header |= _options({**settings["prompt"], "output_dir": None, "timeout": None})
     rows = _ask(classifier, asked, header, output_dir, args)
 
     with whole_file(output_dir / SETTINGS_FILE) as file:
@@ -190,7 +209,7 @@ def _ask(
     part, asked, keys = output_dir / PART_FILE, _rows(posts), picture_keys(posts)
     rows, end = [], 0
     if part.exists():
-        for _, batch, end in read_batches(part, header):  # noqa: B007, the last one counts
+        for _, batch, end in read_batches(part, header, "--output_dir"):  # noqa: B007, the last one counts
             rows += batch
     with open(part, "ab", buffering=0) as file, logging.tqdm(total=len(asked), initial=len(rows), unit="post") as bar:
         file.truncate(end)

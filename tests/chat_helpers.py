@@ -13,7 +13,14 @@ from transformers import (
     LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedTokenizerFast,
+    ProcessorMixin,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+    Qwen2VLProcessor,
 )
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from mmre.inference.chat_models import ChatModel
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -37,11 +44,19 @@ LLAVA = (
     "{% if c.type == 'image' %}<image>\n{% else %}{{ c.text }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+QWEN2_VL = LLAVA.replace("<image>\n", "<|vision_start|><|image_pad|><|vision_end|>")
 TEMPLATES = {"chatml": CHATML, "llama2": LLAMA2, "llama3": LLAMA3, "gemma": GEMMA}
 SPECIALS = [
     *("<pad>", "<s>", "</s>", "<unk>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>"),
     *("<|eot_id|>", "<start_of_turn>", "<end_of_turn>", "<image>"),
+    *("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"),
 ]
+QWEN2_VL_TOKENS = {
+    "vision_start": "vision_start",
+    "vision_end": "vision_end",
+    "image": "image_pad",
+    "video": "video_pad",
+}
 # Characters, and all pairs of capitals: letters beyond Z are a token each.
 CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -129,6 +144,39 @@ def save_vision_chat_model(folder) -> str:
     return str(folder)
 
 
+def load_qwen2_vl(folder) -> ChatModel:
+    model = Qwen2VLForConditionalGeneration.from_pretrained(folder)
+    return ChatModel(model, PictureQwen2VLProcessor.from_pretrained(folder), "qwen2_vl")
+
+
 def picture(seed: int) -> Image.Image:
     pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return Image.fromarray(pixels).resize((12, 10))
+
+
+class PictureQwen2VLProcessor(Qwen2VLProcessor):
+    """The processor of Qwen2-VL without videos, whose part needs torchvision."""
+
+    def __init__(self, image_processor=None, tokenizer=None, chat_template=None, **options):
+        self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
+        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
+        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
+        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+
+def save_qwen2_vl(folder) -> str:
+    """Save a random Qwen2-VL: a picture takes as many tokens as it is large, and each token has three coordinates."""
+    torch.manual_seed(0)
+    text = text_config(kind=dict, rope_parameters={"rope_type": "default", "mrope_section": [1, 1]}, hidden_act="silu")
+    config = Qwen2VLConfig(
+        vision_config={"depth": 2, "embed_dim": 16, "hidden_size": 16, "num_heads": 2, "patch_size": 4, "mlp_ratio": 2},
+        text_config=text,
+        **{f"{name}_token_id": SPECIALS.index(f"<|{token}|>") for name, token in QWEN2_VL_TOKENS.items()},
+        tie_word_embeddings=False,
+    )
+    Qwen2VLForConditionalGeneration(config).save_pretrained(folder)
+    images = Qwen2VLImageProcessorPil(
+        min_pixels=256, max_pixels=1024, patch_size=4, merge_size=2, temporal_patch_size=2
+    )
+    PictureQwen2VLProcessor(images, make_tokenizer(QWEN2_VL), chat_template=QWEN2_VL).save_pretrained(folder)
+    return str(folder)

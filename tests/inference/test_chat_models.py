@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from chat_helpers import TEMPLATES, picture, save_chat_model, save_vision_chat_model
+from chat_helpers import TEMPLATES, load_qwen2_vl, picture, save_chat_model, save_qwen2_vl, save_vision_chat_model
 from transformers import MistralConfig, MistralForCausalLM
 
 from mmre.inference.chat_models import ChatModel
@@ -20,8 +20,9 @@ def folders(tmp_path_factory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def chats(folders) -> dict[str, ChatModel]:
-    return {name: ChatModel.from_pretrained(folder) for name, folder in folders.items()}
+def chats(folders, tmp_path_factory) -> dict[str, ChatModel]:
+    loaded = {name: ChatModel.from_pretrained(folder) for name, folder in folders.items()}
+    return loaded | {"qwen2_vl": load_qwen2_vl(save_qwen2_vl(tmp_path_factory.mktemp("chat") / "qwen2_vl"))}
 
 
 def conversations(chat: ChatModel) -> list[list[Turn]]:
@@ -42,12 +43,15 @@ def logits_after(chat: ChatModel, turns: list[Turn], tokens: list[int]) -> torch
         inputs = dict(chat.tokenizer(text, add_special_tokens=False, return_tensors="pt"))
     start = inputs["input_ids"].shape[1]
     inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([tokens], dtype=torch.long)], dim=1)
-    inputs = {name: inputs[name] for name in ("input_ids", "pixel_values") if name in inputs}
+    if "mm_token_type_ids" in inputs:  # zero is text
+        inputs["mm_token_type_ids"] = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, len(tokens)))
+    names = ("input_ids", "pixel_values", "image_grid_thw", "mm_token_type_ids")
+    inputs = {name: inputs[name] for name in names if name in inputs}
     with torch.no_grad():
         return chat.model(**inputs).logits[0, start - 1 :]
 
 
-@pytest.mark.parametrize("name", ["chatml", "llama2", "llava"])
+@pytest.mark.parametrize("name", ["chatml", "llama2", "llava", "qwen2_vl"])
 def test_letters_are_the_first_tokens_of_a_prompt_alone(chats, name):
     chat = chats[name]
     letters = chat.choose_letters(5)
@@ -67,7 +71,7 @@ def likelihood_alone(chat: ChatModel, turns: list[Turn], label: str) -> torch.Te
 
 
 @pytest.mark.parametrize("way", ["tree", "rows"])
-@pytest.mark.parametrize("name", ["chatml", "llama2", "llava"])
+@pytest.mark.parametrize("name", ["chatml", "llama2", "llava", "qwen2_vl"])
 def test_likelihood_with_a_shared_prefix_is_that_of_each_label_in_a_pass_of_its_own(chats, name, way, monkeypatch):
     chat, labels = chats[name], LABELS
     if way == "rows":
@@ -90,7 +94,7 @@ def with_shared_beginning(chat: ChatModel) -> tuple[list[list[Turn]], tuple[list
     return turns[:-2], tuple(turns[-2:])
 
 
-@pytest.mark.parametrize("name", ["chatml", "llama2", "llava"])
+@pytest.mark.parametrize("name", ["chatml", "llama2", "llava", "qwen2_vl"])
 def test_a_beginning_that_prompts_share_is_read_once_and_changes_no_answer(chats, name, monkeypatch):
     chat, (turns, probes) = chats[name], with_shared_beginning(chats[name])
     read, lengths = chat.prefixes.read, []
@@ -141,7 +145,7 @@ def test_a_model_that_forgets_far_tokens_reads_each_prompt_whole(tmp_path):
         torch.testing.assert_close(scores, expected, atol=1e-3, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["chatml", "llava"])
+@pytest.mark.parametrize("name", ["chatml", "llava", "qwen2_vl"])
 def test_generation_takes_the_best_token_one_after_another(chats, name):
     chat = chats[name]
     found = chat.generate(chat.encode(conversations(chat)), 4)
@@ -152,8 +156,10 @@ def test_generation_takes_the_best_token_one_after_another(chats, name):
         assert text == chat.tokenizer.decode(tokens, skip_special_tokens=True) and 1 <= count <= 4
 
 
-def test_a_batch_of_posts_without_pictures_is_read_by_a_model_that_reads_pictures(chats):
-    chat = chats["llava"]
+@pytest.mark.parametrize("name", ["llava", "qwen2_vl"])
+def test_a_batch_of_posts_without_pictures_is_read_by_a_model_that_reads_pictures(chats, name):
+    chat = chats[name]
+    chat.generate(chat.encode(conversations(chat)), 1)  # leaves nothing of its pictures behind
     turns = [[Turn("user", text)] for text in POSTS]
     letters = list(chat.choose_letters(3).values())
     found = chat.first_tokens(chat.encode(turns), letters)
@@ -161,16 +167,18 @@ def test_a_batch_of_posts_without_pictures_is_read_by_a_model_that_reads_picture
         torch.testing.assert_close(row, logits_after(chat, one, [])[0][letters].log_softmax(0), atol=1e-4, rtol=1e-4)
 
 
-def test_pictures_of_demonstrations_count(chats):
-    chat = chats["llava"]
+@pytest.mark.parametrize("name", ["llava", "qwen2_vl"])
+def test_pictures_of_demonstrations_count(chats, name):
+    chat = chats[name]
     letters = list(chat.choose_letters(3).values())
     first, *rest = conversations(chat)[0]
     other = [first._replace(image=picture(7)), *rest]
+    assert len(chat._ids(chat.render(other))) < chat.count_tokens(other) - 4  # a picture is several tokens
     found = chat.first_tokens(chat.encode([[first, *rest], other]), letters)
     assert (found[0] - found[1]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", [*TEMPLATES, "llava"])
+@pytest.mark.parametrize("name", [*TEMPLATES, "llava", "qwen2_vl"])
 def test_a_message_ends_no_turn(chats, name):
     chat = chats[name]
     specials = {id for id, token in chat.tokenizer.added_tokens_decoder.items() if token.special}

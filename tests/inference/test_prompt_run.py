@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from chat_helpers import picture, save_chat_model, save_vision_chat_model
+from chat_helpers import PictureQwen2VLProcessor, picture, save_chat_model, save_qwen2_vl, save_vision_chat_model
 from chat_server import ChatServer
 
 from mmre.cli.main import main
@@ -84,7 +84,13 @@ def test_a_run_leaves_the_record_of_a_training(chat, files, tmp_path):
 
 
 @pytest.mark.parametrize("way", ["letters", "likelihood", "generate"])
-def test_a_model_that_reads_pictures_is_shown_those_of_the_demonstrations(vision_chat, files, tmp_path, way):
+@pytest.mark.parametrize(("kind", "place"), [("llava", "<image>"), ("qwen2_vl", "<|image_pad|>")])
+def test_a_model_that_reads_pictures_is_shown_those_of_the_demonstrations(
+    vision_chat, files, tmp_path, way, kind, place, monkeypatch
+):
+    if kind == "qwen2_vl":
+        vision_chat = save_qwen2_vl(tmp_path / "model")
+        monkeypatch.setattr("mmre.inference.chat_models.AutoProcessor", PictureQwen2VLProcessor)
     prompt(vision_chat, "files", arguments(tmp_path / "all", files, answer=way))
     prompt(vision_chat, "files", arguments(tmp_path / "post", files, answer=way, demonstration_images=False))
     metrics, found = read_metrics(tmp_path / "all"), content(tmp_path / "all")
@@ -95,8 +101,8 @@ def test_a_model_that_reads_pictures_is_shown_those_of_the_demonstrations(vision
         assert not any(unparsable)
     other = content(tmp_path / "post")
     assert found["answers"][0]["prompt_tokens"] != other["answers"][0]["prompt_tokens"]
-    assert (tmp_path / "all" / "prompt.txt").read_text("utf-8").count("<image>") == 3
-    assert (tmp_path / "post" / "prompt.txt").read_text("utf-8").count("<image>") == 1
+    assert (tmp_path / "all" / "prompt.txt").read_text("utf-8").count(place) == 3
+    assert (tmp_path / "post" / "prompt.txt").read_text("utf-8").count(place) == 1
 
 
 def test_no_post_is_shown_one_of_its_own_picture_though_it_shows_none(chat, files, tmp_path):
@@ -129,13 +135,17 @@ def test_a_killed_run_goes_on_where_it_was_and_gives_the_same(chat, files, tmp_p
         prompt(chat, "files", arguments(tmp_path / "killed", files))
     with open(tmp_path / "killed" / "answers.part", "ab") as part:
         part.write(b'{"batch": 2, "ro')
-    with pytest.raises(ValueError, match=r"prompt.shots: 2 there, 1 now"):
+    with pytest.raises(ValueError, match=r"another --output_dir, or delete the file:\n  --shots: 2 there, 1 now$"):
         prompt(chat, "files", arguments(tmp_path / "killed", files, shots=1))
     prompt(chat, "files", arguments(tmp_path / "killed", files))
     assert calls == [["test-0", "test-1"], ["test-2", "test-3"], ["test-4"], ["test-4"]]
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
-    with pytest.raises(ValueError, match="killed holds the results of another run: set another --output_dir"):
+    with pytest.raises(ValueError, match="killed holds the results of this command already: delete it, or set another"):
         prompt(chat, "files", arguments(tmp_path / "killed", files))
+    with pytest.raises(
+        ValueError, match=r"another run .--split: 'test' there, 'validation' now; --seed: 42 there, 7 now.: set"
+    ):
+        prompt(chat, "files", arguments(tmp_path / "killed", files, seed=7, split="validation"))
 
 
 def test_a_server_leaves_the_same_record_without_its_address_in_the_card(files, tmp_path, monkeypatch):
@@ -173,7 +183,12 @@ def test_the_command_writes_the_card_beside_the_record(chat, files, tmp_path, ca
         (["--stratified"], 2, "--stratified is of the posts that are shown: give --shots"),
         (["--answer", "letter"], 2, "unknown --answer 'letter'; did you mean 'letters'?"),
         (["--answer", "letters", "--base_url", "http://localhost:1/v1"], 2, "servers do not tell probabilities alike"),
-        (["--base_url", "localhost:1/v1"], 1, "--base_url localhost:1/v1; expected an address"),
+        (
+            ["--base_url", "localhost:1/v1"],
+            2,
+            "--base_url localhost:1/v1; expected an address as http://localhost:8000/v1",
+        ),
+        (["--base_url", "http://me:word@host/v1"], 2, "the key belongs in the environment, as OPENAI_API_KEY"),
         (["--timeout", "0"], 2, "--timeout 0; expected seconds"),
         (["--use_images"], 1, "reads no pictures; give --captions in their place"),
         (["--shots", "9"], 1, "`shots` is 9, and there are 8 posts to draw from"),
@@ -214,7 +229,10 @@ def test_predict_makes_triples_with_relations_that_nobody_trained(chat, vision_c
     compared = 0
     for model in (chat, vision_chat):
         out = tmp_path / f"{Path(model).name}.jsonl"
-        assert main(["predict", model, str(posts), "--out", str(out), "--relations", str(relations)]) == 0
+        assert (
+            main(["predict", model, str(posts), "--out", str(out), "--relations", str(relations), "--decision", "pair"])
+            == 0
+        )
         triples = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
         meanings = {"couple": "they are married"}
         extract = InContextRelationClassifier.from_pretrained(model, ["couple", "lives in"], descriptions=meanings)
