@@ -15,6 +15,7 @@ from PIL import Image, ImageChops, ImageStat
 from run_helpers import metrics, settings_of
 
 from mmre.cli.parser import Parser
+from mmre.modeling import MODELS
 from mmre.processing import pipeline_relation_extraction
 from mmre.training.encoders import make_text_encoder, make_vision_encoder
 
@@ -53,7 +54,6 @@ def place(run, tgdi_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(run, "outputs/quickstart")
     shutil.copytree(tgdi_run, "outputs/tgdi_quickstart")
-    Image.new("RGB", (80, 60), "gray").save("post.jpg")
     layers = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     make_text_encoder(tmp_path / "bert", layers, ["RT @cnnsport : Rafael Nadal gets engaged to Mery Perello"])
     make_vision_encoder(tmp_path / "clip", {**layers, "image_size": 16, "patch_size": 8})
@@ -171,6 +171,8 @@ def test_every_link_leads_to_a_file_and_to_a_heading_of_it(page):
 
 def test_readme_is_read_in_a_minute_and_leads_to_every_guide():
     assert len(TEXTS["README.md"].splitlines()) <= 200
+    names = [name for model in MODELS.values() for name in model.config_class.system.split(" and ")]
+    assert f"mmre has {len(names)} published systems" in TEXTS["README.md"]
     guides = {page for page in TEXTS if page.startswith("docs/") and page != "docs/README.md"}
     assert guides == set(re.findall(r"\]\((docs/[\w-]+\.md)\)", TEXTS["README.md"]))
     assert guides == {f"docs/{name}" for name in re.findall(r"\]\(([\w-]+\.md)\)", TEXTS["docs/README.md"])}
