@@ -1,4 +1,4 @@
-"""Extract the relations of raw posts, as triples: JSON lines, CSV or N-Triples.
+"""Extract the relations of raw posts, as triples: JSON lines, CSV, RDF, or CSV for Neo4j.
 
 MODEL is a folder, or a name on the Hub; POSTS are JSON lines, CSV, or a folder with a.txt beside a.jpg. All posts are
 checked before a model is loaded. A killed run goes on where it was.

@@ -9,7 +9,7 @@ from mmre.annotation.arguments import PictureArguments, check_option
 
 DECISIONS = ("post", "pair")
 EXPLAIN_METHODS = ("occlusion", "integrated_gradients", "attention")
-TRIPLE_FORMATS = ("jsonl", "csv", "nt")
+TRIPLE_FORMATS = ("jsonl", "csv", "nt", "ttl", "neo4j")
 # Fields of posts and of triples that mean something.
 RESERVED = (
     *("id", "text", "tokens", "head", "tail", "image", "relation", "grounded_regions", "detected_regions", "caption"),
@@ -23,9 +23,12 @@ class PredictionArguments(PictureArguments):
     """Arguments of a prediction: those of the look at pictures, and what is read and written."""
 
     out: str = field(metadata={"metavar": "FILE", "help": "The file to write."})
-    format: Literal["jsonl", "csv", "nt"] | None = field(
+    format: Literal["jsonl", "csv", "nt", "ttl", "neo4j"] | None = field(
         default=None,
-        metadata={"help": "JSON lines, CSV or N-Triples; the ending of --out by default."},
+        metadata={
+            "help": "JSON lines, CSV, N-Triples, Turtle, or CSV that Neo4j imports, a second file with the nodes; the "
+            "ending of --out by default."
+        },
     )
     decision: Literal["post", "pair"] = field(
         default="post",
@@ -49,7 +52,15 @@ class PredictionArguments(PictureArguments):
     min_score: float = field(default=0.0, metadata={"help": "Lowest score of a relation; those below are left out."})
     base_iri: str = field(
         default="http://example.org/",
-        metadata={"metavar": "IRI", "help": "N-Triples: beginning of the names of entities and relations."},
+        metadata={"metavar": "IRI", "help": "Graphs: beginning of the names of entities, relations, posts."},
+    )
+    link: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "FILE",
+            "help": "Graphs: CSV with the columns name, identifier and, if need be, type; entities have these "
+            "identifiers, for example Wikidata's.",
+        },
     )
     output_fusion: bool = field(
         default=False, metadata={"help": "JSON lines: also write how text and picture were fused."}
@@ -103,9 +114,9 @@ class PredictionArguments(PictureArguments):
         super().__post_init__()
         if self.format is None:
             self.format = Path(self.out).suffix.removeprefix(".").lower()
-            if self.format not in TRIPLE_FORMATS:
+            if self.format not in TRIPLE_FORMATS or self.format == "neo4j":
                 raise ValueError(
-                    f"--out {self.out} does not end in one of {', '.join(TRIPLE_FORMATS)}; say which with --format"
+                    f"--out {self.out} does not end in one of {', '.join(TRIPLE_FORMATS[:-1])}; say which with --format"
                 )
         check_option("--format", self.format, TRIPLE_FORMATS)
         if not 0 <= self.min_score <= 1:
@@ -119,8 +130,8 @@ class PredictionArguments(PictureArguments):
         taken = [name for name in self.keep if name in RESERVED]
         if taken:
             raise ValueError(f"--keep {taken[0]}: it has a meaning of its own; expected other fields of the posts")
-        if self.keep and self.format == "nt":
-            raise ValueError("--keep; the format nt has no room for further fields, expected jsonl or csv")
+        if self.link is not None and self.format not in ("nt", "ttl", "neo4j"):
+            raise ValueError(f"--link; the format {self.format} has no identifiers, expected nt, ttl or neo4j")
         if self.output_fusion and self.relations is not None:
             raise ValueError("--output_fusion: a chat model, asked for --relations, does not tell; leave it out")
         check_option("--explain_method", self.explain_method, EXPLAIN_METHODS)

@@ -29,10 +29,8 @@ from mmre.posts.schema import NEGATIVE_RELATION
 from .entity_names import node_name
 from .relation_schema import RelationSchema
 
-Node = tuple[str, str | None]
 
-
-def node_of(entity: dict) -> Node:
+def node_of(entity: dict) -> tuple[str, str | None]:
     """Return what tells an entity from others: its name and its type."""
     return node_name(entity["text"]), entity.get("type")
 

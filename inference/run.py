@@ -3,7 +3,7 @@
 All posts are checked before a model is loaded. Then they are read a second time, some batches at once, in which posts
 of one picture stand together. What is found is appended to `OUT.part`, so that a killed run goes on where it was, with
 the same batches and therefore the same numbers. At the end that becomes OUT, in the order of the posts: JSON lines, CSV
-or N-Triples.
+or a graph.
 """
 
 import os
@@ -31,10 +31,13 @@ from mmre.processing.pipeline_relation_extraction import TASK
 from .arguments import PredictionArguments
 from .cards import CardMaker
 from .error_page import PAGE_FILE, write_error_page
+from .entity_links import read_links
 from .in_context import InContextRelationClassifier
 from .loading import adapter_config, load_model
+from .neo4j import nodes_path
 from .predictor import Predictor
 from .raw_posts import Survey, read_raw_posts, survey_raw_posts
+from .rdf import RDF_FORMATS, load_rdflib
 from .relation_lists import read_relations
 from .relation_schema import RelationSchema, read_schema
 from .triples import PredictionReport, in_order, write_triples
@@ -77,6 +80,7 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
     page = None if args.explain is None else Path(args.explain) / PAGE_FILE
     if page is not None and page.exists() and not part.exists():
         raise FileExistsError(f"{page} is there already; give another --explain, or delete it")
+    check_graph(args)
     survey = survey_raw_posts(posts, args)
     needs_spacy = "grounding" in args.tasks or not survey.has_all_entities
     nlp = load_spacy(args.spacy_model) if needs_spacy else None
@@ -119,6 +123,22 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
     if count:
         lines.append(f"{count} posts in {seconds:.1f} s, {count / seconds:.1f} a second")
     return report._replace(text="\n".join(lines))
+
+
+def check_graph(args: PredictionArguments) -> None:
+    """Refuse, before the work begins, a graph that could not be written at its end.
+
+    Raises:
+        FileExistsError: the file of nodes is there already.
+        ImportError: rdflib is needed and not installed.
+        OSError, ValueError: the table of links is not there, or bad.
+    """
+    if args.format in RDF_FORMATS:
+        load_rdflib()
+    if args.format == "neo4j" and nodes_path(args.out).exists():
+        raise FileExistsError(f"{nodes_path(args.out)} is there already; give another --out, or delete it")
+    if args.link is not None:
+        read_links(args.link)
 
 
 def open_pipeline(model: str, args: PredictionArguments) -> Pipeline:

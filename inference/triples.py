@@ -1,13 +1,11 @@
-"""Triples of a knowledge graph, written as JSON lines, CSV or N-Triples."""
+"""Triples of a knowledge graph, written as JSON lines, CSV, RDF, or CSV for Neo4j."""
 
 import csv
 import json
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
-from urllib.parse import quote
+from typing import NamedTuple, TextIO
 
 from mmre.annotation.unfinished import read_batches
 from mmre.posts.checks import NAMES_IN_REPORT
@@ -15,10 +13,14 @@ from mmre.posts.lookalikes import escaped
 from mmre.posts.whole_file import whole_file
 
 from .arguments import PredictionArguments
+from .csv_cells import as_csv_cell
+from .entity_links import read_links
 from .entity_names import graph_name
+from .graph_nodes import Nodes
+from .neo4j import nodes_path, write_nodes, write_relationships
+from .rdf import RDF_FORMATS, RdfWriter
 
 CSV_HEADER = ("id", "head", "head_type", "relation", "tail", "tail_type", "score", "ruled_out")
-FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 # What is decided over all pairs of a post, see `decision.py`.
 LEFT_OUT = {
     "types": "relations that do not fit the types of their entities",
@@ -27,7 +29,6 @@ LEFT_OUT = {
     "reversed": "others the other way round",
     "repeated": "of other mentions of the same names",
 }
-RDFS_LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
 
 
 class PredictionReport(NamedTuple):
@@ -70,12 +71,13 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> Predic
                         counts["triples"] += 1
                         yield row | found
 
-        if args.format == "nt":
-            file.writelines(line for triple in triples() for line in ntriples(triple, args.base_iri))
-        else:
+        if args.format in ("jsonl", "csv"):
             {"jsonl": write_jsonl, "csv": write_csv}[args.format](triples(), file, args.keep)
+        else:
+            counts["nodes"] = write_graph(triples(), file, header, args)
+    nodes = f" between {counts['nodes']} entities" if counts["nodes"] else ""
     report = [
-        f"{out}: {counts['triples']} triples of {header['posts']} posts",
+        f"{out}: {counts['triples']} triples{nodes} of {header['posts']} posts",
         f"left out: {counts['none']} pairs of entities without a relation, {counts['low']} relations with a score "
         f"below {args.min_score:g}; {counts['without']} posts have no pair of entities",
     ]
@@ -125,40 +127,34 @@ def write_csv(triples: Iterable[dict], file: TextIO, keep: Sequence[str] = ()) -
         writer.writerow([as_csv_cell(value) for value in cells])
 
 
-def as_csv_cell(value: Any) -> Any:
-    """Return what a cell of CSV holds: JSON of what is no text; `'` before what a spreadsheet would compute.
-
-    A spreadsheet takes a text that begins with `=`, `+`, `-` or `@`, also full-width ones and behind white space, for a
-    formula; and some take one that begins with a tab or a carriage return.
-    """
-    if isinstance(value, (list, dict, bool)):
-        value = json.dumps(value, ensure_ascii=False)
-    is_formula = isinstance(value, str) and (value.startswith(("\t", "\r")) or value.lstrip().startswith(FORMULA))
-    return f"'{value}" if is_formula else value
-
-
-def ntriples(triple: dict, base_iri: str) -> list[str]:
-    """Say a triple in N-Triples.
+def write_graph(triples: Iterable[dict], file: TextIO, header: dict, args: PredictionArguments) -> int:
+    """Write triples as RDF or for Neo4j, with one node for each name and type.
 
     Args:
-        triple: `head` and `tail` with their `text`, and the `label` of the relation.
-        base_iri: what the names begin with.
+        triples: the triples.
+        file: where to write; the nodes of Neo4j go to a file beside.
+        header: of the prediction: the model, its revision, and the schema.
+        args: format, names, links, and the fields of posts that are kept.
 
     Returns:
-        Three lines: the relation between `{base_iri}entity/...` and another such name, by `{base_iri}relation/...`; and
-        the `rdfs:label` of both entities.
+        The number of nodes.
     """
-    names = [graph_name(triple[entity]["text"]) for entity in ("head", "tail")]
-    head, tail = (f"<{base_iri}entity/{quote(name, safe='')}>" for name in names)
-    relation = f"<{base_iri}relation/{quote(triple['label'].removeprefix('/'), safe='/')}>"
-    labels = [f"{node} <{RDFS_LABEL}> {literal(name)} .\n" for node, name in zip((head, tail), names)]
-    return [f"{head} {relation} {tail} .\n", *labels]
+    model = {"name": header["model"], "revision": header["revision"], "files_sha256": header["files_sha256"]}
+    links = None if args.link is None else read_links(args.link)
+    with Nodes(f"{args.out}.nodes", args.base_iri, links) as nodes:
+        if args.format in RDF_FORMATS:
+            writer = RdfWriter(file, args.format, args.base_iri, model, symmetric_relations(header), args.keep)
+            writer.write_triples(triples, nodes)
+        else:
+            with whole_file(nodes_path(args.out)) as file_of_nodes:
+                write_relationships(triples, file, nodes, model, symmetric_relations(header), args.keep)
+                write_nodes(nodes, file_of_nodes)
+        return sum(1 for _ in nodes)
 
 
-def literal(text: str) -> str:
-    """Write a string as a literal of N-Triples (W3C, section 2.4)."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
-    return '"' + re.sub("[\x00-\x1f\x7f]", lambda match: f"\\u{ord(match[0]):04X}", escaped) + '"'
+def symmetric_relations(header: dict) -> Callable[[str], bool]:
+    """Return what tells whether a relation is symmetric by the schema of a prediction."""
+    return {row["relation"] for row in header["schema"] or () if row["symmetric"]}.__contains__
 
 
 __all__ = ["PredictionReport", "in_order", "write_triples"]

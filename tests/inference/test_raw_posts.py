@@ -247,11 +247,9 @@ def test_a_field_to_keep_that_no_post_has_or_that_is_a_known_one_misspelt_is_ref
     assert "1 problem(s)" in found and "raw.csv: --keep: 'likes', which no post has" in found
 
 
-def test_a_kept_field_with_a_meaning_or_without_room_is_refused(arguments):
+def test_a_kept_field_with_a_meaning_is_refused(arguments):
     with pytest.raises(ValueError, match="--keep score: it has a meaning of its own"):
         arguments(keep=["author", "score"])
-    with pytest.raises(ValueError, match="--keep; the format nt has no room for further fields"):
-        arguments("t.nt", keep=["author"])
 
 
 def test_an_address_of_a_picture_is_refused_before_a_model_is_loaded(folder, arguments):

@@ -1,0 +1,163 @@
+"""Triples as RDF, in N-Triples or Turtle, each with its sources. Written by rdflib, which is the extra `mmre[graph]`.
+
+A relation is a statement between two entities. Where it is from stands beside it, as a named statement
+(`rdf:Statement`): rdflib 7 knows no RDF-star.
+
+    <entity/PER/rafael%20nadal> <relation/per/per/couple> <entity/PER/mery%20perello> .
+    <statement/...> a rdf:Statement ; rdf:subject ... ; rdf:predicate ... ; rdf:object ... ;
+        prov:wasDerivedFrom <post/17> ; prov:wasAttributedTo <model/...> ;
+        <vocabulary/score> 0.97 ; <vocabulary/head_start> 15 ; ... .
+    <entity/PER/rafael%20nadal> a <type/PER> ; rdfs:label "Rafael Nadal", "@rafael nadal" .
+
+Names begin with `--base_iri`; terms are from RDF, RDFS, PROV and Dublin Core, or in `{base_iri}vocabulary/`.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, TextIO
+from urllib.parse import quote
+
+from .graph_nodes import Nodes
+
+RDF_FORMATS = {"nt": "nt", "ttl": "turtle"}
+NODES_AT_ONCE = 1000
+
+
+class RdfWriter:
+    """Writes triples as RDF, part by part, so that the memory stays the same.
+
+    Args:
+        file: where to write.
+        format: `"nt"` or `"ttl"`.
+        base_iri: what the names begin with.
+        model: what the triples are from: `name`, `revision` and `files_sha256` of the model.
+        is_symmetric: tells whether a relation means the same in both directions.
+        keep: names of further fields of posts.
+
+    Raises:
+        ImportError: rdflib is not installed; the message has the command that installs it.
+    """
+
+    def __init__(
+        self,
+        file: TextIO,
+        format: str,
+        base_iri: str,
+        model: Mapping[str, Any],
+        is_symmetric: Callable[[str], bool] = lambda relation: False,
+        keep: Sequence[str] = (),
+    ):
+        self.rdflib = load_rdflib()
+        self.file, self.format, self.base_iri, self.keep = file, RDF_FORMATS[format], base_iri, keep
+        self.is_symmetric, self.prefixes = is_symmetric, {}
+        self.model = self.named("model", f"{model['name']}@{model['revision'] or model['files_sha256']}")
+        graph = self.graph()
+        graph.add((self.model, self.rdflib.RDF.type, self.rdflib.PROV.SoftwareAgent))
+        graph.add((self.model, self.rdflib.RDFS.label, self.rdflib.Literal(model["name"])))
+        for name in ("revision", "files_sha256"):
+            if model[name] is not None:
+                graph.add((self.model, self.named("vocabulary", name), self.rdflib.Literal(str(model[name]))))
+        self.write(graph)
+
+    def named(self, kind: str, name: str) -> Any:
+        """Return the IRI of what is not an entity: no character of a name can end it or leave its place."""
+        return self.rdflib.URIRef(f"{self.base_iri}{kind}/{quote(name, safe='/' if kind == 'relation' else '')}")
+
+    def graph(self) -> Any:
+        """Return an empty graph with the prefixes of this file."""
+        graph = self.rdflib.Graph(bind_namespaces="none")
+        for prefix in ("rdf", "rdfs", "xsd", "prov", "dcterms"):
+            graph.bind(prefix, getattr(self.rdflib, prefix.upper()))
+        graph.bind("vocabulary", self.base_iri + "vocabulary/")
+        return graph
+
+    def write(self, graph: Any) -> None:
+        """Write a graph; of Turtle each prefix once."""
+        for line in graph.serialize(format=self.format).splitlines(keepends=True):
+            if line.startswith("@prefix "):
+                prefix = line.split()[1]
+                if self.prefixes.get(prefix) == line:
+                    continue
+                self.prefixes[prefix] = line
+            self.file.write(line)
+
+    def write_triples(self, triples: Iterable[dict], nodes: Nodes) -> None:
+        """Write statements with their sources, part by part, and the nodes at the end."""
+        triples = iter(triples)
+        while part := list(islice(triples, NODES_AT_ONCE)):
+            graph = self.graph()
+            for triple in part:
+                self.add(graph, triple, nodes)
+            self.write(graph)
+        found = iter(nodes)
+        while part := list(islice(found, NODES_AT_ONCE)):
+            graph = self.graph()
+            for node in part:
+                for label in node.labels:
+                    graph.add((self.rdflib.URIRef(node.iri), self.rdflib.RDFS.label, self.rdflib.Literal(label)))
+                for kind in node.types:
+                    graph.add((self.rdflib.URIRef(node.iri), self.rdflib.RDF.type, self.named("type", kind)))
+            self.write(graph)
+
+    def add(self, graph: Any, triple: dict, nodes: Nodes) -> None:
+        """Add a statement and its source; a statement, and a post, that other parts have are not said again."""
+        rdf, literal, term = self.rdflib.RDF, self.rdflib.Literal, self.named
+        ends = [nodes.add(triple[entity]) for entity in ("head", "tail")]
+        mentions = ["head", "tail"]
+        # Two posts that say the same of A and B and of B and A say one thing.
+        if self.is_symmetric(triple["label"]) and ends[0] > ends[1]:
+            ends.reverse()
+            mentions.reverse()
+        subject, object = map(self.rdflib.URIRef, ends)
+        relation = term("relation", triple["label"].removeprefix("/"))
+        if nodes.is_new(f"{subject} {relation} {object}"):
+            graph.add((subject, relation, object))
+        spans = {
+            f"{role}_{bound}": triple[entity][bound]
+            for role, entity in zip(("head", "tail"), mentions)
+            for bound in ("start", "end")
+        }
+        said = [str(self.model), triple["id"], triple["label"], *spans.values()]
+        statement = term("statement", hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest())
+        post = term("post", triple["id"])
+        for predicate, value in (
+            (rdf.type, rdf.Statement),
+            (rdf.subject, subject),
+            (rdf.predicate, relation),
+            (rdf.object, object),
+            (self.rdflib.PROV.wasDerivedFrom, post),
+            (self.rdflib.PROV.wasAttributedTo, self.model),
+            *((term("vocabulary", name), literal(triple[name])) for name in ("score", "ruled_out") if name in triple),
+            *((term("vocabulary", name), literal(value)) for name, value in spans.items()),
+        ):
+            graph.add((statement, predicate, value))
+        if nodes.is_new(str(post)):
+            graph.add((post, self.rdflib.DCTERMS.identifier, literal(triple["id"])))
+            for name in self.keep:
+                if name in triple["kept"]:
+                    graph.add((post, term("field", name), literal(as_scalar(triple["kept"][name]))))
+
+
+def as_scalar(value: Any) -> Any:
+    """Return what a literal, or a cell, holds: text, numbers and truth as they are, JSON of lists and objects."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
+
+
+def load_rdflib() -> Any:
+    """Import rdflib.
+
+    Raises:
+        ImportError: it is not installed; the message has the command that installs it.
+    """
+    try:
+        import rdflib
+    except ModuleNotFoundError as error:
+        if error.name != "rdflib":
+            raise
+        raise ImportError('N-Triples and Turtle need rdflib: pip install "mmre[graph]"') from error
+    return rdflib
+
+
+__all__ = ["RdfWriter", "load_rdflib"]
