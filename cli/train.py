@@ -74,6 +74,10 @@ def run(args) -> int:
 
 def what_next(output_dir, model_type: str) -> str:
     """Describe what a user may want to do after a training."""
+    from mmre.modeling import MODELS
+    from mmre.training.arguments import encoders_of
+
+    words = "" if "text" in encoders_of(MODELS[model_type].config_class) else " --word_vectors glove.6B.50d.txt"
     return "\n".join(
         [
             f"Results are in {output_dir}: metrics.json, predictions.jsonl, results.md.",
@@ -83,6 +87,6 @@ def what_next(output_dir, model_type: str) -> str:
             f"                      processor = AutoProcessor.from_pretrained({str(output_dir)!r})",
             f"  run it again:       mmre train {output_dir / 'resolved_config.yaml'}",
             "  change one thing:   ... --seed 1 --output_dir another/folder",
-            f"  train on MNRE:      mmre train {model_type}_mnre --data_dir path/of/mnre",
+            f"  train on MNRE:      mmre train {model_type}_mnre --data_dir path/of/mnre{words}",
         ]
     )

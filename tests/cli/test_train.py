@@ -1,14 +1,18 @@
 """`mmre train`, the doorway to it, and `python -m mmre.training`."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from run_helpers import settings_of
 from safetensors import SafetensorError
 
 from mmre.cli.main import main
+from mmre.cli.train import what_next
+from mmre.modeling import MODELS
 from mmre.training import run as module
 from mmre.training.__main__ import main as run_alone
 
@@ -37,6 +41,14 @@ def test_a_run_alone_prints_its_results_and_goes_on(config_file, tmp_path, capsy
     before = json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))
     run_alone([path, "--resume_from_checkpoint", "true"])
     assert json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))["test"] == before["test"]
+
+
+@pytest.mark.parametrize("model_type", MODELS)
+def test_what_to_try_next_is_a_command_that_can_be_given(model_type):
+    words = shlex.split(what_next(Path("outputs/mine"), model_type).splitlines()[-1].split("train on MNRE:")[1])
+    settings = settings_of(words[2:])
+    assert words[:2] == ["mmre", "train"] and settings.model.model_type == model_type
+    assert settings.model.word_vectors in (None, words[-1])  # none that lies only where the recipe says
 
 
 @pytest.mark.parametrize(

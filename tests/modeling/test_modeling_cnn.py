@@ -61,8 +61,9 @@ def test_the_logits_are_those_of_the_equations(pooling, max_distance, kernel_siz
         (text, (18, 30), (0, 12)),
         (text, (34, 45), (13, 17)),
         ("mery in", (0, 4), (5, 7)),
+        (text, (0, 12), (0, 6)),  # nothing is between two entities that start together
     ]
-    starts = [(0, 3), (3, 0), (6, 2), (0, 1)]
+    starts = [(0, 3), (3, 0), (6, 2), (0, 1), (0, 0)]
     texts, heads, tails = (list(column) for column in zip(*posts))
     logits = model(**processor(text=texts, head=heads, tail=tails)).logits
     for row, post, (head, tail) in zip(logits, texts, starts):
