@@ -30,8 +30,8 @@ from mmre.processing.pipeline_relation_extraction import TASK
 
 from .arguments import PredictionArguments
 from .cards import CardMaker
-from .error_page import PAGE_FILE, write_error_page
 from .entity_links import read_links
+from .error_page import PAGE_FILE, write_error_page
 from .in_context import InContextRelationClassifier
 from .loading import adapter_config, load_model
 from .neo4j import nodes_path
