@@ -128,6 +128,7 @@ def test_what_the_pages_make_is_a_target(command):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # a whole training, of minutes on a machine that does nothing else
 def test_the_notebook_runs_from_data_to_a_reason_and_shows_what_it_gave(tmp_path):
     """It trains the quickstart's model, as nobody has made one before it."""
     stored = nbformat.read(ROOT / "docs" / "quickstart.ipynb", as_version=4)
