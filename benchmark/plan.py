@@ -270,7 +270,7 @@ def plan_runs(
     # Where the data lie is no part of what they are: their fingerprint is of their content.
     content = {
         "model": sections["model"],
-        "data": data | dict.fromkeys(["data_dir", "image_dir"]) | {"captions": bool(data["captions"])},
+        "data": data | dict.fromkeys(["data_dir", "image_dir", "picture_cache"]) | {"captions": bool(data["captions"])},
         "fingerprint": found.fingerprint,
         "sources": sources_digest(cell.model_type),
     }

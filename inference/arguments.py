@@ -92,6 +92,13 @@ class PredictionArguments(PictureArguments):
         default=None,
         metadata={"metavar": "FOLDER", "help": "Folder that the paths of images start from, if not that of POSTS."},
     )
+    picture_cache: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "FOLDER",
+            "help": "Folder to keep decoded, scaled pictures in, for this run and others; results stay the same.",
+        },
+    )
     regions: str | None = field(
         default=None,
         metadata={"metavar": "FILE", "help": "Annotation file with the regions, in the order of the posts."},
@@ -119,6 +126,11 @@ class PredictionArguments(PictureArguments):
                     f"--out {self.out} does not end in one of {', '.join(TRIPLE_FORMATS[:-1])}; say which with --format"
                 )
         check_option("--format", self.format, TRIPLE_FORMATS)
+        if self.picture_cache is not None and (self.tasks or self.relations is not None):
+            raise ValueError(
+                "--picture_cache keeps pictures at the size of MODEL; --tasks and --relations look at them in full: "
+                "leave one out"
+            )
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"--min_score {self.min_score}; expected a number from 0 to 1")
         if not IRI.fullmatch(self.base_iri):

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import compress, permutations, repeat
 from typing import Any
 
@@ -78,6 +79,10 @@ class Predictor:
             (`left_out`), its `cards` if they are explained; or the `error` for which there are none.
         """
         try:
+            if self.args.picture_cache is not None and self.make_card is None:
+                # Unread: most are in the cache. What is wrong with a picture is said when it is read.
+                with suppress(ValueError):
+                    return self._predict(posts, pool, read=lambda file: (file, None))
             return self._predict(posts, pool)
         except ValueError as error:  # spaCy refuses huge texts, Grounding DINO pictures of hardly any height, ...
             if len(posts) > 1:
@@ -85,7 +90,7 @@ class Predictor:
             logger.warning(f"No relations of {posts[0]['id']!r}: {error}")
             return [{"id": posts[0]["id"], "error": f"the models do not take the post or its picture: {error}"}]
 
-    def _predict(self, posts: list[dict], pool: ThreadPoolExecutor) -> list[dict]:
+    def _predict(self, posts: list[dict], pool: ThreadPoolExecutor, read: Callable = read_image) -> list[dict]:
         errors, left_out, posts = {}, [Counter() for _ in posts], [dict(post) for post in posts]
         joined = {index for index, post in enumerate(posts) if post.pop("is_joined")}
         kept = [post.pop("kept", {}) for post in posts]
@@ -106,7 +111,7 @@ class Predictor:
         asked = [index for index, post in enumerate(posts) if post["pairs"]]
         paths = dict.fromkeys(posts[index]["image"] for index in asked if posts[index]["image"] is not None)
         files = [{"bytes": None, "path": path_on_disk(os.path.join(self.folder, path))} for path in paths]
-        images = dict(zip(paths, pool.map(read_image, files)))
+        images = dict(zip(paths, pool.map(read, files)))
         for index in asked:
             image, reason = images.get(posts[index]["image"], (None, None))
             if reason is not None:

@@ -26,6 +26,7 @@ from mmre.modeling import MODELS
 from mmre.posts.checks import Problems, some
 from mmre.posts.picture_order import together
 from mmre.processing import load_spacy
+from mmre.processing.picture_cache import PictureCache
 from mmre.processing.pipeline_relation_extraction import TASK
 
 from .arguments import PredictionArguments
@@ -165,6 +166,11 @@ def open_pipeline(model: str, args: PredictionArguments) -> Pipeline:
         processor = AutoProcessor.from_pretrained(model, revision=args.revision)
         extract = pipeline(TASK, model=whole, processor=processor, **options)
     name = type(extract.model).__name__
+    if args.picture_cache is not None:
+        if not extract.processor.picture_input_names:
+            raise ValueError(f"--picture_cache: {model} ({name}) reads no pictures; leave it out")
+        # In memory nothing: a picture comes once, or in one batch.
+        extract.processor.picture_cache = PictureCache(args.picture_cache, memory=0)
     wanted = {f"--tasks {task}": TASK_INPUTS[task] for task in args.tasks}
     wanted |= {f"--{option}": what for option, what in FILE_INPUTS.items() if getattr(args, option) is not None}
     reads = {*extract.processor.inputs} & {*extract.model.config.reads()}

@@ -1,8 +1,11 @@
 """Image focal augmentation (FocalMRE, section 3.3): regions framed or cropped."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw
+
+from .picture_cache import PictureCache, cache_key
 
 Box = list[float] | tuple[float, float, float, float]
 Size = tuple[int, int]
@@ -104,18 +107,23 @@ class Canvas:
     """
 
     def __init__(self, image: Image.Image, size: Size, shortest_edge: int, resample: int, resize: str):
-        self.image = image
+        self._image = image
         self.size = size
         self.shortest_edge = shortest_edge
         self.resample = resample
         self.resize = resize
         self._original = None
 
+    @property
+    def image(self) -> Image.Image:
+        """Return the picture."""
+        return self._image
+
     def original(self) -> View:
         """Return the picture without a frame, at the model's resolution."""
         if self._original is None:
-            self._original = self._fit(self.image)
-        return View(self._original, self._shown((0, 0, *self.image.size)))
+            self._original = self._kept(("original",), lambda: self._fit(self.image))
+        return View(self._original, self._shown((0, 0, *self._source_size())))
 
     def framed(self, box: Box, color: Color, draw_at: str) -> View:
         """Return the whole picture with a frame around the box, at the model's resolution.
@@ -127,38 +135,50 @@ class Canvas:
                 it is scaled, as the official code does.
         """
         if draw_at == "source":
-            image = self.image.copy()
-            x_min, x_max = drawn_edges(box[0], box[2], image.width)
-            y_min, y_max = drawn_edges(box[1], box[3], image.height)
-            ImageDraw.Draw(image).rectangle((x_min, y_min, x_max, y_max), outline=color, width=FRAME_WIDTH)
-            return View(self._fit(image), self._shown((0, 0, *self.image.size)))
-        scaled, (left, top) = self._scaled_size(self.image.size)
+            image = self._kept(("framed", *box, *color), lambda: self._draw_frame(box, color))
+            return View(image, self._shown((0, 0, *self._source_size())))
+        original = self.original()
+        scaled, (left, top) = self._scaled_size(self._source_size())
         x_min, x_max = _pixel_range(box[0], box[2], scaled[0])
         y_min, y_max = _pixel_range(box[1], box[3], scaled[1])
         outer = x_min - left, y_min - top, x_max - left + 1, y_max - top + 1
-        original = self.original()
         return original._replace(frame=_frame(outer, self.size), color=color)
 
     def cropped(self, box: Box) -> View:
         """Return the part of the picture inside the box, at the model's resolution."""
-        x_min, x_max = _pixel_range(box[0], box[2], self.image.width)
-        y_min, y_max = _pixel_range(box[1], box[3], self.image.height)
-        part = x_min, y_min, x_max + 1, y_max + 1
-        return View(self._fit(self.image.crop(part)), self._shown(part))
+        image = self._kept(("cropped", *box), lambda: self._fit(self.image.crop(self._part(box))))
+        return View(image, self._shown(self._part(box)))
+
+    def _kept(self, view: tuple, make: Callable[[], Image.Image]) -> Image.Image:
+        """Return a view; here it is made each time."""
+        return make()
+
+    def _source_size(self) -> Size:
+        return self.image.size
+
+    def _draw_frame(self, box: Box, color: Color) -> Image.Image:
+        image = self.image.copy()
+        x_min, x_max = drawn_edges(box[0], box[2], image.width)
+        y_min, y_max = drawn_edges(box[1], box[3], image.height)
+        ImageDraw.Draw(image).rectangle((x_min, y_min, x_max, y_max), outline=color, width=FRAME_WIDTH)
+        return self._fit(image)
+
+    def _part(self, box: Box) -> Rectangle:
+        """Return what a box cuts out, in pixels."""
+        width, height = self._source_size()
+        x_min, x_max = _pixel_range(box[0], box[2], width)
+        y_min, y_max = _pixel_range(box[1], box[3], height)
+        return x_min, y_min, x_max + 1, y_max + 1
 
     def _shown(self, part: Rectangle) -> Box:
         """Return what is seen of a part of the picture, given in pixels, in fractions of the picture."""
         left, top, right, bottom = part
+        source_width, source_height = self._source_size()
         (width, height), (x, y) = self._scaled_size((right - left, bottom - top))
         columns = [left + (right - left) * edge / width for edge in (x, x + self.size[0])]
         rows = [top + (bottom - top) * edge / height for edge in (y, y + self.size[1])]
         (x_min, x_max), (y_min, y_max) = columns, rows
-        return (
-            x_min / self.image.width,
-            y_min / self.image.height,
-            x_max / self.image.width,
-            y_max / self.image.height,
-        )
+        return x_min / source_width, y_min / source_height, x_max / source_width, y_max / source_height
 
     def _scaled_size(self, size: Size) -> tuple[Size, Size]:
         """Return the size to scale to, and the left and top edge of the part that is kept."""
@@ -180,6 +200,48 @@ class Canvas:
         if scaled == self.size:
             return image
         return image.crop((left, top, left + self.size[0], top + self.size[1]))
+
+
+class CachedCanvas(Canvas):
+    """One post's picture whose views are kept: it is decoded where one of them is not there yet.
+
+    Args:
+        cache: where views are kept.
+        content: of the picture's file.
+        load: decodes the picture.
+        limit: most pixels of the picture, which decides whether it is decoded at all.
+        size, shortest_edge, resample, resize: as of [`Canvas`].
+    """
+
+    def __init__(
+        self,
+        cache: PictureCache,
+        content: bytes,
+        load: Callable[[], Image.Image],
+        limit: int,
+        size: Size,
+        shortest_edge: int,
+        resample: int,
+        resize: str,
+    ):
+        super().__init__(None, size, shortest_edge, resample, resize)
+        self.cache, self.load = cache, load
+        self._key = cache_key(content, limit, *size, shortest_edge, resample and int(resample), resize)
+        self._size = None
+
+    @property
+    def image(self) -> Image.Image:
+        """Return the picture, decoded when it is first asked for."""
+        if self._image is None:
+            self._image = self.load()
+        return self._image
+
+    def _kept(self, view: tuple, make: Callable[[], Image.Image]) -> Image.Image:
+        image, self._size = self.cache.get(cache_key(self._key, *view), lambda: (make(), self.image.size))
+        return image
+
+    def _source_size(self) -> Size:
+        return self.image.size if self._size is None else self._size
 
 
 def _frame(outer: Rectangle, size: Size) -> tuple[Rectangle, ...]:

@@ -147,6 +147,12 @@ class DataArguments:
         },
     )
     captions: list[str] | None = field(default=None, metadata={"help": "Caption files, or an annotation file."})
+    picture_cache: str | None = field(
+        default=None,
+        metadata={
+            "help": "Folder to keep decoded, scaled pictures in, for this run and others; their values stay the same."
+        },
+    )
     on_missing_image: str = field(
         default="error", metadata={"help": "'error', or 'text_only' to use such posts without a picture."}
     )
@@ -187,6 +193,8 @@ class DataArguments:
             )
         if self.is_own and self.captions and len(self.captions) > 1:
             raise ValueError(f"`captions` of `dataset` {self.dataset!r} is one annotation file, not {self.captions!r}.")
+        if self.picture_cache is not None and not self.use_images:
+            raise ValueError("`picture_cache` keeps pictures, and `use_images` is false: leave it out.")
         counts = ("num_synthetic_posts", "samples_per_relation", "max_train_samples", "max_eval_samples")
         check_numbers(self, least=dict.fromkeys((*counts, "max_predict_samples"), 1))
         shares = ("align_noise", "aug_noise", "train_share")

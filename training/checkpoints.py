@@ -33,7 +33,14 @@ PLACES = (
 # What is shown, logged or kept of a training, and how fast it is; none of it decides the result.
 NO_MATTER = (
     *("disable_tqdm", "log_level", "logging_steps", "logging_strategy", "logging_first_step", "report_to", "run_name"),
-    *("save_total_limit", "dataloader_num_workers", "dataloader_pin_memory", "push_to_hub", "hub_model_id"),
+    *(
+        "picture_cache",
+        "save_total_limit",
+        "dataloader_num_workers",
+        "dataloader_pin_memory",
+        "push_to_hub",
+        "hub_model_id",
+    ),
 )
 
 

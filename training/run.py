@@ -35,6 +35,7 @@ from mmre.posts.dependencies import with_dependencies
 from mmre.posts.fingerprint import posts_fingerprint
 from mmre.posts.full_disk import full_disk, is_full, naming_full_disk
 from mmre.posts.whole_file import whole_file
+from mmre.processing.picture_cache import PictureCache
 from mmre.processing.picture_files import MAX_PIXELS
 
 from .arguments import DataArguments
@@ -211,6 +212,7 @@ def _prepare(
     if PartialState().is_main_process:
         shutil.rmtree(output_dir / "new_encoders", ignore_errors=True)
     _check_captions(settings, posts, processor, type(model).__name__)
+    _keep_pictures(settings, processor, type(model).__name__)
     return posts, processor, model
 
 
@@ -241,6 +243,15 @@ def _check_captions(settings: Settings, posts: datasets.DatasetDict, processor: 
     has_captions = any(caption for rows in posts.values() for caption in rows["caption"])
     if reads_captions and not has_captions and PartialState().is_main_process:
         logger.warning(f"{model} reads captions, but the posts have none: it works without.")
+
+
+def _keep_pictures(settings: Settings, processor: ProcessorMixin, model: str) -> None:
+    """Have each picture decoded and scaled once; refuse a folder for those of a model that reads none."""
+    folder = settings.data.picture_cache
+    if processor.picture_input_names:
+        processor.picture_cache = PictureCache(folder)
+    elif folder is not None:
+        raise ValueError(f"{model} as configured reads no pictures: leave `picture_cache` out.")
 
 
 def _write_results(settings: Settings, results: dict, posts: datasets.DatasetDict, prediction) -> str:

@@ -37,7 +37,8 @@ from mmre.inference.entity_names import node_name
 from mmre.inference.predictor import Predictor
 from mmre.inference.run import predict
 from mmre.modeling import MODELS
-from mmre.processing import RelationExtractionPipeline, find_entities
+from mmre.processing import RelationExtractionPipeline, find_entities, processing_multimodal
+from mmre.processing.picture_files import load_image
 
 
 @pytest.mark.parametrize("name", ["focalmre", "tgdi"])
@@ -364,6 +365,31 @@ def test_posts_of_one_picture_go_into_one_batch_and_come_back_in_the_order_of_th
     assert order == sorted(order) and len(order) > 4
     (failed,) = Path(f"{args.out}.errors.jsonl").read_text("utf-8").splitlines()
     assert json.loads(failed) == {"id": "raw-4", "error": "image missing.png: not found"}
+
+
+def test_a_picture_cache_changes_no_result(focalmre, mtb, folder, arguments, tmp_path, monkeypatch):
+    post = {"text": TEXT, "pairs": [[NADAL, PERELLO], [PERELLO, NADAL]], "grounded_regions": [[0, 0, 0.5, 1]]}
+    path = write(folder / "raw.jsonl", [{**post, "image": f"{name}.png"} for name in ("a", "broken", "a", "missing")])
+    for name, changes in (
+        ("plain", {}),
+        *((name, {"picture_cache": str(tmp_path / "cache")}) for name in ("new", "old")),
+    ):
+        predict(focalmre, path, arguments(f"{name}.jsonl", batch_size=2, **changes))
+        for ending in ("jsonl", "jsonl.errors.jsonl"):
+            found, plain = ((tmp_path / f"{which}.{ending}").read_text("utf-8") for which in (name, "plain"))
+            assert re.sub("at 0x[0-9a-f]+", "", found) == re.sub("at 0x[0-9a-f]+", "", plain) != ""
+        if changes:
+            # The good one: once scaled, and never decoded after that.
+            monkeypatch.setattr(processing_multimodal, "load_image", lambda image, limit: refuse_good(image, limit))
+    with pytest.raises(ValueError, match=r"--picture_cache: .*mtb \(MTBForRelation.*reads no pictures; leave it out"):
+        predict(mtb, path, arguments("mtb.jsonl", picture_cache=str(tmp_path / "cache")))
+    with pytest.raises(ValueError, match="--picture_cache keeps pictures at the size of MODEL"):
+        arguments("x.jsonl", picture_cache="cache", tasks=["detection"])
+
+
+def refuse_good(image, limit):
+    assert not isinstance(image, dict) or "a.png" not in image["path"]
+    return load_image(image, limit)
 
 
 def test_memory_does_not_grow_with_the_number_of_posts(focalmre, folder, arguments):

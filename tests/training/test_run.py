@@ -2,17 +2,19 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
-from run_helpers import TINY, metrics, predictions, train
+from run_helpers import TINY, metrics, predictions, settings_of, train
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoProcessor
 
 from mmre.posts import sources
 from mmre.posts.collator import PostCollator
 from mmre.posts.synthetic import make_synthetic_posts
+from mmre.processing import processing_multimodal
 from mmre.training import run as module
 from mmre.training.trainer import RelationTrainer
 
@@ -185,3 +187,27 @@ def test_a_small_recipe_looks_at_the_picture(words, tmp_path):
         train([*words, "--align_noise", str(shuffled), "--output_dir", str(folder)])
     assert metrics(tmp_path / "0")["test"]["f1"] >= 0.85
     assert metrics(tmp_path / "1")["test"]["f1"] < 0.5
+
+
+def test_kept_pictures_change_no_result_and_another_run_finds_them(run, config_file, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    train([config_file(), "--picture_cache", str(cache)])
+    kept, found = load_file(tmp_path / "run" / "model.safetensors"), load_file(run / "model.safetensors")
+    assert all(torch.equal(kept[name], found[name]) for name in found)
+    assert len([*cache.glob("*/*")]) == 48 + 16 + 24  # a file for each picture of the splits
+
+    def refuse(*args):
+        raise AssertionError("it is decoded again")
+
+    monkeypatch.setattr(processing_multimodal, "load_image", refuse)
+    words = ["--picture_cache", str(cache), "--do_train", "false", "--do_eval", "false", "--output_dir"]
+    train([config_file(), *words, str(tmp_path / "tested"), "--model_name_or_path", str(run)])
+    assert predictions(tmp_path / "tested") == predictions(run)
+
+
+def test_a_picture_cache_of_a_run_without_pictures_is_refused(config_file):
+    with pytest.raises(ValueError, match="`picture_cache` keeps pictures, and `use_images` is false: leave it out"):
+        train([config_file(), "--picture_cache", "cache", "--use_images", "false"])
+    settings = settings_of([config_file(), "--picture_cache", "cache"])
+    with pytest.raises(ValueError, match="MTB as configured reads no pictures: leave `picture_cache` out"):
+        module._keep_pictures(settings, SimpleNamespace(picture_input_names=[]), "MTB")
