@@ -46,7 +46,7 @@ from .processes import check_processes
 from .publishing import prepare_repository
 from .record import sections_of, write_settings, write_train_posts
 from .settings import Settings
-from .splits import open_splits
+from .splits import open_splits, with_lengths
 from .trainer import RelationTrainer
 
 # Arguments of the posts that a result is told with.
@@ -127,6 +127,7 @@ def _train_and_test(
         # After the fingerprint, which is of the posts alone: the same for each system.
         with training.main_process_first(desc="finding the dependency trees"):
             posts = with_dependencies(posts, processor.spacy_model)
+    posts = with_lengths(posts, processor)
     relations, sizes, trained = _relations(posts), count_parameters(model), None
     stopping = [EarlyStoppingCallback(training.early_stopping_patience)] if training.early_stopping_patience else None
     trainer = RelationTrainer(

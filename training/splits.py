@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 import datasets
+from transformers import ProcessorMixin
 
 from mmre.posts.column_changes import drop_pictures, region_count_as_caption
 from mmre.posts.noise import align_noise, aug_noise
 from mmre.posts.sampling import sample_per_relation, sample_share
+from mmre.posts.schema import ROWS_AT_ONCE
 from mmre.posts.sources import check_places, open_posts
+from mmre.processing.entity_markers import NUM_MARKERS
 from mmre.processing.picture_files import MAX_PIXELS
 
 from .arguments import DataArguments, RelationTrainingArguments
@@ -28,7 +31,7 @@ def open_splits(
         relations: the relations of the checkpoint, in the order of their ids; those of the posts if not given.
 
     Returns:
-        The splits that the run uses. A column `length`, in words, is what the Trainer groups posts by.
+        The splits that the run uses, with a column `length`, of the text in words; see [`with_lengths`].
 
     Raises:
         OSError: if files, a split or images are missing.
@@ -62,6 +65,31 @@ def open_splits(
     return datasets.DatasetDict(
         {split: _under_protocol(rows, split, data, training.seed) for split, rows in posts.items() if used[split]}
     )
+
+
+def with_lengths(posts: datasets.DatasetDict, processor: ProcessorMixin) -> datasets.DatasetDict:
+    """Put the number of tokens that the model reads of each post into `length`, by which the Trainer groups posts.
+
+    By words, of which some are one token and others many, batches of MNRE are padded by a fifth and more.
+
+    Args:
+        posts: from [`open_splits`].
+        processor: its tokenizer, whether it reads captions, and its `max_length`.
+    """
+    columns = ("text", "caption") if "caption" in processor.inputs else ("text",)
+
+    def count(rows: dict[str, list]) -> list[int]:
+        lengths = [NUM_MARKERS] * len(rows["text"])
+        for column in columns:
+            ids = processor.tokenizer([text or "" for text in rows[column]], verbose=False)["input_ids"]
+            lengths = [length + len(tokens) for length, tokens in zip(lengths, ids)]
+        return [min(length, processor.max_length) for length in lengths]
+
+    counted = {}
+    for split, rows in posts.items():
+        lengths = [number for part in rows.select_columns([*columns]).iter(ROWS_AT_ONCE) for number in count(part)]
+        counted[split] = rows.remove_columns("length").add_column("length", lengths)
+    return datasets.DatasetDict(counted)
 
 
 def check_data(data: DataArguments, knows_relations: bool) -> None:
@@ -125,4 +153,4 @@ def _check_splits(missing: list[str], data: DataArguments, do_train: bool) -> No
         )
 
 
-__all__ = ["check_data", "open_splits"]
+__all__ = ["check_data", "open_splits", "with_lengths"]

@@ -8,8 +8,9 @@ from run_helpers import metrics, predictions, settings_of, train
 from transformers import AutoModel
 
 from mmre.posts.synthetic import make_synthetic_posts
+from mmre.processing import MultimodalProcessor
 from mmre.training.run import protocol_facts
-from mmre.training.splits import open_splits
+from mmre.training.splits import open_splits, with_lengths
 
 READS_ALL = ("text", "caption", "image", "regions")
 
@@ -119,3 +120,19 @@ def test_pictures_are_shuffled_when_the_protocol_says_so(config_file):
         assert shuffled[split]["id"] == plain[split]["id"]
         moved = [a["image"]["bytes"] != b["image"]["bytes"] for a, b in zip(shuffled[split], plain[split])]
         assert all(moved)
+
+
+@pytest.mark.parametrize("reads_captions", [False, True])
+def test_the_length_of_a_post_is_that_of_what_the_model_reads(make_processor, reads_captions):
+    parts = make_processor()
+    inputs = ["text", "caption"] if reads_captions else ["text"]
+    processor = MultimodalProcessor(parts.image_processor, parts.tokenizer, inputs=inputs, max_length=24)
+    texts, captions = ["rafael nadal weds mery", "@@@@@@@@@@ nadal weds", "nadal weds " * 20], ["a city", None, "york"]
+    rows = {"text": texts, "caption": captions, "length": [0] * 3}
+    (counted,) = with_lengths(datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows)}), processor).values()
+    for text, caption, length in zip(texts, captions, counted["length"]):
+        start = text.index("nadal")
+        tokens = processor(text=text, head=(start, start + 5), tail=(start + 6, start + 10), caption=caption)
+        expected = tokens["input_ids"].shape[1]
+        # A caption's own special tokens are counted where there is none, too: it is the order that counts.
+        assert expected <= length <= expected + 2 * reads_captions
