@@ -1,6 +1,7 @@
 """A word-level tokenizer: the words of a list, such as those of word vectors, and one token for all others."""
 
 from collections.abc import Iterable
+from functools import cache
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -31,6 +32,7 @@ def split_words(text: str) -> list[str]:
     return [word for word, _ in _splitter().pre_tokenize_str(text)]
 
 
+@cache  # the expression takes longer to compile than a post to cut
 def _splitter() -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True)
 
