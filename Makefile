@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=strict
 ROOMS := modeling processing posts evaluation annotation inference model_cards training benchmark cli configs
 
-.PHONY: quickstart test test-slow lint pictures FORCE
+.PHONY: quickstart demo test test-slow lint pictures FORCE
 
 $(VENV)/packages: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("mmre needs Python 3.10 or newer, and this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
@@ -26,6 +26,12 @@ $(VENV)/files: $(VENV)/packages FORCE
 quickstart: $(VENV)/files
 	rm -rf outputs/quickstart
 	$(BIN)/mmre train quickstart
+
+# The demo in a browser, with the model of `make quickstart`.
+demo: $(VENV)/files
+	$(BIN)/python -c 'import gradio' 2>/dev/null || $(INSTALL) -c constraints.txt -e ".[demo]"
+	test -e outputs/quickstart/config.json || $(BIN)/mmre train quickstart
+	$(BIN)/python app.py
 
 test: lint
 	$(PYTEST) -m "not slow"

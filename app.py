@@ -1,0 +1,262 @@
+"""The demo, in the shape of a Hugging Face Space: what relation do a text and a picture state, and why?
+
+    make demo                       # trains or reuses the quickstart model
+    MMRE_MODEL=org/name python app.py
+
+A post is kept no longer than it takes to answer; nothing is sent anywhere.
+"""
+
+import json
+import os
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+# Before gradio and huggingface_hub are imported.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+from transformers import AutoConfig, AutoProcessor
+
+from mmre.inference import InContextRelationClassifier, explain, load_model
+from mmre.modeling import MODELS
+from mmre.posts import open_posts
+from mmre.processing import find_entities, load_spacy
+from mmre.processing.picture_files import load_image
+from mmre.processing.utf16_spans import from_utf16
+
+DEFAULT_MODEL = os.environ.get("MMRE_MODEL", "outputs/quickstart")
+SPACY_MODEL = os.environ.get("MMRE_SPACY_MODEL", "en_core_web_sm")
+MAX_CHARACTERS = 2000  # of a text
+MAX_PIXELS = 20_000_000  # of a picture
+MAX_FILE = "10mb"
+METHODS = {"take parts away (occlusion)": "occlusion", "the model's own attention": "attention"}
+EXAMPLES = (("synthetic", 3), ("digits", 2))
+# No font is fetched.
+THEME = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+
+
+@lru_cache(maxsize=2)
+def open_model(name: str) -> tuple[Any, Any]:
+    """Load a model for relations, and its processor; of two models at most."""
+    kind = AutoConfig.from_pretrained(name).model_type
+    if kind not in MODELS:
+        raise ValueError(
+            f"{name} is a {kind!r}, no model for relations. A chat model may be asked: write the relations, one on "
+            "each line."
+        )
+    return load_model(name), AutoProcessor.from_pretrained(name)
+
+
+@lru_cache(maxsize=1)
+def open_chat_model(name: str, relations: tuple[str, ...]) -> InContextRelationClassifier:
+    """Load a chat model that is asked for relations in words."""
+    return InContextRelationClassifier.from_pretrained(name, relations)
+
+
+def find_span(
+    text: str, name: str, selected: list[int] | None, after: tuple[int, int] | None = None
+) -> tuple[int, int]:
+    """Find an entity in a text: where it was selected, or where its name stands first, and not on the other one.
+
+    Raises:
+        ValueError: the text does not hold it.
+    """
+    name = (name or "").strip()
+    if not name:
+        raise ValueError("Name both entities: select each in the text and press its button, or type it.")
+    if selected and text[slice(*selected)].strip() == name:
+        start = text.index(name, selected[0])
+        return start, start + len(name)
+    start = text.find(name)
+    if after is not None and start == after[0]:
+        start = text.find(name, after[1])
+    if start < 0:
+        raise ValueError(f"The text does not hold {name!r}{'' if after is None else ' beside the head'}.")
+    return start, start + len(name)
+
+
+def read_boxes(words: str) -> list[list[float]]:
+    """Read boxes: a JSON list of [x_min, y_min, x_max, y_max], fractions of the picture."""
+    if not (words or "").strip():
+        return []
+    try:
+        return json.loads(words)
+    except ValueError as error:
+        raise ValueError(
+            f"Boxes are written as [[0.1, 0.2, 0.5, 0.9]]: x_min, y_min, x_max, y_max of each. {error}"
+        ) from error
+
+
+def predict(
+    path: str | None,
+    text: str,
+    head: str,
+    tail: str,
+    head_selected: list[int] | None,
+    tail_selected: list[int] | None,
+    model: str,
+    relations: str,
+    grounded: str,
+    detected: str,
+    caption: str,
+    method: str,
+) -> tuple[dict[str, float], np.ndarray | None]:
+    """Answer a post: the probabilities of its relations, and a picture that says why.
+
+    Raises:
+        gr.Error: with a message for people, whatever was wrong.
+    """
+    try:
+        text = text or ""
+        if len(text) > MAX_CHARACTERS:
+            raise ValueError(f"The text has {len(text)} characters; at most {MAX_CHARACTERS} are read.")
+        first = find_span(text, head, head_selected)
+        spans = {"head": first, "tail": find_span(text, tail, tail_selected, first)}
+        image = None if path is None else load_image(path, MAX_PIXELS)
+        typed = tuple(dict.fromkeys(line.strip() for line in (relations or "").splitlines() if line.strip()))
+        if typed:
+            chat = open_chat_model(model.strip(), typed)
+            rows = chat({"text": text, "image": image, **spans}, top_k=len(typed))
+            return {row["label"]: row["score"] for row in rows if row["label"] is not None}, None
+        network, processor = open_model(model.strip())
+        boxes = {"grounded_regions": read_boxes(grounded), "detected_regions": read_boxes(detected)}
+        post = {"text": text, "image": image, "caption": caption or None, **spans, **(boxes if image else {})}
+        found = explain(network, processor, post, method=METHODS[method])
+        figure = found.plot()
+        with tempfile.TemporaryFile() as file:
+            figure.savefig(file, format="png")
+            return found.probabilities, np.asarray(Image.open(file).convert("RGB"))
+    except (ValueError, OSError, ImportError, KeyError) as error:
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise gr.Error(message, print_exception=False) from None
+
+
+def name_entities(text: str) -> tuple[Any, Any, list, list]:
+    """Offer the entities that spaCy finds in a text."""
+    try:
+        found = find_entities(load_spacy(SPACY_MODEL), (text or "")[:MAX_CHARACTERS])
+    except (ImportError, OSError) as error:
+        raise gr.Error(str(error), print_exception=False) from None
+    names = list(dict.fromkeys(entity["text"] for entity in found))
+    if len(names) < 2:
+        raise gr.Error(f"{len(names)} entities were found: select two in the text.", print_exception=False)
+    head, tail = (gr.Dropdown(choices=names, value=name) for name in names[:2])
+    return head, tail, None, None
+
+
+def remember(text: str, selection: gr.SelectData) -> list[int] | None:
+    """Keep where the selection stands, counted in characters as Python counts."""
+    start, end = (from_utf16(text, edge) for edge in selection.index)
+    return None if start is None or end is None or start == end else [start, end]
+
+
+def take(text: str, selected: list[int] | None) -> tuple[str, list[int]]:
+    """Take the selection as an entity."""
+    if not selected or not text[slice(*selected)].strip():
+        raise gr.Error("Select the entity in the text first.", print_exception=False)
+    return text[slice(*selected)].strip(), selected
+
+
+def make_examples(folder: Path) -> list[list[str]]:
+    """Write the pictures of made posts, and return the posts."""
+    rows = []
+    for data, count in EXAMPLES:
+        posts = open_posts(data, num_synthetic_posts=8) if data == "synthetic" else open_posts(data)
+        for number in range(count):
+            post = posts["test"][number]
+            path = folder / f"{data}-{number}.png"
+            post["image"].save(path)
+            names = [post["text"][slice(post[part]["start"], post[part]["end"])] for part in ("head", "tail")]
+            boxes = [json.dumps(np.round(post[f"{kind}_regions"], 4).tolist()) for kind in ("grounded", "detected")]
+            rows.append([str(path), post["text"], *names, *boxes])
+    return rows
+
+
+def build(examples: list[list[str]]) -> gr.Blocks:
+    """Build the page."""
+    with gr.Blocks(title="mmre: relations in posts", analytics_enabled=False) as page:
+        gr.Markdown(
+            "# What relation do a text and its picture state?\n"
+            "Give a post, select two names in its text, and see what the model says, and why. The model of "
+            "`make quickstart` knows synthetic posts alone: begin with an example."
+        )
+        selected, head_span, tail_span = gr.State(None), gr.State(None), gr.State(None)
+        with gr.Row():
+            with gr.Column():
+                # A path: what is no picture gets a message of ours.
+                image = gr.File(label="Picture", file_types=["image"], elem_id="picture")
+                preview = gr.Image(
+                    label="Picture", interactive=False, visible=False, height=220, buttons=["fullscreen"]
+                )
+                text = gr.Textbox(label="Text", lines=3, max_length=MAX_CHARACTERS, elem_id="text")
+                with gr.Row():
+                    take_head = gr.Button("selection is the head", elem_id="take-head", size="sm")
+                    take_tail = gr.Button("selection is the tail", elem_id="take-tail", size="sm")
+                    find = gr.Button("find names", elem_id="find", size="sm")
+                with gr.Row():
+                    head = gr.Dropdown([], label="Head", allow_custom_value=True, elem_id="head")
+                    tail = gr.Dropdown([], label="Tail", allow_custom_value=True, elem_id="tail")
+                with gr.Accordion("Regions and caption", open=False):
+                    grounded = gr.Textbox(label="Grounded regions", placeholder="[[0.1, 0.2, 0.5, 0.9]]")
+                    detected = gr.Textbox(label="Detected regions", placeholder="[[0.1, 0.2, 0.5, 0.9]]")
+                    caption = gr.Textbox(label="Caption", max_length=MAX_CHARACTERS)
+                with gr.Accordion("Model", open=False):
+                    model = gr.Textbox(DEFAULT_MODEL, label="Folder of a model, or its name on the Hub")
+                    relations = gr.Textbox(
+                        label="Relations to ask a chat model for, one on each line", lines=2, max_length=MAX_CHARACTERS
+                    )
+                    method = gr.Radio(list(METHODS), value=next(iter(METHODS)), label="Why?")
+                ask = gr.Button("What relation?", variant="primary", elem_id="ask")
+            with gr.Column():
+                label = gr.Label(label="Relation, from head to tail", num_top_classes=5, elem_id="relation")
+        why = gr.Image(label="Why", interactive=False, elem_id="why", buttons=["download", "fullscreen"])
+        gr.Examples(
+            examples,
+            [image, text, head, tail, grounded, detected],
+            label="Examples",
+            example_labels=[row[1] for row in examples],
+            cache_examples=False,
+        )
+
+        text.select(remember, text, selected, show_progress="hidden")
+        take_head.click(take, [text, selected], [head, head_span], show_progress="hidden")
+        take_tail.click(take, [text, selected], [tail, tail_span], show_progress="hidden")
+        find.click(name_entities, text, [head, tail, head_span, tail_span])
+        image.change(show_picture, image, preview, show_progress="hidden")
+        post = [image, text, head, tail, head_span, tail_span]
+        ask.click(predict, [*post, model, relations, grounded, detected, caption, method], [label, why])
+    return page
+
+
+def show_picture(path: str | None) -> Any:
+    """Show the picture that was chosen, or say what is wrong with it."""
+    if path is None:
+        return gr.Image(visible=False, value=None)
+    try:
+        return gr.Image(visible=True, value=load_image(path, MAX_PIXELS))
+    except (ValueError, OSError) as error:
+        message = str(error).replace(str(path), Path(path).name)
+        raise gr.Error(f"This is no picture that can be read: {message}", print_exception=False) from None
+
+
+def launch(**options: Any) -> None:
+    """Make the examples, build the page and serve it."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = build(make_examples(Path(folder)))
+        page.queue(default_concurrency_limit=1, max_size=20).launch(
+            allowed_paths=[folder],
+            max_file_size=MAX_FILE,
+            show_error=False,
+            footer_links=[],
+            theme=gr.themes.Default(**THEME),
+            **options,
+        )
+
+
+if __name__ == "__main__":
+    launch()
