@@ -36,6 +36,11 @@ MAX_PIXELS = 20_000_000  # of a picture
 MAX_FILE = "10mb"
 METHODS = {"take parts away (occlusion)": "occlusion", "the model's own attention": "attention"}
 EXAMPLES = (("synthetic", 3), ("digits", 2))
+# What a browser knows of the selection, in place of the second input.
+SELECTION = """text => {
+    const field = document.querySelector("#text textarea");
+    return [text, `${field.selectionStart} ${field.selectionEnd}`];
+}"""
 # No font is fetched.
 THEME = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
 
@@ -149,17 +154,12 @@ def name_entities(text: str) -> tuple[Any, Any, list, list]:
     return head, tail, None, None
 
 
-def remember(text: str, selection: gr.SelectData) -> list[int] | None:
-    """Keep where the selection stands, counted in characters as Python counts."""
-    start, end = (from_utf16(text, edge) for edge in selection.index)
-    return None if start is None or end is None or start == end else [start, end]
-
-
-def take(text: str, selected: list[int] | None) -> tuple[str, list[int]]:
-    """Take the selection as an entity."""
-    if not selected or not text[slice(*selected)].strip():
+def take(text: str, selection: str) -> tuple[str, list[int]]:
+    """Take what is selected in the text as an entity; a browser counts its start and end in UTF-16."""
+    edges = [from_utf16(text, int(edge)) for edge in (selection or "0 0").split()]
+    if None in edges or not text[slice(*edges)].strip():
         raise gr.Error("Select the entity in the text first.", print_exception=False)
-    return text[slice(*selected)].strip(), selected
+    return text[slice(*edges)].strip(), edges
 
 
 def make_examples(folder: Path) -> list[list[str]]:
@@ -185,7 +185,8 @@ def build(examples: list[list[str]]) -> gr.Blocks:
             "Give a post, select two names in its text, and see what the model says, and why. The model of "
             "`make quickstart` knows synthetic posts alone: begin with an example."
         )
-        selected, head_span, tail_span = gr.State(None), gr.State(None), gr.State(None)
+        selection = gr.Textbox(visible=False)
+        head_span, tail_span = gr.State(None), gr.State(None)
         with gr.Row():
             with gr.Column():
                 # A path: what is no picture gets a message of ours.
@@ -223,9 +224,8 @@ def build(examples: list[list[str]]) -> gr.Blocks:
             cache_examples=False,
         )
 
-        text.select(remember, text, selected, show_progress="hidden")
-        take_head.click(take, [text, selected], [head, head_span], show_progress="hidden")
-        take_tail.click(take, [text, selected], [tail, tail_span], show_progress="hidden")
+        take_head.click(take, [text, selection], [head, head_span], js=SELECTION, show_progress="hidden")
+        take_tail.click(take, [text, selection], [tail, tail_span], js=SELECTION, show_progress="hidden")
         find.click(name_entities, text, [head, tail, head_span, tail_span])
         image.change(show_picture, image, preview, show_progress="hidden")
         post = [image, text, head, tail, head_span, tail_span]
