@@ -71,6 +71,9 @@ class ModelArguments:
     )
     freeze_text: bool = field(default=False, metadata={"help": "Leave the text encoder as it is."})
     freeze_vision: bool = field(default=False, metadata={"help": "Leave the vision encoder as it is."})
+    feature_cache: str | None = field(
+        default=None, metadata={"help": "Folder to keep what a frozen vision encoder makes of each picture."}
+    )
 
     def __post_init__(self):
         if self.model_type not in MODELS:
@@ -86,6 +89,8 @@ class ModelArguments:
         if self.lora_rank is not None and not encoders:
             raise ValueError(f"`lora_rank`: {self.model_type} has no pretrained encoder for adapters: leave it out.")
         check_numbers(self, least={"lora_rank": 1, "max_words": 1})
+        if self.feature_cache is not None and not self.freeze_vision:
+            raise ValueError("`feature_cache` is for those of a frozen vision encoder: set `freeze_vision` true.")
         if self.new_classifier and self.model_name_or_path is None:
             raise ValueError("`new_classifier` is for `model_name_or_path`: on encoders, every classifier is new.")
         if self.lora_rank is not None and all(getattr(self, f"freeze_{modality}") for modality in encoders):

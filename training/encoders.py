@@ -31,6 +31,7 @@ from mmre.processing.word_tokenizer import split_words
 from .adapters import add_adapters
 from .arguments import MODALITIES, ModelArguments, encoders_of
 from .system_values import config_names, only, processor_class, processor_values
+from .vision_features import keep_vision_features
 from .word_vectors import read_word_vectors
 
 logger = logging.get_logger("mmre.train")
@@ -81,6 +82,8 @@ def build(
         if getattr(arguments, f"freeze_{modality}"):
             for encoder in model.encoders(modality):
                 encoder.requires_grad_(False)
+    if arguments.feature_cache is not None:
+        keep_vision_features(model.get_base_model() if isinstance(model, PeftModel) else model, arguments.feature_cache)
     if arguments.lora_rank is not None:
         if isinstance(model, PeftModel):
             raise ValueError(f"{path} is an adapter already: leave `lora_rank` out to go on training it.")
