@@ -5,10 +5,12 @@ from pathlib import Path
 
 from peft import PeftConfig, PeftModel
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoProcessor, Pipeline, PreTrainedModel, pipeline
 from transformers.utils import find_adapter_config_file
 
-import mmre.modeling  # noqa: F401, registers the models
+from mmre.annotation.annotator import naming
+from mmre.modeling import MODELS
+from mmre.processing.pipeline_relation_extraction import TASK
 
 
 def load_model(
@@ -37,6 +39,36 @@ def load_model(
     except SafetensorError as error:
         raise OSError(f"the weights of {folder} cannot be read: {error}. Is the file complete?") from error
     return model.eval()
+
+
+def load_pipeline(model: str, revision: str | None = None, dtype: str = "auto", **options) -> Pipeline:
+    """Load a model, or a LoRA adapter merged into its model, into a pipeline.
+
+    Args:
+        model: a folder of a model or of an adapter, or its name on the Hub.
+        revision: revision on the Hub.
+        dtype: type of the weights; that of the checkpoint by default.
+        options: further arguments of the pipeline.
+
+    Raises:
+        OSError: the model is not there.
+        ValueError: the model is none for relations, or does not take an option.
+    """
+    with naming(f"MODEL {model}"):
+        adapter = adapter_config(model, revision=revision)
+        if adapter is None:
+            config = AutoConfig.from_pretrained(model, revision=revision)
+        else:
+            config = AutoConfig.from_pretrained(adapter.base_model_name_or_path, revision=adapter.revision)
+    kind = config.model_type
+    if kind not in MODELS:
+        raise ValueError(f"MODEL {model} is a {kind!r}, which extracts no relations; expected {' or '.join(MODELS)}")
+    with naming(f"MODEL {model}"):
+        # Not by its name: `pipeline` looks for the model under an adapter where it was when the adapter was trained.
+        whole = load_model(model, revision=revision, dtype=dtype)
+        whole = whole if adapter is None else whole.merge_and_unload()
+        processor = AutoProcessor.from_pretrained(model, revision=revision)
+        return pipeline(TASK, model=whole, processor=processor, dtype=dtype, **options)
 
 
 def adapter_config(folder: str | os.PathLike, revision: str | None = None) -> PeftConfig | None:
@@ -73,4 +105,4 @@ def relations_of_model(folder: str | os.PathLike) -> list[str]:
     return [names[number] for number in sorted(names)]
 
 
-__all__ = ["adapter_config", "load_model", "relations_of_model"]
+__all__ = ["adapter_config", "load_model", "load_pipeline", "relations_of_model"]

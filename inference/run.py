@@ -15,26 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import AutoConfig, AutoProcessor, Pipeline, pipeline
+from transformers import Pipeline
 from transformers.utils import logging
 
-from mmre.annotation.annotator import naming, picture_settings
+from mmre.annotation.annotator import picture_settings
 from mmre.annotation.model_files import files_fingerprint
 from mmre.annotation.unfinished import append_line, read_batches
 from mmre.evaluation.output_lock import only_writer
-from mmre.modeling import MODELS
 from mmre.posts.checks import Problems, some
 from mmre.posts.picture_order import together
 from mmre.processing import load_spacy
 from mmre.processing.picture_cache import PictureCache
-from mmre.processing.pipeline_relation_extraction import TASK
 
 from .arguments import PredictionArguments
 from .cards import CardMaker
 from .entity_links import read_links
 from .error_page import PAGE_FILE, write_error_page
 from .in_context import InContextRelationClassifier
-from .loading import adapter_config, load_model
+from .loading import load_pipeline
 from .neo4j import nodes_path
 from .predictor import Predictor
 from .raw_posts import Survey, read_raw_posts, survey_raw_posts
@@ -149,22 +147,7 @@ def open_pipeline(model: str, args: PredictionArguments) -> Pipeline:
         OSError: the model is not there.
         ValueError: the model is none for relations, or does not read or show what the arguments ask for.
     """
-    options = {"dtype": args.dtype, "output_fusion": args.output_fusion}
-    with naming(f"MODEL {model}"):
-        adapter = adapter_config(model, revision=args.revision)
-        if adapter is None:
-            config = AutoConfig.from_pretrained(model, revision=args.revision)
-        else:
-            config = AutoConfig.from_pretrained(adapter.base_model_name_or_path, revision=adapter.revision)
-    kind = config.model_type
-    if kind not in MODELS:
-        raise ValueError(f"MODEL {model} is a {kind!r}, which extracts no relations; expected {' or '.join(MODELS)}")
-    with naming(f"MODEL {model}"):
-        # Not by its name: `pipeline` looks for the model under an adapter where it was when the adapter was trained.
-        whole = load_model(model, revision=args.revision, dtype=args.dtype)
-        whole = whole if adapter is None else whole.merge_and_unload()
-        processor = AutoProcessor.from_pretrained(model, revision=args.revision)
-        extract = pipeline(TASK, model=whole, processor=processor, **options)
+    extract = load_pipeline(model, args.revision, dtype=args.dtype, output_fusion=args.output_fusion)
     name = type(extract.model).__name__
     if args.picture_cache is not None:
         if not extract.processor.picture_input_names:

@@ -139,7 +139,9 @@ def write_graph(triples: Iterable[dict], file: TextIO, header: dict, args: Predi
     Returns:
         The number of nodes.
     """
-    model = {"name": header["model"], "revision": header["revision"], "files_sha256": header["files_sha256"]}
+    # No path of this machine goes into a graph.
+    name = Path(header["model"]).resolve().name if Path(header["model"]).is_dir() else header["model"]
+    model = {"name": name, "revision": header["revision"], "files_sha256": header["files_sha256"]}
     links = None if args.link is None else read_links(args.link)
     with Nodes(f"{args.out}.nodes", args.base_iri, links) as nodes:
         if args.format in RDF_FORMATS:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -216,6 +217,8 @@ def test_a_prediction_is_a_graph_with_links(mtb, folder, arguments, tmp_path):
     graph = Graph().parse(args.out)
     statements = list(graph[: RDF.type : RDF.Statement])
     assert statements and f"{len(statements)} triples between 2 entities of 1 posts" in report.text
+    assert graph.value(graph.value(statements[0], PROV.wasAttributedTo), RDFS.label) == Literal("mtb")
+    assert str(tmp_path) not in Path(args.out).read_text()  # no path of this machine
     nadal = URIRef("http://www.wikidata.org/entity/Q10132")
     assert {nadal, URIRef(f"{BASE}entity/PER/mery%20perello")} == {
         graph.value(statements[0], each) for each in (RDF.subject, RDF.object)
