@@ -1,4 +1,4 @@
-"""What a frozen vision encoder makes of each picture, computed once and kept in a folder.
+"""Features of pictures by a frozen vision encoder, computed once and kept in a folder.
 
 A file for each picture, read as a memory map: epochs after the first, and later runs with the same encoder and the same
 pictures, encode none.
