@@ -3,6 +3,8 @@
     mmre benchmark SUITE --data FOLDER|synthetic|digits [--any_argument_of_mmre_train value ...]
     mmre benchmark systems --data FOLDER|synthetic|digits [--systems cnn PCNN tgdi:use_caption=false ...]
     mmre benchmark compare RUN_A RUN_B
+    mmre benchmark faithfulness RUN ... [--posts ID ...] [--method METHOD]
+    mmre benchmark focalmre_fig4|tgdi_fig5 RUN [--posts ID ...]
 
 A suite is a table of cells. Each cell is a run of `mmre train` for each seed, in a process of its own. Its address is a
 hash of what its result comes from: the recipe, the content of the data, the code. A run that is there is not done
@@ -15,6 +17,10 @@ memory, and each pair is tested, corrected for the number of pairs. The recipe o
 and `digits` on digits; on MNRE each has its own, with 20 epochs in batches of 16. --config and arguments win over that.
 
 `compare` tests the difference of two runs on the same test posts: paired bootstrap, McNemar.
+
+`faithfulness` asks of trained models whether their explanations are reasons: what the predicted relation loses without
+the parts that they name, and without as many at random; over 100 test posts of each run. `focalmre_fig4` (FocalMRE,
+Figure 4) and `tgdi_fig5` (TGDI, Figure 5) draw where a trained model looks in the pictures of chosen test posts.
 """
 
 from pathlib import Path
@@ -36,7 +42,8 @@ HELP = "measure the papers' tables and figures, compare systems, or two runs"
 DATA = f"a folder of MNRE files, {' or '.join(map(repr, SHARED_RECIPES))}"
 STOPPED = "the same command goes on"
 further_options = training_options
-COMPARE = "compare"
+COMPARE, FAITHFULNESS = "compare", "faithfulness"
+FIGURES_OF_RUNS = ("focalmre_fig4", "tgdi_fig5")
 
 
 def add_arguments(parser) -> None:
@@ -44,7 +51,9 @@ def add_arguments(parser) -> None:
     parser.usage = (
         "mmre benchmark SUITE --data FOLDER|synthetic|digits [options] [--any_argument_of_mmre_train value ...]\n"
         "       mmre benchmark systems --data FOLDER|synthetic|digits [--systems SYSTEM ...] [the same options]\n"
-        "       mmre benchmark compare RUN_A RUN_B [--json FILE]"
+        "       mmre benchmark compare RUN_A RUN_B [--json FILE]\n"
+        "       mmre benchmark faithfulness RUN ... [--posts ID ...] [--method METHOD] [--json FILE]\n"
+        "       mmre benchmark focalmre_fig4|tgdi_fig5 RUN [--posts ID ...]"
     )
     listing = "\n".join(f"  {name:16} {suite.source or 'no paper'}: {suite.title}" for name, suite in SUITES.items())
     listing += (
@@ -52,10 +61,17 @@ def add_arguments(parser) -> None:
     )
     parser.epilog = f"suites:\n{listing}\n"
     parser.add_argument(
-        "suite", choices=[*SUITES, ALL, SYSTEMS, COMPARE], metavar="SUITE", help="What to measure, see below."
+        "suite",
+        choices=[*SUITES, ALL, SYSTEMS, COMPARE, FAITHFULNESS, *FIGURES_OF_RUNS],
+        metavar="SUITE",
+        help="What to measure, see below.",
     )
     parser.add_argument(
-        "runs", nargs="*", default=[], metavar="RUN", help="Of compare: predictions.jsonl, or its folder; two."
+        "runs",
+        nargs="*",
+        default=[],
+        metavar="RUN",
+        help="Output folder of a run; of compare two, or predictions.jsonl.",
     )
     parser.add_argument("--data", metavar="DATA", help=f"The posts: {DATA}; required of a suite.")
     parser.add_argument(
@@ -96,13 +112,26 @@ def add_arguments(parser) -> None:
         "--out", type=Path, default=Path("outputs/benchmark"), metavar="FOLDER", help="Folder of the tables and runs."
     )
     parser.add_argument("--dry_run", action="store_true", help="Only list the cells and what they cost.")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="Of compare: also write the figures here.")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="Of compare and faithfulness: also write the figures here."
+    )
+    parser.add_argument(
+        "--posts", nargs="+", default=[], metavar="ID", help="Of faithfulness, focalmre_fig4 and tgdi_fig5: test posts."
+    )
+    parser.add_argument(
+        "--method",
+        choices=("occlusion", "integrated_gradients"),
+        default="occlusion",
+        help="Of faithfulness: what is asked beside the models' own attention.",
+    )
 
 
 def run(args) -> int:
     """Measure a suite, or compare two runs."""
     if args.suite == COMPARE:
         return compare_runs(args)
+    if args.suite in (FAITHFULNESS, *FIGURES_OF_RUNS):
+        return explain_runs(args)
     if args.data is None:
         raise UsageError(f"--data is missing; expected {DATA}")
     if args.runs:
@@ -174,4 +203,36 @@ def compare_runs(args) -> int:
         with whole_file(args.json) as file:
             file.write(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     print(comparison(result, *folders), end="")
+    return 0
+
+
+def explain_runs(args) -> int:
+    """Measure whether the explanations of trained models are faithful, or draw a figure of attention."""
+    folders = [*args.runs, *args.rest]
+    few = args.suite != FAITHFULNESS
+    if not folders or (few and len(folders) > 1) or any(folder.startswith("-") for folder in folders):
+        takes = "the folder of a run" if few else "folders of runs"
+        raise UsageError(f"{args.suite} takes {takes} and --posts ID ..., got {' '.join(folders) or 'nothing'}")
+    if args.json and not args.json.absolute().parent.is_dir():
+        raise UsageError(f"--json {args.json}: there is no folder {args.json.parent}")
+
+    import json
+
+    from mmre.benchmark.explained import draw_figure, faithfulness_table, measure_runs
+    from mmre.posts.whole_file import whole_file
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    if few:
+        path = args.out / f"{args.suite}.png"
+        posts = draw_figure(args.suite, folders[0], args.posts, path)
+        print(f"Written: {path}, of the posts {', '.join(posts)}")
+        return 0
+    rows = list(measure_runs(folders, args.posts, args.method))
+    table, path = faithfulness_table(rows), args.out / f"{FAITHFULNESS}.md"
+    with whole_file(path) as file:
+        file.write(table)
+    if args.json:
+        with whole_file(args.json) as file:
+            file.write(json.dumps(rows, indent=2, allow_nan=False) + "\n")
+    print(f"{table}\nWritten: {path}")
     return 0

@@ -1,0 +1,191 @@
+"""Explanations of trained models over test posts: are they faithful, and the papers' figures of attention."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from matplotlib.figure import Figure
+from transformers import AutoProcessor
+
+from mmre.evaluation.markdown import as_cell
+from mmre.evaluation.plots import drawable
+from mmre.evaluation.run_record import SETTINGS_FILE
+from mmre.inference.explanation_plot import draw_scores, score_colors
+from mmre.inference.explanations import Explanation, explain
+from mmre.inference.inner_values import ATTENTION
+from mmre.inference.loading import load_model
+from mmre.posts.sources import open_posts
+from mmre.posts.whole_file import whole_file
+from mmre.training.arguments import DataArguments
+from mmre.training.settings import read_config
+
+RESAMPLES = 2000  # of the bootstrap
+FIGURES = {"focalmre_fig4": "focalmre", "tgdi_fig5": "tgdi"}
+POSTS_OF_A_FIGURE, POSTS_OF_THE_TABLE = 3, 100
+PANEL = 2.6  # inches
+
+
+class TrainedRun:
+    """A trained model with its processor and the test posts of its run.
+
+    Args:
+        folder: the output folder of `mmre train`, with the model.
+
+    Raises:
+        FileNotFoundError: the folder has no `resolved_config.yaml`.
+        OSError: the model or its posts are gone.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = Path(folder)
+        settings = self.folder / SETTINGS_FILE
+        if not settings.is_file():
+            raise FileNotFoundError(f"there is no file {settings}; expected the output folder of a run of mmre train")
+        names = DataArguments.__dataclass_fields__
+        data = DataArguments(**{name: value for name, value in read_config(settings).items() if name in names})
+        self.model, self.processor = load_model(folder), AutoProcessor.from_pretrained(folder)
+        ids = self.model.config.id2label
+        self.posts = open_posts(
+            **data.places,
+            use_images=data.use_images,
+            relations=[ids[number] for number in sorted(ids)],
+            num_synthetic_posts=data.num_synthetic_posts,
+        )["test"]
+        self.name = f"{self.model.config.model_type}, {data.dataset}"
+
+    def rows(self, ids: Sequence[str], count: int) -> datasets.Dataset:
+        """Return the test posts of these ids, in their order; the first ones if there are none.
+
+        Raises:
+            ValueError: there is no such post.
+        """
+        if not ids:
+            return self.posts.select(range(min(count, len(self.posts))))
+        places = {post_id: place for place, post_id in enumerate(self.posts["id"])}
+        missing = [post_id for post_id in ids if post_id not in places]
+        if missing:
+            some = ", ".join(list(places)[:3])
+            raise ValueError(f"--posts {missing[0]}: {self.folder} has no such test post; it has {some} and others")
+        return self.posts.select([places[post_id] for post_id in ids])
+
+
+def measure_runs(folders: Sequence[str], ids: Sequence[str], method: str) -> Iterator[dict[str, Any]]:
+    """Measure for each model whether its explanations are faithful.
+
+    Args:
+        folders: of the runs.
+        ids: of their test posts; the first `POSTS_OF_THE_TABLE` if there are none.
+        method: of the scores, beside the model's own attention.
+
+    Yields:
+        For each run, explanation and kind of parts: the number of `posts`; the mean `drop` of the probability without
+        the parts of the highest scores; the mean `random_drop`; their `difference` with the `low` and the `high` end of
+        its 95 % interval (bootstrap over the posts).
+    """
+    for folder in folders:
+        run = TrainedRun(folder)
+        found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        for post in run.rows(ids, POSTS_OF_THE_TABLE):
+            for line in explain(run.model, run.processor, post, method=method, check=True).faithfulness:
+                found.setdefault((line.explanation, line.parts), []).append((line.drop, line.random_drop))
+        for (explanation, parts), drops in found.items():
+            top, others = np.array(drops).T
+            low, high = interval(top - others)
+            yield {
+                **{"system": run.name, "explanation": explanation, "parts": parts, "posts": len(drops)},
+                **{"drop": top.mean(), "random_drop": others.mean()},
+                **{"difference": (top - others).mean(), "low": low, "high": high},
+            }
+
+
+def interval(differences: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of a mean, by bootstrap."""
+    chosen = np.random.default_rng(0).integers(0, len(differences), (RESAMPLES, len(differences)))
+    low, high = np.percentile(differences[chosen].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def faithfulness_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Format what was measured, in Markdown.
+
+    Args:
+        rows: from [`measure_runs`].
+    """
+    lines = [
+        "Drop of the predicted relation's probability without the fifth of the parts that has the highest scores, and "
+        "without as many at random.",
+        "",
+        "| system | explanation | parts | posts | drop | at random | difference [95 %] | a reason? |",
+        "|---|---|---|--:|--:|--:|--:|---|",
+    ]
+    for row in rows:
+        verdict = "yes" if row["low"] > 0 else "less than chance" if row["high"] < 0 else "not shown"
+        difference = f"{row['difference']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        cells = [as_cell(row["system"]), row["explanation"].replace("_", " "), row["parts"], str(row["posts"])]
+        cells += [f"{row['drop']:.3f}", f"{row['random_drop']:.3f}", difference, verdict]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw_figure(name: str, folder: str, ids: Sequence[str], path: str | os.PathLike) -> list[str]:
+    """Draw a figure of attention over chosen posts.
+
+    `focalmre_fig4` shows for each post the focal attention of the two entities on the picture as it is, and on the
+    augmented pictures of two regions: the one without which the relation loses most, and the one without which it loses
+    least. `tgdi_fig5` shows the matching scores of the whole picture, with text and caption.
+
+    Args:
+        name: one of `FIGURES`.
+        folder: of a run of that system.
+        ids: of test posts; the first ones if there are none.
+        path: the PNG file to write.
+
+    Returns:
+        The ids of the posts.
+
+    Raises:
+        ValueError: the model is of another system, as configured has no attention, or there is no such post.
+    """
+    run = TrainedRun(folder)
+    kind = run.model.config.model_type
+    if kind != FIGURES[name]:
+        raise ValueError(f"{name} is of {FIGURES[name]}, and {folder} is a {kind!r}")
+    posts = run.rows(ids, POSTS_OF_A_FIGURE)
+    columns = 4 if kind == "focalmre" else 2
+    figure = Figure(figsize=(PANEL * columns, (PANEL + 0.5) * len(posts)), layout="constrained", dpi=150)
+    for row, post in zip(figure.subplots(len(posts), columns, squeeze=False), posts):
+        found = explain(run.model, run.processor, post, method=ATTENTION)
+        row[0].imshow(found.image)
+        _title(row[0], found, run.posts.features["relation"].int2str(post["relation"]))
+        if kind == "focalmre":
+            plain = post | {"grounded_regions": [], "detected_regions": []}
+            _panel(row[1], explain(run.model, run.processor, plain, method=ATTENTION), 0, "original picture")
+            lost = explain(run.model, run.processor, post).scores.slots
+            for axes, number, word in ((row[2], lost.argmax(), "counts most"), (row[3], lost.argmin(), "counts least")):
+                _panel(axes, found, int(number), f"{found.slots[number].name}, {word}")
+        else:
+            _panel(row[1], found, 0, "matching scores of the entities")
+            row[1].set_xlabel(drawable(f"caption: {post['caption'] or 'none'}"), fontsize=6)
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+    with whole_file(path, "wb") as file:
+        figure.savefig(file, format="png")
+    return list(posts["id"])
+
+
+def _title(axes, found: Explanation, gold: str) -> None:
+    names = [drawable(found.text[slice(*span)]) for span in (found.head, found.tail)]
+    said = "right" if found.prediction == gold else f"predicted {drawable(found.prediction)}"
+    axes.set_title(f"{names[0]}, {names[1]}\n{drawable(gold)}: {said}", fontsize=7)
+
+
+def _panel(axes, found: Explanation, number: int, title: str) -> None:
+    scores = found.scores.patches[number]
+    draw_scores(axes, found.slots[number].view.draw(), (0, 0, 1, 1), scores, *score_colors([scores], ATTENTION))
+    axes.set_title(title, fontsize=7)
+
+
+__all__ = ["FIGURES", "TrainedRun", "draw_figure", "faithfulness_table", "measure_runs"]

@@ -1,0 +1,74 @@
+"""Explanations over the test posts of trained runs: the table of faithfulness, and the papers' figures of attention."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmre.benchmark.explained import TrainedRun, faithfulness_table, interval
+from mmre.cli.main import main
+from mmre.inference import explain
+
+
+def test_the_table_is_of_the_explanations_of_each_test_post(run, tmp_path, capsys):
+    posts = TrainedRun(run).posts
+    ids = list(posts["id"][:3])
+    command = ["benchmark", "faithfulness", str(run), "--posts", *ids, "--out", str(tmp_path)]
+    assert main([*command, "--json", str(tmp_path / "rows.json")]) == 0
+    rows = json.loads((tmp_path / "rows.json").read_text("utf-8"))
+    assert [row["explanation"] for row in rows].count("attention") >= 1
+    trained = TrainedRun(run)
+    drops = [
+        line.drop - line.random_drop
+        for post in posts.select(range(3))
+        for line in explain(trained.model, trained.processor, post, check=True).faithfulness
+        if (line.explanation, line.parts) == ("occlusion", "words")
+    ]
+    (row,) = [row for row in rows if (row["explanation"], row["parts"]) == ("occlusion", "words")]
+    assert row["posts"] == 3 and row["difference"] == pytest.approx(np.mean(drops), abs=1e-6)
+    assert row["low"] <= row["difference"] <= row["high"]
+    table = (tmp_path / "faithfulness.md").read_text("utf-8")
+    assert table in capsys.readouterr().out and "| focalmre, synthetic | occlusion | words | 3 |" in table
+
+
+def test_only_a_difference_that_is_sure_is_a_reason():
+    row = {"system": "a", "explanation": "occlusion", "parts": "words", "posts": 2, "drop": 0.5, "random_drop": 0.1}
+    verdicts = []
+    for low, high in ((0.1, 0.2), (-0.1, 0.2), (-0.2, -0.1)):
+        verdicts.append(
+            faithfulness_table([row | {"difference": 0.4, "low": low, "high": high}]).split("|")[-2].strip()
+        )
+    assert verdicts == ["yes", "not shown", "less than chance"]
+    assert interval(np.full(5, 0.25)) == (0.25, 0.25)
+
+
+def test_figure_4_has_four_pictures_a_post_and_figure_5_two(run, tgdi_run, tmp_path, capsys):
+    for name, folder, columns in (("focalmre_fig4", run, 4), ("tgdi_fig5", tgdi_run, 2)):
+        posts = list(TrainedRun(folder).posts["id"][:2])
+        assert main(["benchmark", name, str(folder), "--posts", *posts, "--out", str(tmp_path)]) == 0
+        assert f"of the posts {', '.join(posts)}" in capsys.readouterr().out
+        with Image.open(tmp_path / f"{name}.png") as image:
+            assert image.width == pytest.approx(columns * 2.6 * 150, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["faithfulness"], 2, "faithfulness takes folders of runs"),
+        (["focalmre_fig4", "a", "b"], 2, "focalmre_fig4 takes the folder of a run"),
+        (["tgdi_fig5", "RUN"], 1, "tgdi_fig5 is of tgdi, and"),
+        (["focalmre_fig4", "RUN", "--posts", "nowhere"], 1, "--posts nowhere: .* has no such test post"),
+        (["faithfulness", "no/run"], 1, "there is no file .*resolved_config.yaml; expected the output folder of a run"),
+        (["faithfulness", "RUN", "--method", "attention"], 2, "unknown --method 'attention'; expected 'occlusion'"),
+    ],
+)
+def test_what_cannot_be_explained_is_one_line(run, tmp_path, capsys, words, status, message):
+    words = [str(run) if word == "RUN" else word for word in words]
+    try:
+        found = main(["benchmark", *words, "--out", str(tmp_path)])
+    except SystemExit as error:
+        found = error.code
+    assert found == status
+    assert re.search(message, capsys.readouterr().err)
