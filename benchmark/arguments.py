@@ -31,6 +31,7 @@ class BenchmarkArguments:
         config: recipes in place of the papers', at most one of each system; with `"systems"`, one that names no
             `model_type` is for all.
         systems: with `"systems"`, those to compare, see [`~mmre.benchmark.systems.systems_suite`].
+        prompts: output folders of `mmre prompt` on the test posts, a row for each model in suites with chat models.
         out: the folder of the tables and of the runs.
         train: arguments of `mmre train` in each run, by name.
 
@@ -46,6 +47,7 @@ class BenchmarkArguments:
     captions: list[list[str]] = field(default_factory=list)
     config: list[str] = field(default_factory=list)
     systems: list[str] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
     out: Path = Path("outputs/benchmark")
     train: dict[str, Any] = field(default_factory=dict)
 
@@ -58,6 +60,9 @@ class BenchmarkArguments:
             )
         if self.systems and self.suite != SYSTEMS:
             raise ValueError(f"--systems belongs to mmre benchmark {SYSTEMS}, not to {self.suite}")
+        if self.prompts and not any(suite.has_chat_models for suite in self.suites.values()):
+            known = ", ".join(name for name, suite in SUITES.items() if suite.has_chat_models)
+            raise ValueError(f"--prompts: {self.suite} has no rows of chat models; expected {known} or {ALL}")
         if self.data in SHARED_RECIPES:
             for name in ("protocol", "regions", "captions"):
                 if getattr(self, name):

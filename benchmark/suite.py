@@ -58,6 +58,11 @@ class Suite(NamedTuple):
     axes: tuple[str, str] | None = None
     compares: bool = False
 
+    @property
+    def has_chat_models(self) -> bool:
+        """Return whether a line is of a chat model, and the lines are systems."""
+        return self.per_relation is None and any(cell.model_type == PROMPT for cell in self.cells)
+
 
 def varied(
     systems: Sequence[Cell],

@@ -1,5 +1,6 @@
 """The tables of a benchmark: what is measured of a suite, beside what the paper reports."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -15,6 +16,7 @@ from .arguments import BenchmarkArguments
 from .pairs import compare_pairs
 from .plan import PROMPTED, Row
 from .post_counts import count_posts
+from .prompted import PromptedSystem
 from .runs import Run
 from .suite import Suite
 
@@ -24,7 +26,13 @@ F1_HEAD_FIRST = "f1_head_first"  # F1 on the posts whose head comes first in the
 PAPERS_FIGURES = "The papers' figures are of MNRE and stand here for orientation only."
 
 
-def make_table(name: str, suite: Suite, rows: list[Row], args: BenchmarkArguments) -> dict[str, Any]:
+def make_table(
+    name: str,
+    suite: Suite,
+    rows: list[Row],
+    args: BenchmarkArguments,
+    prompted: Sequence[PromptedSystem] = (),
+) -> dict[str, Any]:
     """Collect what is measured of a suite, beside what the paper reports.
 
     Args:
@@ -32,6 +40,7 @@ def make_table(name: str, suite: Suite, rows: list[Row], args: BenchmarkArgument
         suite: the suite.
         rows: its cells and their runs, of which some may be missing.
         args: of the benchmark.
+        prompted: chat models that were asked, each a row of its own below those of a suite that has such models.
 
     Returns:
         A table in JSON's types. All figures are per cent but counts and costs. `rows` have `measured`: for each metric
@@ -54,6 +63,8 @@ def make_table(name: str, suite: Suite, rows: list[Row], args: BenchmarkArgument
         measured, paper_metrics = ["precision", "recall", "f1", F1_HEAD_FIRST], ["f1"]
     else:
         lines = [_cell_line(suite, row) for row in rows]
+        if suite.has_chat_models:
+            lines += [_prompted_line(suite, system) for system in prompted]
         measured, paper_metrics = [*METRICS, F1_HEAD_FIRST], list(suite.paper_metrics)
         measured += COSTS if suite.compares else []
     runs = [run for row in rows for run in row.runs]
@@ -160,6 +171,16 @@ def _cell_line(suite: Suite, row: Row) -> dict[str, Any]:
         point = (row.name.replace(row.cell.name, point[0]), point[1])
     regions = Path(row.runs[0].settings["data"]["regions"]).name if row.runs else None
     return line | {"name": row.name, "point": point, "regions": regions, "not_run": row.reason or None}
+
+
+def _prompted_line(suite: Suite, system: PromptedSystem) -> dict[str, Any]:
+    """Make the row of a chat model. It is never the paper's, whose prompt and parser nobody knows."""
+    tests = [record["test"] for record in system.records]
+    values = {metric: [100 * test[metric] for test in tests] for metric in METRICS}
+    values[F1_HEAD_FIRST] = _head_first(tests)
+    line = _line(system.name, suite, (), values, [], bootstrap_interval(system.predictions, suite.paper_metrics[-1]))
+    runs = {seed: folder.name for seed, folder in system.folders.items()}
+    return line | {"runs": runs, "source": "asked by mmre prompt, not trained", "regions": "none"}
 
 
 def _head_first(tests: list[dict[str, Any]], relation: str | None = None) -> list[float]:

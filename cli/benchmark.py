@@ -10,7 +10,7 @@ A suite is a table of cells. Each cell is a run of `mmre train` for each seed, i
 hash of what its result comes from: the recipe, the content of the data, the code. A run that is there is not done
 again, one that was stopped goes on, and one that fails is recorded while the rest goes on. The exit status is 1 if a
 run is missing at the end. The papers' chat models are listed with their figures and not run: `mmre prompt` asks such
-models.
+models, and --prompts takes its output folders: each model is a row of its own, and none stands in a paper's row.
 
 `systems` compares any list of systems under one protocol, one budget and the same seeds: scores, parameters, time and
 memory, and each pair is tested, corrected for the number of pairs. The recipe of all is `quickstart` on synthetic posts
@@ -39,7 +39,7 @@ from mmre.benchmark.suites import SUITES
 from .parser import UsageError, wrong_usage
 
 HELP = "measure the papers' tables and figures, compare systems, or two runs"
-DATA = f"a folder of MNRE files, {' or '.join(map(repr, SHARED_RECIPES))}"
+DATA_WORDS = f"a folder of MNRE files, {' or '.join(map(repr, SHARED_RECIPES))}"
 STOPPED = "the same command goes on"
 further_options = training_options
 COMPARE, FAITHFULNESS = "compare", "faithfulness"
@@ -73,7 +73,7 @@ def add_arguments(parser) -> None:
         metavar="RUN",
         help="Output folder of a run; of compare two, or predictions.jsonl.",
     )
-    parser.add_argument("--data", metavar="DATA", help=f"The posts: {DATA}; required of a suite.")
+    parser.add_argument("--data", metavar="DATA", help=f"The posts: {DATA_WORDS}; required of a suite.")
     parser.add_argument(
         "--systems",
         nargs="+",
@@ -99,6 +99,14 @@ def add_arguments(parser) -> None:
         default=[],
         metavar="FILE",
         help="Of MNRE: caption files, or an annotation file; given twice, cells with captions are measured with each.",
+    )
+    parser.add_argument(
+        "--prompts",
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="Of a suite with chat models: output folders of mmre prompt with --split test; those that differ in the "
+        "seed alone are a row.",
     )
     parser.add_argument(
         "--config",
@@ -133,7 +141,7 @@ def run(args) -> int:
     if args.suite in (FAITHFULNESS, *FIGURES_OF_RUNS):
         return explain_runs(args)
     if args.data is None:
-        raise UsageError(f"--data is missing; expected {DATA}")
+        raise UsageError(f"--data is missing; expected {DATA_WORDS}")
     if args.runs:
         belong = "systems follow --systems" if args.suite == SYSTEMS else f"runs belong to mmre benchmark {COMPARE}"
         raise UsageError(f"unexpected {args.runs[0]!r}; {belong}")
@@ -147,6 +155,7 @@ def run(args) -> int:
             captions=args.captions,
             config=args.config,
             systems=args.systems,
+            prompts=args.prompts,
             out=args.out,
             train=arguments_by_name(args.rest),
         )
@@ -160,12 +169,14 @@ def measure(arguments: BenchmarkArguments, dry_run: bool) -> int:
     import sys
 
     from mmre.benchmark.plan import different_runs, plan_benchmark
+    from mmre.benchmark.prompted import read_prompt_runs
     from mmre.benchmark.runs import do_runs
     from mmre.benchmark.tables import make_table
     from mmre.benchmark.writing import cost_table, markdown, write_table
 
     with wrong_usage():
         plan = plan_benchmark(arguments)
+        prompted = read_prompt_runs(arguments.prompts, arguments.data)
     runs = different_runs(plan, arguments.seeds)
     if dry_run:
         print(cost_table(plan, runs, arguments.out), end="")
@@ -178,7 +189,7 @@ def measure(arguments: BenchmarkArguments, dry_run: bool) -> int:
         signal.signal(signal.SIGTERM, default)
         arguments.out.mkdir(parents=True, exist_ok=True)
         for name, suite in arguments.suites.items():
-            table = make_table(name, suite, plan[name], arguments)
+            table = make_table(name, suite, plan[name], arguments, prompted)
             files = write_table(table, suite, arguments.out / f"{name}_{arguments.table_protocol}")
             print(f"\n{markdown(table)}\nWritten: {', '.join(map(str, files))}")
     return int(any(run.state != "done" for run in runs))

@@ -67,6 +67,11 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
     return results
 
 
+def is_prompt_run(folder: str | Path) -> bool:
+    """Return whether a folder has the record of `mmre prompt`: of a chat model that was asked, not trained."""
+    return (Path(folder) / METRICS_FILE).is_file() and "prompt" in read_metrics(folder)
+
+
 def write_predictions(
     folder: str | Path,
     post_ids: Sequence[str],
@@ -278,6 +283,7 @@ __all__ = [
     "RESULTS_FILE",
     "SETTINGS_FILE",
     "Predictions",
+    "is_prompt_run",
     "order_lines",
     "posts_in_short",
     "read_metrics",

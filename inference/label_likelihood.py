@@ -8,8 +8,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 # Tokens of labels that go through a model in one row beside others, and rows of labels beside the cache of prompts.
-TOKENS_AT_ONCE = 2048
-ROWS_AT_ONCE = 64
+LABEL_TOKENS_AT_ONCE = 2048
+LABEL_ROWS_AT_ONCE = 64
 Positions = Callable[[torch.Tensor], dict[str, torch.Tensor]]
 
 
@@ -38,7 +38,7 @@ def score_tree(
         Log-probabilities, (B, L).
     """
     rows, scores = len(mask), []
-    at_once = max(1, TOKENS_AT_ONCE // (rows * max(map(len, labels))))
+    at_once = max(1, LABEL_TOKENS_AT_ONCE // (rows * max(map(len, labels))))
     for start in range(0, len(labels), at_once):
         chunk = [tuple(label) for label in labels[start : start + at_once]]
         tree = {}  # the place of each beginning of a label
@@ -84,7 +84,7 @@ def score_rows(
     """
     rows, scores = len(mask), []
     tokens = [torch.tensor(label, device=mask.device) for label in labels]
-    at_once = max(1, ROWS_AT_ONCE // rows)
+    at_once = max(1, LABEL_ROWS_AT_ONCE // rows)
     for start in range(0, len(tokens), at_once):
         chunk = tokens[start : start + at_once]
         number = len(chunk)

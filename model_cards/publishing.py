@@ -18,7 +18,7 @@ from transformers import AutoProcessor
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import find_adapter_config_file
 
-from mmre.evaluation.run_record import METRICS_FILE
+from mmre.evaluation.run_record import METRICS_FILE, is_prompt_run
 from mmre.evaluation.scores import check_finite_weights
 from mmre.inference.loading import adapter_config, load_model
 from mmre.posts.full_disk import naming_full_disk
@@ -88,6 +88,12 @@ def assemble(folder: str | os.PathLike, target: str | os.PathLike) -> None:
     """
     folder, target = Path(folder), Path(target)
     if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        if is_prompt_run(folder):
+            raise FileNotFoundError(
+                f"{folder} is the record of mmre prompt: it has no weights that anyone could load. Share what was "
+                f"answered as a data set, with its card, without places on this machine: hf upload NAME {folder} "
+                "--repo-type dataset --exclude resolved_config.yaml .lock"
+            )
         raise FileNotFoundError(
             f"There is no model in {folder}: no config.json and no adapter_config.json; give an output folder of mmre "
             "train"

@@ -80,8 +80,8 @@ def test_likelihood_with_a_shared_prefix_is_that_of_each_label_in_a_pass_of_its_
     for row, turns in zip(scores, conversations(chat)):
         for score, label in zip(row, labels):
             torch.testing.assert_close(score, likelihood_alone(chat, turns, label), atol=1e-3, rtol=1e-5)
-    monkeypatch.setattr("mmre.inference.label_likelihood.TOKENS_AT_ONCE", 1)
-    monkeypatch.setattr("mmre.inference.label_likelihood.ROWS_AT_ONCE", 1)
+    monkeypatch.setattr("mmre.inference.label_likelihood.LABEL_TOKENS_AT_ONCE", 1)
+    monkeypatch.setattr("mmre.inference.label_likelihood.LABEL_ROWS_AT_ONCE", 1)
     torch.testing.assert_close(chat.label_likelihood(chat.encode(conversations(chat)), labels), scores)
 
 
