@@ -20,7 +20,7 @@ from .suite import OWN_ARGUMENTS, Cell, Suite
 # A search never looks at the test split.
 BLIND = {"do_predict": False}
 # What posts the runs read.
-DATA = ("dataset", "data_dir", "image_dir", "regions", "captions", "use_images")
+DATA_ARGUMENTS = ("dataset", "data_dir", "image_dir", "regions", "captions", "use_images")
 
 
 def plan_search(
@@ -47,7 +47,7 @@ def plan_search(
     if model_type not in MODELS:
         raise ValueError(unknown("model_type", model_type, MODELS))
     for name, tried in values.items():
-        if name in OWN_ARGUMENTS | {*DATA}:
+        if name in OWN_ARGUMENTS | {*DATA_ARGUMENTS}:
             known = "--model_type, --data, --protocol, --regions, --captions, --seeds"
             raise ValueError(f"--try {name}: it is the same for all runs: see {known}")
         twice = next((value for value in tried if tried.count(value) > 1), None)
@@ -113,7 +113,7 @@ def best_recipe(
         data: the section `data` of the settings of a run: the recipe is for the posts that were searched on.
         model_type: the system, if not the recipe's.
     """
-    recipe = read_config(config) | {name: data[name] for name in DATA}
+    recipe = read_config(config) | {name: data[name] for name in DATA_ARGUMENTS}
     settings = resolve(recipe, row["values"] | train | ({"model_type": model_type} if model_type else {}))
     found = {section: {} for section in SECTIONS}
     for name in ("model_type", *recipe, *row["values"], *train):

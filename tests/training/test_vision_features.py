@@ -83,7 +83,5 @@ def test_a_model_without_features_of_its_own_is_refused(kind, message, tmp_path)
 
 
 def test_features_of_an_encoder_that_is_trained_are_refused(config_file):
-    with pytest.raises(
-        ValueError, match="`feature_cache` is for those of a frozen vision encoder: set `freeze"
-    ):
+    with pytest.raises(ValueError, match="`feature_cache` is for those of a frozen vision encoder: set `freeze"):
         settings_of([config_file(), "--feature_cache", "features"])
