@@ -23,6 +23,7 @@ from mmre.training.arguments import DataArguments
 from mmre.training.settings import read_config
 
 RESAMPLES = 2000  # of the bootstrap
+LEAST_DIFFERENCE = 0.01  # of probability; below, a sure difference says nothing
 FIGURES = {"focalmre_fig4": "focalmre", "tgdi_fig5": "tgdi"}
 POSTS_OF_A_FIGURE, POSTS_OF_THE_TABLE = 3, 100
 PANEL = 2.6  # inches
@@ -123,6 +124,8 @@ def faithfulness_table(rows: Sequence[dict[str, Any]]) -> str:
     ]
     for row in rows:
         verdict = "yes" if row["low"] > 0 else "less than chance" if row["high"] < 0 else "not shown"
+        if max(abs(row["low"]), abs(row["high"])) < LEAST_DIFFERENCE:
+            verdict = "these parts hardly count"
         difference = f"{row['difference']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
         cells = [as_cell(row["system"]), row["explanation"].replace("_", " "), row["parts"], str(row["posts"])]
         cells += [f"{row['drop']:.3f}", f"{row['random_drop']:.3f}", difference, verdict]

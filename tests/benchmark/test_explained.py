@@ -36,11 +36,11 @@ def test_the_table_is_of_the_explanations_of_each_test_post(run, tmp_path, capsy
 def test_only_a_difference_that_is_sure_is_a_reason():
     row = {"system": "a", "explanation": "occlusion", "parts": "words", "posts": 2, "drop": 0.5, "random_drop": 0.1}
     verdicts = []
-    for low, high in ((0.1, 0.2), (-0.1, 0.2), (-0.2, -0.1)):
+    for low, high in ((0.1, 0.2), (-0.1, 0.2), (-0.2, -0.1), (0.001, 0.002)):
         verdicts.append(
             faithfulness_table([row | {"difference": 0.4, "low": low, "high": high}]).split("|")[-2].strip()
         )
-    assert verdicts == ["yes", "not shown", "less than chance"]
+    assert verdicts == ["yes", "not shown", "less than chance", "these parts hardly count"]
     assert interval(np.full(5, 0.25)) == (0.25, 0.25)
 
 
