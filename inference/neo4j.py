@@ -39,12 +39,13 @@ def write_relationships(
         triples: the triples.
         file: where to write.
         nodes: gets the entities.
-        model: `name` and `revision` of the model.
+        model: `name` and `revision` of the model, or the `files_sha256` of one that has no revision.
         is_symmetric: tells whether a relation means the same in both directions.
         keep: names of further fields of posts, each a property.
     """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*RELATIONSHIP_HEADER, *map(_cell, keep)])
+    revision = model["revision"] or model["files_sha256"]
     for triple in triples:
         ends = [nodes.add(triple[entity]) for entity in ("head", "tail")]
         mentions = [triple["head"], triple["tail"]]
@@ -54,7 +55,7 @@ def write_relationships(
         spans = (mention[bound] for mention in mentions for bound in ("start", "end"))
         said = [triple["label"], triple["score"], triple.get("ruled_out"), triple["id"]]
         kept = (triple["kept"].get(name) for name in keep)
-        writer.writerow(map(_cell, [*ends, *said, *spans, model["name"], model["revision"], *kept]))
+        writer.writerow(map(_cell, [*ends, *said, *spans, model["name"], revision, *kept]))
 
 
 def write_nodes(nodes: Nodes, file: TextIO) -> None:

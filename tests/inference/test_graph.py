@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -226,6 +227,8 @@ def test_a_prediction_is_a_graph_with_links(mtb, folder, arguments, tmp_path):
     assert graph.value(URIRef(f"{BASE}post/x"), URIRef(f"{BASE}field/by")) == Literal("Bo")
     predict(mtb, posts, arguments("graph.csv", format="neo4j", keep=["by"]))
     assert (tmp_path / "graph.nodes.csv").read_text().count("\n") == 3
+    edge = next(csv.DictReader((tmp_path / "graph.csv").open()))
+    assert edge["model"] == "mtb" and re.fullmatch("[0-9a-f]{64}", edge["revision"]) and edge["by"] == "Bo"
     assert sorted(path.name for path in tmp_path.glob("graph*")) == ["graph.csv", "graph.nodes.csv", "graph.ttl"]
     (tmp_path / "graph.csv").unlink()
     with pytest.raises(FileExistsError, match="graph.nodes.csv is there already"):
