@@ -1,0 +1,206 @@
+"""How fast the input, a training step and an evaluation of the systems are, as ratios of one run on one thread.
+
+    make bench                               # every system, tiny
+    python tests/speed/bench.py --systems focalmre mtb --size paper --rounds 3
+
+Each system is timed three ways, interleaved, on the same synthetic posts of which two share each picture:
+
+- the plain way: each post by itself, texts padded to the greatest length, all slots encoded, absent and equal ones too;
+- ours: as the package does it;
+- the floor: the bare encoders on the different pictures that exist and on the real lengths; for the input, none.
+
+The plain way must give the same logits, or its times are worth nothing: that is checked first. Seconds are those that
+this process has a processor, so that other work on the machine counts less; medians of the rounds.
+"""
+
+import argparse
+import platform
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.utils._pytree import tree_map
+
+from mmre.modeling import MODELS
+from mmre.posts.collator import PostCollator
+from mmre.posts.dependencies import with_dependencies
+from mmre.processing.picture_cache import PictureCache
+from mmre.training.encoders import build
+from mmre.training.settings import read_config, resolve
+from mmre.training.splits import open_splits
+
+BATCH = 8
+PAPER = {
+    "new_text_encoder": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
+    "new_vision_encoder": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
+}
+PAPER["new_text_encoder"] |= {"intermediate_size": 3072, "max_position_embeddings": 512}
+PAPER["new_vision_encoder"] |= {"intermediate_size": 3072, "image_size": 224, "patch_size": 32}
+
+
+def make(system: str, size: str, folder: Path):
+    """Build a system with random weights, its processor, and rows of posts of which two share each picture."""
+    values = read_config("quickstart") | {"num_synthetic_posts": 2 * BATCH, "model_type": system}
+    if size == "paper":
+        values |= PAPER | {"max_length": 128}
+    given = {"model_type": system, "output_dir": str(folder / "run"), "use_cpu": "true", "report_to": "none"}
+    settings = resolve(values, given)
+    posts = open_splits(settings.data, settings.training)
+    relations = posts["train"].features["relation"].names
+    processor, model = build(settings.model, settings.values, relations, posts, folder)
+    if "structure" in processor.inputs:
+        posts = with_dependencies(posts, processor.spacy_model)
+    rows = posts["train"].to_list()
+    picture = ("image", "grounded_regions", "detected_regions")
+    for first, second in zip(rows[::2], rows[1::2]):
+        second.update({name: first[name] for name in picture})
+    return processor, model.eval(), [rows[:BATCH], rows[BATCH:]]
+
+
+def plain_input(processor, rows: list[dict]) -> dict[str, torch.Tensor]:
+    """Encode each post by itself, padded to the greatest length, and put the posts together."""
+    encode = type(processor).__call__
+
+    class Padded:
+        inputs = processor.inputs
+
+        def __call__(self, **given):
+            return encode(processor, **given, padding="max_length")
+
+    batches = [PostCollator(Padded())([row]) for row in rows]
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def plain_forward(model, batch: dict[str, torch.Tensor]):
+    """Run a model whose vision encoders are called for each slot, absent ones too."""
+    mask = batch.get("image_mask")
+    encoders, forwards = model.encoders("vision"), {}
+    absent = 0 if mask is None else int((~mask).sum())
+
+    def slot_by_slot(forward: Callable) -> Callable:
+        def call(pixel_values, **arguments):
+            outputs = [forward(pixel_values=part, **arguments) for part in pixel_values.split(BATCH)]
+            for start in range(0, absent, BATCH):
+                forward(pixel_values=torch.zeros_like(pixel_values[:1]).repeat(min(BATCH, absent - start), 1, 1, 1))
+            return tree_map(
+                lambda *parts: torch.cat(parts) if isinstance(parts[0], torch.Tensor) else parts[0], *outputs
+            )
+
+        return call
+
+    from mmre.modeling import image_tower
+
+    mixes = image_tower._mixes_images
+    for encoder in encoders:
+        forwards[encoder] = encoder.forward
+        encoder.forward = slot_by_slot(encoder.forward)
+    image_tower._mixes_images = lambda encoder: True  # so that no two equal pictures are taken for one
+    try:
+        return model(**batch)
+    finally:
+        image_tower._mixes_images = mixes
+        for encoder, forward in forwards.items():
+            encoder.forward = forward
+
+
+def floor_forward(model, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Run the bare encoders on the real lengths and on the different pictures that exist."""
+    total = torch.zeros(())
+    for encoder in model.encoders("text"):
+        outputs = encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        total = total + outputs.last_hidden_state.sum()
+    for encoder in model.encoders("vision") if "pixel_values" in batch else ():
+        pictures = batch["pixel_values"][batch["image_mask"]].unique(dim=0)
+        outputs = encoder(pixel_values=pictures)
+        features = outputs.feature_maps[-1] if hasattr(outputs, "feature_maps") else outputs.last_hidden_state
+        total = total + features.sum()
+    return total
+
+
+def time_of(work: Callable) -> float:
+    """Return the seconds of this process's processor that a piece of work takes."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def measure(system: str, size: str, rounds: int) -> list[str]:
+    """Time a system, and return the cells of its row."""
+    with tempfile.TemporaryDirectory() as folder:
+        processor, model, rows = make(system, size, Path(folder))
+    collator = PostCollator(processor)
+    ours, plain = [collator(part) for part in rows], [plain_input(processor, part) for part in rows]
+    with torch.no_grad():
+        difference = max(
+            (model(**first).logits - plain_forward(model, second).logits).abs().max().item()
+            for first, second in zip(ours, plain)
+        )
+    if difference > 1e-3:
+        raise SystemExit(f"{system}: the plain way gives other logits, by {difference:.2g}: it is no comparison")
+    has_floor = bool(model.encoders())
+
+    def step(loss: Callable) -> None:
+        model.zero_grad()
+        loss().backward()
+
+    cached = PictureCache()
+
+    def from_cache() -> None:
+        if processor.picture_input_names:
+            processor.picture_cache = cached
+        for part in rows:
+            collator(part)
+        if processor.picture_input_names:
+            processor.picture_cache = None
+
+    from_cache()
+    work = {
+        "input": (lambda: [plain_input(processor, part) for part in rows], lambda: [collator(p) for p in rows], None),
+        "input, kept": (lambda: [plain_input(processor, part) for part in rows], from_cache, None),
+        "training": (
+            lambda: [step(lambda b=b: plain_forward(model, b).loss) for b in plain],
+            lambda: [step(lambda b=b: model(**b).loss) for b in ours],
+            (lambda: [step(lambda b=b: floor_forward(model, b)) for b in ours]) if has_floor else None,
+        ),
+        "evaluation": (
+            torch.no_grad()(lambda: [plain_forward(model, b) for b in plain]),
+            torch.no_grad()(lambda: [model(**b) for b in ours]),
+            torch.no_grad()(lambda: [floor_forward(model, b) for b in ours]) if has_floor else None,
+        ),
+    }
+    cells = [system, f"{difference:.0e}"]
+    for ways in work.values():
+        seconds = [[time_of(way) for way in ways if way is not None] for _ in range(rounds)]
+        slow, own, *least = (statistics.median(column) for column in zip(*seconds))
+        cells.append(f"{slow / own:.2f}x" + (f", {own / least[0]:.2f} of the floor" if least else ""))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+    return [*cells, f"{peak:.1f} GiB"]
+
+
+def main() -> None:
+    """Print a table, a row for each system."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--systems", nargs="+", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--size", default="tiny", choices=["tiny", "paper"])
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    machine = f"{platform.machine()} {platform.system()}, torch {torch.__version__}"
+    print(f"{machine}, 1 thread, fp32, batch {BATCH}, {args.size}")
+    columns = ["system", "logits differ by", "input", "input, kept", "training", "evaluation", "peak so far"]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
+    for system in args.systems:
+        try:
+            print(f"| {' | '.join(measure(system, args.size, args.rounds))} |", flush=True)
+        except (ImportError, OSError) as error:
+            print(f"| {system} | left out: {error} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
