@@ -16,8 +16,6 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from mmre.modeling.coupled_encoders import CoupledRelationExtractionPreTrainedModel
-
 
 def keep_vision_features(model: PreTrainedModel, folder: str | os.PathLike) -> None:
     """Have the vision encoders of a model look in a folder for what they made of a picture before.
@@ -30,7 +28,8 @@ def keep_vision_features(model: PreTrainedModel, folder: str | os.PathLike) -> N
         ValueError: the model reads no picture, or what its vision encoder makes of one depends on the text.
         OSError: the folder cannot be made.
     """
-    if not model.encoders("vision") or isinstance(model, CoupledRelationExtractionPreTrainedModel):
+    # By the attribute, not by the class: a run depends on the files of its own system alone.
+    if not model.encoders("vision") or "vision_config" in getattr(model, "prefixed", ()):
         reason = "has no vision encoder" if not model.encoders("vision") else "has its vision encoder read the text"
         raise ValueError(f"`feature_cache`: {type(model).__name__} {reason}: leave it out.")
     for encoder in model.encoders("vision"):

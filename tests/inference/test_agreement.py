@@ -97,7 +97,8 @@ def test_the_test_of_a_training_the_pipeline_and_predict_agree(kind, unit, tmp_p
         found = {row["label"]: row["score"] for row in extract(row | {"head": row["tail"], "tail": row["head"]})}
         assert (found == pytest.approx(expected, abs=1e-5)) == in_text_order
 
-    args = PredictionArguments(out=str(tmp_path / "triples.jsonl"), spacy_model=SPACY_MODEL, batch_size=2)
+    values = {"spacy_model": SPACY_MODEL, "batch_size": 2, "decision": "pair"}
+    args = PredictionArguments(out=str(tmp_path / "triples.jsonl"), **values)
     predict(str(tmp_path / "model"), str(tmp_path / "posts.jsonl"), args)
     triples = [json.loads(line) for line in Path(args.out).read_text("utf-8").splitlines()]
     best = {f"posts-{number}": max(row.items(), key=lambda item: item[1]) for number, row in enumerate(trained)}

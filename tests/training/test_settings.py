@@ -54,7 +54,7 @@ def test_a_number_with_an_exponent_is_a_number(config_file, text, value):
         (f"{TOWERS}, region_weighting: soft}}", "region_weighting"),
         (f"{TOWERS}, num_grounded_regions: -1}}", "num_grounded_regions"),
         (f"{TOWERS}, input_mode: croped}}", "input_mode.*croped"),
-        (f"{TOWERS}, max_length: abc}}", "str"),
+        (f"{TOWERS}, max_length: abc}}", "max_length.*whole number.*'abc'"),
         (f"{TOWERS}, max_length: 5}}", "max_length.*at least"),
         ("model: {text_encoder: null}", "text_encoder"),
         ("model: {text_encoder: a, vision_encoder: b}\ndata: {dataset: mnre}", "data_dir"),
