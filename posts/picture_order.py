@@ -16,11 +16,20 @@ def together(keys: Sequence[Hashable | None], lengths: Sequence[int]) -> list[in
     Returns:
         The numbers of the posts, each once. Of the same keys and lengths it is the same order each time.
     """
-    groups = {}
-    for number, key in enumerate(keys):
-        groups.setdefault(("post", number) if key is None else ("picture", key), []).append(number)
-    longest = sorted(groups.values(), key=lambda group: -max(lengths[number] for number in group))
+    longest = sorted(picture_groups(keys), key=lambda group: -max(lengths[number] for number in group))
     return [number for group in longest for number in group]
 
 
-__all__ = ["together"]
+def picture_groups(keys: Sequence[Hashable | None]) -> list[list[int]]:
+    """Return the numbers of the posts of each picture, in the order of the first ones.
+
+    Args:
+        keys: as of [`together`].
+    """
+    groups = {}
+    for number, key in enumerate(keys):
+        groups.setdefault(("post", number) if key is None else ("picture", key), []).append(number)
+    return list(groups.values())
+
+
+__all__ = ["picture_groups", "together"]

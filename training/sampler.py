@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from mmre.posts.picture_order import together
+from mmre.posts.picture_order import picture_groups, together
 
 # Batches that are drawn at random together, and ordered among themselves; as many as transformers takes.
 BATCHES_IN_A_DRAW = 50
@@ -49,11 +49,8 @@ class PictureGroupedSampler(EpochLengthGroupedSampler):
         self.keys = keys
 
     def __iter__(self) -> Iterator[int]:
-        groups = {}
-        for number, key in enumerate(self.keys):
-            groups.setdefault(("post", number) if key is None else ("picture", key), []).append(number)
         self.generator.manual_seed(self.seed + self.epoch)
-        drawn, groups = [], list(groups.values())
+        drawn, groups = [], picture_groups(self.keys)
         for index in torch.randperm(len(groups), generator=self.generator).tolist():
             drawn += groups[index]
         size = self.batch_size * BATCHES_IN_A_DRAW
