@@ -19,17 +19,9 @@ IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>\"{}|^`\\]*")
 
 
 @dataclass(kw_only=True)
-class PredictionArguments(PictureArguments):
-    """Arguments of a prediction: those of the look at pictures, and what is read and written."""
+class DecisionArguments(PictureArguments):
+    """Arguments of what is said about posts: those of the look at pictures, and how it is decided what they state."""
 
-    out: str = field(metadata={"metavar": "FILE", "help": "The file to write."})
-    format: Literal["jsonl", "csv", "nt", "ttl", "neo4j"] | None = field(
-        default=None,
-        metadata={
-            "help": "JSON lines, CSV, N-Triples, Turtle, or CSV that Neo4j imports, a second file with the nodes; the "
-            "ending of --out by default."
-        },
-    )
     decision: Literal["post", "pair"] = field(
         default="post",
         metadata={
@@ -50,6 +42,36 @@ class PredictionArguments(PictureArguments):
         metadata={"help": "Keep a relation that a post states of A to B and of B to A, unless it is symmetric."},
     )
     min_score: float = field(default=0.0, metadata={"help": "Lowest score of a relation; those below are left out."})
+    output_fusion: bool = field(
+        default=False, metadata={"help": "Also say how text and picture were fused; in JSON alone."}
+    )
+    revision: str | None = field(default=None, metadata={"help": "Revision of MODEL on the Hub."})
+    tasks: list[Literal["grounding", "detection", "captions"]] = field(
+        default_factory=list, metadata={"help": "Find these in the pictures where the posts do not have them."}
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 <= self.min_score <= 1:
+            raise ValueError(f"--min_score {self.min_score}; expected a number from 0 to 1")
+        check_option("--decision", self.decision, DECISIONS)
+        if self.decision == "pair" and (self.schema is not None or self.both_directions):
+            name = "both_directions" if self.schema is None else "schema"
+            raise ValueError(f"--{name}; --decision pair takes each pair as the model says, leave one of them out")
+
+
+@dataclass(kw_only=True)
+class PredictionArguments(DecisionArguments):
+    """Arguments of a prediction: those of what is said about posts, and what is read and written."""
+
+    out: str = field(metadata={"metavar": "FILE", "help": "The file to write."})
+    format: Literal["jsonl", "csv", "nt", "ttl", "neo4j"] | None = field(
+        default=None,
+        metadata={
+            "help": "JSON lines, CSV, N-Triples, Turtle, or CSV that Neo4j imports, a second file with the nodes; the "
+            "ending of --out by default."
+        },
+    )
     base_iri: str = field(
         default="http://example.org/",
         metadata={"metavar": "IRI", "help": "Graphs: beginning of the names of entities, relations, posts."},
@@ -61,9 +83,6 @@ class PredictionArguments(PictureArguments):
             "help": "Graphs: CSV with the columns name, identifier and, if need be, type; entities have these "
             "identifiers, for example Wikidata's.",
         },
-    )
-    output_fusion: bool = field(
-        default=False, metadata={"help": "JSON lines: also write how text and picture were fused."}
     )
     explain: str | None = field(
         default=None,
@@ -87,7 +106,6 @@ class PredictionArguments(PictureArguments):
             "tab what it means, if need be."
         },
     )
-    revision: str | None = field(default=None, metadata={"help": "Revision of MODEL on the Hub."})
     image_dir: str | None = field(
         default=None,
         metadata={"metavar": "FOLDER", "help": "Folder that the paths of images start from, if not that of POSTS."},
@@ -113,9 +131,6 @@ class PredictionArguments(PictureArguments):
     ignore_unknown: bool = field(
         default=False, metadata={"help": "Pass over further fields of posts, and name them in the report."}
     )
-    tasks: list[Literal["grounding", "detection", "captions"]] = field(
-        default_factory=list, metadata={"help": "Find these in the pictures where the posts do not have them."}
-    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -131,14 +146,8 @@ class PredictionArguments(PictureArguments):
                 "--picture_cache keeps pictures at the size of MODEL; --tasks and --relations look at them in full: "
                 "leave one out"
             )
-        if not 0 <= self.min_score <= 1:
-            raise ValueError(f"--min_score {self.min_score}; expected a number from 0 to 1")
         if not IRI.fullmatch(self.base_iri):
             raise ValueError(f"--base_iri {self.base_iri}; expected an IRI, as http://example.org/")
-        check_option("--decision", self.decision, DECISIONS)
-        if self.decision == "pair" and (self.schema is not None or self.both_directions):
-            name = "both_directions" if self.schema is None else "schema"
-            raise ValueError(f"--{name}; --decision pair takes each pair as the model says, leave one of them out")
         taken = [name for name in self.keep if name in RESERVED]
         if taken:
             raise ValueError(f"--keep {taken[0]}: it has a meaning of its own; expected other fields of the posts")
@@ -153,4 +162,4 @@ class PredictionArguments(PictureArguments):
             raise ValueError(f"--output_fusion; the format {self.format} has no room for it, expected jsonl")
 
 
-__all__ = ["PredictionArguments"]
+__all__ = ["DecisionArguments", "PredictionArguments"]

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import compress, permutations, repeat
@@ -19,7 +19,7 @@ from mmre.posts.schema import NEGATIVE_RELATION
 from mmre.processing import find_entities
 from mmre.processing.words import Span
 
-from .arguments import PredictionArguments
+from .arguments import DecisionArguments
 from .cards import CardMaker
 from .decision import decide_post, is_loop
 from .in_context import InContextRelationClassifier
@@ -50,7 +50,7 @@ class Predictor:
     def __init__(
         self,
         extract: Callable,
-        args: PredictionArguments,
+        args: DecisionArguments,
         settings: dict,
         nlp: Any,
         folder: str,
@@ -59,19 +59,23 @@ class Predictor:
     ):
         self.make_card = make_card
         self.extract, self.args, self.nlp, self.folder, self.schema = extract, args, nlp, folder, schema
-        self.annotator = Annotator(args, settings, nlp, extract.device)
+        self.annotator, self.keeps_pictures = Annotator(args, settings, nlp, extract.device), False
         if isinstance(extract, InContextRelationClassifier):
             shows_pictures = extract.show_images != "none"
         else:
             shows_pictures = bool(extract.processor.picture_input_names)
+            self.keeps_pictures = getattr(extract.processor, "picture_cache", None) is not None
         self.reads_pictures = bool(shows_pictures or args.tasks)
 
-    def __call__(self, posts: list[dict], pool: ThreadPoolExecutor) -> list[dict]:
+    def __call__(
+        self, posts: list[dict], pool: ThreadPoolExecutor, pictures: Mapping[str, bytes] | None = None
+    ) -> list[dict]:
         """Predict the relations of a batch of posts.
 
         Args:
             posts: posts from [`read_raw_posts`].
             pool: where images are decoded.
+            pictures: files of pictures, by the name that a post has as its `image`; if not given, that is a path.
 
         Returns:
             For each post its `id`, its `text` if that was given as words, its further fields (`kept`), its `relations`
@@ -79,27 +83,31 @@ class Predictor:
             (`left_out`), its `cards` if they are explained; or the `error` for which there are none.
         """
         try:
-            if self.args.picture_cache is not None and self.make_card is None:
+            if self.keeps_pictures and self.make_card is None:
                 # Unread: most are in the cache. What is wrong with a picture is said when it is read.
                 with suppress(ValueError):
-                    return self._predict(posts, pool, read=lambda file: (file, None))
-            return self._predict(posts, pool)
+                    return self._predict(posts, pool, pictures, read=lambda file: (file, None))
+            return self._predict(posts, pool, pictures)
         except ValueError as error:  # spaCy refuses huge texts, Grounding DINO pictures of hardly any height, ...
             if len(posts) > 1:
-                return [row for post in posts for row in self([post], pool)]
+                return [row for post in posts for row in self([post], pool, pictures)]
             logger.warning(f"No relations of {posts[0]['id']!r}: {error}")
             return [{"id": posts[0]["id"], "error": f"the models do not take the post or its picture: {error}"}]
 
-    def _predict(self, posts: list[dict], pool: ThreadPoolExecutor, read: Callable = read_image) -> list[dict]:
+    def _predict(
+        self,
+        posts: list[dict],
+        pool: ThreadPoolExecutor,
+        pictures: Mapping[str, bytes] | None,
+        read: Callable = read_image,
+    ) -> list[dict]:
         errors, left_out, posts = {}, [Counter() for _ in posts], [dict(post) for post in posts]
         joined = {index for index, post in enumerate(posts) if post.pop("is_joined")}
         kept = [post.pop("kept", {}) for post in posts]
         for post in posts:
             post["are_given"] = post["pairs"] is not None
             if post["pairs"] is None:
-                entities = find_entities(self.nlp, post["text"])
-                post["types"] = list(permutations([entity["type"] for entity in entities], 2))
-                post["pairs"] = list(permutations([(entity["start"], entity["end"]) for entity in entities], 2))
+                post["pairs"], post["types"] = find_pairs(self.nlp, post["text"])
             if not self.reads_pictures:
                 post["image"] = None
         types = [post.pop("types", None) for post in posts]
@@ -110,7 +118,10 @@ class Predictor:
         # A post without a pair asks for nothing: what its picture shows does not matter.
         asked = [index for index, post in enumerate(posts) if post["pairs"]]
         paths = dict.fromkeys(posts[index]["image"] for index in asked if posts[index]["image"] is not None)
-        files = [{"bytes": None, "path": path_on_disk(os.path.join(self.folder, path))} for path in paths]
+        if pictures is None:
+            files = [{"bytes": None, "path": path_on_disk(os.path.join(self.folder, path))} for path in paths]
+        else:
+            files = [{"bytes": pictures[path], "path": None} for path in paths]
         images = dict(zip(paths, pool.map(read, files)))
         for index in asked:
             image, reason = images.get(posts[index]["image"], (None, None))
@@ -200,6 +211,13 @@ class Predictor:
                 post["grounded_regions"] = boxes
 
 
+def find_pairs(nlp: Any, text: str) -> tuple[list[tuple[Span, Span]], list[tuple[str, str]]]:
+    """Find the entities of a text; return every two of them in both directions, as spans, and their types."""
+    entities = find_entities(nlp, text)
+    spans = [(entity["start"], entity["end"]) for entity in entities]
+    return list(permutations(spans, 2)), list(permutations([entity["type"] for entity in entities], 2))
+
+
 def _names(post: dict) -> list[str]:
     """Return the names of the entities of a post."""
     spans = dict.fromkeys(span for pair in post["pairs"] for span in pair)
@@ -220,4 +238,4 @@ def tidy(value: Any, decimals: int = FUSION_DECIMALS) -> Any:
     return round(value, decimals) if isinstance(value, float) else value
 
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "find_pairs"]

@@ -8,7 +8,7 @@ or a graph.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,7 @@ from mmre.posts.picture_order import together
 from mmre.processing import load_spacy
 from mmre.processing.picture_cache import PictureCache
 
-from .arguments import PredictionArguments
+from .arguments import DecisionArguments, PredictionArguments
 from .cards import CardMaker
 from .entity_links import read_links
 from .error_page import PAGE_FILE, write_error_page
@@ -83,7 +83,13 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
     survey = survey_raw_posts(posts, args)
     needs_spacy = "grounding" in args.tasks or not survey.has_all_entities
     nlp = load_spacy(args.spacy_model) if needs_spacy else None
-    extract = open_pipeline(model, args) if args.relations is None else open_chat_model(model, args)
+    if args.relations is None:
+        files = {f"--{option}": what for option, what in FILE_INPUTS.items() if getattr(args, option) is not None}
+        extract = open_pipeline(model, args, files)
+    else:
+        extract = open_chat_model(model, args)
+    if args.picture_cache is not None:
+        keep_pictures(extract, model, args.picture_cache)
     settings = picture_settings(args, nlp)
     schema = open_schema(extract, args)
     header = prediction_header(model, extract, survey, settings, nlp, args)
@@ -140,8 +146,13 @@ def check_graph(args: PredictionArguments) -> None:
         read_links(args.link)
 
 
-def open_pipeline(model: str, args: PredictionArguments) -> Pipeline:
+def open_pipeline(model: str, args: DecisionArguments, given: Mapping[str, str] | None = None) -> Pipeline:
     """Load a model into a pipeline, and refuse what does not go with the model.
+
+    Args:
+        model: folder of a model or of a LoRA adapter, or its name on the Hub.
+        args: which revision, and what is looked for in pictures.
+        given: further inputs of the model, by the options that give them.
 
     Raises:
         OSError: the model is not there.
@@ -149,18 +160,24 @@ def open_pipeline(model: str, args: PredictionArguments) -> Pipeline:
     """
     extract = load_pipeline(model, args.revision, dtype=args.dtype, output_fusion=args.output_fusion)
     name = type(extract.model).__name__
-    if args.picture_cache is not None:
-        if not extract.processor.picture_input_names:
-            raise ValueError(f"--picture_cache: {model} ({name}) reads no pictures; leave it out")
-        # In memory nothing: a picture comes once, or in one batch.
-        extract.processor.picture_cache = PictureCache(args.picture_cache, memory=0)
-    wanted = {f"--tasks {task}": TASK_INPUTS[task] for task in args.tasks}
-    wanted |= {f"--{option}": what for option, what in FILE_INPUTS.items() if getattr(args, option) is not None}
+    wanted = {f"--tasks {task}": TASK_INPUTS[task] for task in args.tasks} | dict(given or {})
     reads = {*extract.processor.inputs} & {*extract.model.config.reads()}
     for option, what in wanted.items():
         if what not in reads:
             raise ValueError(f"{option}: {model} ({name}) reads no {PLURALS[what]}; leave it out")
     return extract
+
+
+def keep_pictures(extract: Pipeline, model: str, folder: str) -> None:
+    """Have a pipeline keep scaled pictures in a folder.
+
+    Raises:
+        ValueError: the model reads no pictures.
+    """
+    if not extract.processor.picture_input_names:
+        raise ValueError(f"--picture_cache: {model} ({type(extract.model).__name__}) reads no pictures; leave it out")
+    # In memory nothing: a picture comes once, or in one batch.
+    extract.processor.picture_cache = PictureCache(folder, memory=0)
 
 
 def open_chat_model(model: str, args: PredictionArguments) -> InContextRelationClassifier:
@@ -182,7 +199,7 @@ def open_chat_model(model: str, args: PredictionArguments) -> InContextRelationC
     )
 
 
-def open_schema(extract: Pipeline | InContextRelationClassifier, args: PredictionArguments) -> RelationSchema | None:
+def open_schema(extract: Pipeline | InContextRelationClassifier, args: DecisionArguments) -> RelationSchema | None:
     """Return the schema by which posts are decided; None where each pair is taken as the model says.
 
     Raises:

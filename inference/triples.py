@@ -109,11 +109,15 @@ def write_jsonl(triples: Iterable[dict], file: TextIO, keep: Sequence[str] = ())
     The `text` of the spans stands on the line where the post was given as words.
     """
     for triple in triples:
-        line = {name: triple[name] for name in ("id", "text", "head") if name in triple}
-        line |= {"relation": triple["label"]}
-        line |= {name: triple[name] for name in ("tail", "score", "ruled_out", "fusion") if name in triple}
-        line |= {name: triple["kept"][name] for name in keep if name in triple["kept"]}
-        file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+        file.write(json.dumps(triple_line(triple, keep), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def triple_line(triple: dict, keep: Sequence[str] = ()) -> dict:
+    """Return what is written of a triple: of a row of the predictor with one of its relations."""
+    line = {name: triple[name] for name in ("id", "text", "head") if name in triple}
+    line |= {"relation": triple["label"]}
+    line |= {name: triple[name] for name in ("tail", "score", "ruled_out", "fusion") if name in triple}
+    return line | {name: triple["kept"][name] for name in keep if name in triple["kept"]}
 
 
 def write_csv(triples: Iterable[dict], file: TextIO, keep: Sequence[str] = ()) -> None:
@@ -159,4 +163,4 @@ def symmetric_relations(header: dict) -> Callable[[str], bool]:
     return {row["relation"] for row in header["schema"] or () if row["symmetric"]}.__contains__
 
 
-__all__ = ["PredictionReport", "in_order", "write_triples"]
+__all__ = ["PredictionReport", "in_order", "triple_line", "write_triples"]

@@ -3,7 +3,7 @@
 import io
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,8 +69,23 @@ def check_image(image: Any, max_pixels: int = MAX_PIXELS) -> None:
         _to_rgb(file, is_file=True)
 
 
+def check_image_header(image: Any, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = PICTURE_FORMATS) -> None:
+    """Refuse a picture by what its file says at its beginning, before a pixel is decoded.
+
+    Args:
+        image: a path, the bytes of a file, or `{"bytes": ..., "path": ...}`.
+        max_pixels: most pixels.
+        formats: PIL's names of the formats that are read.
+
+    Raises:
+        ValueError, FileNotFoundError: as of [`load_image`].
+    """
+    with _open(image, max_pixels, formats):
+        pass
+
+
 @contextmanager
-def _open(image: Any, max_pixels: int = MAX_PIXELS):
+def _open(image: Any, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = PICTURE_FORMATS):
     """Open a picture's file; check its format and its number of pixels before a pixel is decoded."""
     name = _name(image)
     if isinstance(image, Mapping) and {"bytes", "path"} >= set(image):
@@ -83,7 +98,7 @@ def _open(image: Any, max_pixels: int = MAX_PIXELS):
         Image.init()
         source = io.BytesIO(image) if isinstance(image, bytes) else image
         try:
-            opened = Image.open(source, formats=[name for name in PICTURE_FORMATS if name in Image.OPEN])
+            opened = Image.open(source, formats=[name for name in formats if name in Image.OPEN])
         except Image.UnidentifiedImageError as error:
             raise Image.UnidentifiedImageError(f"{error}{_hint(image)}") from error
     with opened as file:
@@ -193,4 +208,4 @@ def _sixteen_bits_to_rgb(image: Image.Image) -> Image.Image:
     return Image.fromarray(gray).convert("RGB")
 
 
-__all__ = ["MAX_PIXELS", "PICTURE_FORMATS", "check_image", "load_image"]
+__all__ = ["MAX_PIXELS", "PICTURE_FORMATS", "check_image", "check_image_header", "load_image"]
