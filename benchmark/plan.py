@@ -10,6 +10,7 @@ import yaml
 
 from mmre.modeling import MODELS
 from mmre.posts.mnre import MNRE_REGIONS
+from mmre.processing.dependency_trees import load_parser
 from mmre.processing.suggestions import unknown
 from mmre.training.arguments import MODALITIES, ModelArguments, encoder_arguments, encoders_of
 from mmre.training.record import sections_of
@@ -72,6 +73,20 @@ def different_runs(plan: dict[str, list[Row]], seeds: list[int]) -> list[Run]:
     """List the runs of a plan: each address once, and all cells with their first seed before any with its second."""
     runs = {run.address: run for rows in plan.values() for row in rows for run in row.runs}
     return sorted(runs.values(), key=lambda run: seeds.index(run.seed))
+
+
+def load_parsers(runs: list[Run]) -> None:
+    """Load the spaCy models of the runs that read dependency trees: one that is missing is found before the first run.
+
+    Args:
+        runs: the runs; those that are done need none.
+
+    Raises:
+        ImportError, OSError, ValueError: as [`load_spacy`].
+    """
+    for run in runs:
+        if run.state != "done" and "structure" in MODELS[run.model_type].config_class.inputs:
+            load_parser(run.settings["model"].get("spacy_model") or "en_core_web_sm")
 
 
 def read_recipes(paths: list[str], is_shared: bool = False) -> dict[str | None, tuple[str, dict[str, Any]]]:
@@ -295,4 +310,4 @@ def plan_runs(
     return runs
 
 
-__all__ = ["Row", "different_runs", "plan_benchmark", "plan_rows", "read_recipes"]
+__all__ = ["Row", "different_runs", "load_parsers", "plan_benchmark", "plan_rows", "read_recipes"]

@@ -168,7 +168,7 @@ def measure(arguments: BenchmarkArguments, dry_run: bool) -> int:
     import signal
     import sys
 
-    from mmre.benchmark.plan import different_runs, plan_benchmark
+    from mmre.benchmark.plan import different_runs, load_parsers, plan_benchmark
     from mmre.benchmark.prompted import read_prompt_runs
     from mmre.benchmark.runs import do_runs
     from mmre.benchmark.tables import make_table
@@ -181,6 +181,7 @@ def measure(arguments: BenchmarkArguments, dry_run: bool) -> int:
     if dry_run:
         print(cost_table(plan, runs, arguments.out), end="")
         return 0
+    load_parsers(runs)
     default = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not without the run's process
     try:
         for words in do_runs(runs):

@@ -2,13 +2,18 @@
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
-from benchmark_helpers import ABLATION, FAKE, WHOLE, table
+from benchmark_helpers import ABLATION, FAKE, TINY, WHOLE, table
 from filelock import FileLock
 
+from mmre.benchmark.suite import Cell
+from mmre.cli.main import main
 from mmre.evaluation.output_lock import only_run
+from mmre.processing.dependency_trees import load_parser
 from mmre.training.record import sections_of
 from mmre.training.settings import read_config, resolve
 
@@ -109,6 +114,56 @@ def test_a_run_that_was_stopped_with_its_benchmark_goes_on_unless_its_data_moved
     assert tiny(FAKE, "--seeds", "1", suite=WHOLE) == 0
     assert json.loads((folder / "cell.json").read_text("utf-8"))["resumed_from"] is None
     assert (tmp_path / "started").read_text("utf-8").splitlines() == ["anew", "--resume_from_checkpoint true", "anew"]
+
+
+def test_a_spacy_model_that_is_missing_is_found_before_the_first_run_and_not_asked_of_runs_that_are_done(
+    tiny, known, tmp_path, capsys
+):
+    suite = ABLATION._replace(cells=(*WHOLE.cells, Cell("MEGA", "mega_mre")))
+    absent = ["--seeds", "1", "--spacy_model", str(tmp_path / "absent")]
+    assert tiny(FAKE, *absent, suite=suite) == 1
+    assert "absent" in capsys.readouterr().err and not (tmp_path / "started").exists()
+    assert tiny(FAKE, *absent, "--dry_run", suite=suite) == 0
+    assert tiny(FAKE, *absent, suite=WHOLE) == 0  # reads no trees
+    installed = tmp_path / "absent"
+    spacy = pytest.importorskip("spacy").blank("en")
+    spacy.add_pipe("parser").add_label("dep")
+    spacy.initialize()
+    spacy.to_disk(installed)
+    load_parser.cache_clear()
+    assert tiny(FAKE, *absent, suite=suite) == 0
+    shutil.rmtree(installed)
+    load_parser.cache_clear()
+    assert tiny(FAKE, *absent, suite=suite) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("suite", "runs"), [("focalmre_table2", 18), ("focalmre_table4", 2)])
+def test_one_command_measures_mkgformer_beside_focalmre(suite, runs, tmp_path):
+    recipe = yaml.safe_load(TINY.read_text("utf-8"))
+    recipe["data"]["num_synthetic_posts"] = 240  # enough to swap 5 % of the pictures
+    options = ["--seeds", "1", "--max_steps", "2", "--config"]
+    for model_type in ("mkgformer", "focalmre"):
+        own = recipe["model"] | {"model_type": model_type}
+        own["new_text_encoder"] = own["new_text_encoder"] | {"num_hidden_layers": 2}
+        options.append(str(tmp_path / f"{model_type}.yaml"))
+        Path(options[-1]).write_text(yaml.safe_dump(recipe | {"model": own}), "utf-8")
+    out = tmp_path / "out"
+    assert main(["benchmark", suite, "--data", "synthetic", "--out", str(out), *options]) == 0
+    rows = json.loads((out / f"{suite}_drawn.json").read_text("utf-8"))["rows"]
+    rows = [row for row in rows if row["test_posts"] != 0]  # of Table 4, not all relations are among the posts
+    assert len({row["runs"]["1"] for row in rows}) == runs
+    for row in rows:
+        cell = out / "cells" / row["runs"]["1"]
+        model_type = yaml.safe_load((cell / "recipe.yaml").read_text("utf-8"))["model"]["model_type"]
+        assert (row["system"] or row["name"].split(",")[0]).casefold() == model_type
+        lines = [json.loads(line) for line in (cell / "predictions.jsonl").read_text("utf-8").splitlines()]
+        # A row of Table 4 is a relation; of Table 2, all but `None`.
+        counted = {row["name"]} if suite == "focalmre_table4" else {line["gold"] for line in lines} - {"None"}
+        hits = sum(line["gold"] == line["predicted"] and line["gold"] in counted for line in lines)
+        of_both = sum((line[name] in counted) for line in lines for name in ("gold", "predicted"))
+        assert row["measured"]["f1"]["mean"] == pytest.approx(200 * hits / max(of_both, 1))
 
 
 def test_two_benchmarks_share_a_folder(tiny, known, tmp_path, capsys):
