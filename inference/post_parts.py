@@ -12,7 +12,6 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from mmre.processing.entity_markers import character_span, check_span
 from mmre.processing.focal_augmentation import Box, View, check_boxes
-from mmre.processing.picture_files import load_image
 from mmre.processing.processing_multimodal import WHOLE_IMAGE
 from mmre.processing.suggestions import unknown
 from mmre.processing.words import Span
@@ -106,7 +105,7 @@ class PostParts:
         self.regions = {name: post.get(name) for name in ("grounded_regions", "detected_regions")}
         reads_pictures = bool(processor.picture_input_names)
         image = post.get("image") if reads_pictures else None
-        self.image = None if image is None else load_image(image, processor.max_image_pixels)
+        self.image = None if image is None else processor.load_picture(image)
         self.marked = processor.mark(self.text, self.head, self.tail)
         self.words = [match.span() for match in re.finditer(r"\S+", self.text)]
         self.word_tokens = [self._tokens_of(word) for word in self.words]

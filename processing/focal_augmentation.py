@@ -209,7 +209,7 @@ class CachedCanvas(Canvas):
         cache: where views are kept.
         content: of the picture's file.
         load: decodes the picture.
-        limit: most pixels of the picture, which decides whether it is decoded at all.
+        limits: most pixels of the picture, which decides whether it is decoded at all, and the least side of a JPEG.
         size, shortest_edge, resample, resize: as of [`Canvas`].
     """
 
@@ -218,7 +218,7 @@ class CachedCanvas(Canvas):
         cache: PictureCache,
         content: bytes,
         load: Callable[[], Image.Image],
-        limit: int,
+        limits: tuple[int, int | None],
         size: Size,
         shortest_edge: int,
         resample: int,
@@ -226,7 +226,7 @@ class CachedCanvas(Canvas):
     ):
         super().__init__(None, size, shortest_edge, resample, resize)
         self.cache, self.load = cache, load
-        self._key = cache_key(content, limit, *size, shortest_edge, resample and int(resample), resize)
+        self._key = cache_key(content, *limits, *size, shortest_edge, resample and int(resample), resize)
         self._size = None
 
     @property

@@ -23,7 +23,7 @@ PIXEL_ROWS = 256
 HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"hevc")
 
 
-def load_image(image: Any, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def load_image(image: Any, max_pixels: int = MAX_PIXELS, least_side: int | None = None) -> Image.Image:
     """Read a picture as people see it: upright, opaque, eight bits a channel, the first frame of an animation.
 
     Of a picture with more than `LARGE_PIXELS`, areas of 2 x 2, 3 x 3, ... pixels become one, so that about that many
@@ -33,6 +33,8 @@ def load_image(image: Any, max_pixels: int = MAX_PIXELS) -> Image.Image:
         image: a PIL image (of an animation, the frame it stands at), a path, the bytes of an image file, an array
             (height, width[, channels]) of uint8, or `{"bytes": ..., "path": ...}` as a data set has it.
         max_pixels: most pixels; `PIL.Image.MAX_IMAGE_PIXELS` holds too.
+        least_side: of the file of a JPEG, let the decoder give a half, a quarter or an eighth of its size, as far as
+            both sides stay this long at least: faster, with other pixels. All of its pixels by default.
 
     Returns:
         A PIL image in RGB. Transparent parts are white.
@@ -50,6 +52,8 @@ def load_image(image: Any, max_pixels: int = MAX_PIXELS) -> Image.Image:
             _check_size(image, max_pixels)
             return _to_rgb(image)
     with _open(image, max_pixels) as file, _naming(_name(image)):
+        if least_side is not None and file.format == "JPEG":
+            file.draft(None, (least_side, least_side))
         return _to_rgb(file, is_file=True)
 
 

@@ -38,6 +38,8 @@ class FocalMREProcessor(MultimodalProcessor):
         markers_in_text_order (`bool`): whether the entity that comes first in the text is marked as the head, whichever
             is the head: a post and its reverse, head and tail swapped, are then the same inputs, and the model is not
             told which entity is the head. Of two that start together, the longer one comes first.
+        jpeg_draft (`bool`): whether the decoder may scale the file of a JPEG down, to twice the model's size at least:
+            faster, with other pixels. A picture in memory is taken as it is.
 
     Raises:
         ValueError: if an argument has a value that is not listed here.
@@ -61,6 +63,7 @@ class FocalMREProcessor(MultimodalProcessor):
         inputs: tuple[str, ...] | list[str] | None = None,
         max_image_pixels: int = MAX_PIXELS,
         markers_in_text_order: bool = False,
+        jpeg_draft: bool = False,
         **kwargs,
     ):
         self.input_mode = input_mode
@@ -80,6 +83,7 @@ class FocalMREProcessor(MultimodalProcessor):
             inputs,
             max_image_pixels,
             markers_in_text_order,
+            jpeg_draft,
             **kwargs,
         )
 

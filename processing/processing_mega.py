@@ -42,6 +42,8 @@ class MegaProcessor(MultimodalProcessor):
         markers_in_text_order (`bool`): whether the entity that comes first in the text is marked as the head, whichever
             is the head: a post and its reverse, head and tail swapped, are then the same inputs, and the model is not
             told which entity is the head. Of two that start together, the longer one comes first.
+        jpeg_draft (`bool`): whether the decoder may scale the file of a JPEG down, to twice the model's size at least:
+            faster, with other pixels. A picture in memory is taken as it is.
         spacy_model (`str`): the spaCy model that finds the dependency trees of texts that come without; it is loaded
             when the first of them does.
 
@@ -63,6 +65,7 @@ class MegaProcessor(MultimodalProcessor):
         inputs: tuple[str, ...] | list[str] | None = None,
         max_image_pixels: int = MAX_PIXELS,
         markers_in_text_order: bool = False,
+        jpeg_draft: bool = False,
         spacy_model: str = "en_core_web_sm",
         **kwargs,
     ):
@@ -78,6 +81,7 @@ class MegaProcessor(MultimodalProcessor):
             inputs,
             max_image_pixels,
             markers_in_text_order,
+            jpeg_draft,
             **kwargs,
         )
 

@@ -5,10 +5,12 @@ import os
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mmre.posts.image_checks import check_images
 from mmre.processing import picture_files as module
+from mmre.processing.picture_cache import PictureCache
 from mmre.processing.picture_files import check_image, load_image
 
 POST = {"text": "rafael nadal and mery", "head": (0, 12), "tail": (17, 21)}
@@ -132,3 +134,42 @@ def test_an_ordinary_picture_is_not_touched():
     assert (np.asarray(load_image(encode(picture, "PNG"))) == np.asarray(picture)).all()
     jpeg = encode(picture, "JPEG")
     assert (np.asarray(load_image(jpeg)) == np.asarray(Image.open(io.BytesIO(jpeg)))).all()
+
+
+def detailed(width: int, height: int) -> Image.Image:
+    """Return a picture of smooth noise, which changes wherever it is scaled in another way."""
+    coarse = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize(
+    ("least_side", "size"), [(100, (200, 150)), (75, (100, 75)), (301, (800, 600)), (1, (100, 75))]
+)
+def test_a_jpeg_is_decoded_at_a_fraction_of_its_size_as_far_as_its_sides_stay_long_enough(least_side, size, tmp_path):
+    picture = detailed(800, 600)
+    jpeg = encode(picture, "JPEG", quality=95)
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    for image in (jpeg, str(tmp_path / "a.jpg"), {"bytes": jpeg, "path": None}):
+        assert load_image(image, least_side=least_side).size == size
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    turned = load_image(encode(picture, "JPEG", exif=exif, quality=95), least_side=least_side)
+    assert turned.size == size[::-1]
+    near = np.asarray(picture.resize(size, Image.Resampling.BOX), dtype=float)
+    assert np.abs(np.asarray(load_image(jpeg, least_side=least_side), dtype=float) - near).mean() < 4
+    for image in (encode(picture, "PNG"), picture, np.asarray(picture)):  # no decoder of a JPEG, no other pixels
+        assert load_image(image, least_side=least_side).tobytes() == picture.tobytes()
+
+
+def test_a_processor_scales_jpegs_down_if_told_to_and_a_cache_tells_both_apart(make_processor, tmp_path):
+    jpeg = encode(detailed(800, 600), "JPEG", quality=95)
+    whole, drafted = make_processor(), make_processor(jpeg_draft=True)
+    least_side = 2 * whole(**POST, images=jpeg)["pixel_values"].shape[-1]
+    expected = [
+        whole(**POST, images=load_image(jpeg, least_side=least))["pixel_values"] for least in (None, least_side)
+    ]
+    assert not torch.equal(*expected)
+    for cache in (None, PictureCache(tmp_path), PictureCache(tmp_path)):
+        for processor, pixel_values in zip((whole, drafted), expected):
+            processor.picture_cache = cache
+            assert torch.equal(processor(**POST, images=jpeg)["pixel_values"], pixel_values)

