@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=strict
 ROOMS := modeling processing posts evaluation annotation inference model_cards training benchmark cli configs
 
-.PHONY: quickstart demo test test-slow bench lint pictures FORCE
+.PHONY: quickstart demo test test-slow bench bench-serve lint pictures FORCE
 
 $(VENV)/packages: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("mmre needs Python 3.10 or newer, and this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
@@ -43,6 +43,11 @@ test-slow: $(VENV)/files
 # Ratios of speed against the plain way and the floor, of every system with tiny encoders.
 bench: $(VENV)/files
 	$(BIN)/python tests/speed/bench.py
+
+# Posts a second and waiting times of `mmre serve` with the model of `make quickstart`, with batches and one by one.
+bench-serve: $(VENV)/files
+	test -e outputs/quickstart/config.json || $(MAKE) quickstart
+	$(BIN)/python tests/speed/serve.py outputs/quickstart
 
 lint: $(VENV)/files
 	$(BIN)/ruff check .

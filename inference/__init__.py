@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from .predictor import Predictor
     from .prompt_arguments import PromptArguments
     from .run import predict
+    from .serving import serve
+    from .serving_arguments import ServingArguments
 
 # The file of each public name: importing one does not import the world of all.
 _FILES = {
@@ -19,9 +21,11 @@ _FILES = {
     "PredictionArguments": "arguments",
     "Predictor": "predictor",
     "PromptArguments": "prompt_arguments",
+    "ServingArguments": "serving_arguments",
     "explain": "explanations",
     "load_model": "loading",
     "predict": "run",
+    "serve": "serving",
 }
 
 __all__ = [
@@ -30,9 +34,11 @@ __all__ = [
     "PredictionArguments",
     "Predictor",
     "PromptArguments",
+    "ServingArguments",
     "explain",
     "load_model",
     "predict",
+    "serve",
 ]
 
 
