@@ -1,7 +1,8 @@
-"""Extract the relations of raw posts, as triples: JSON lines, CSV, RDF, or CSV for Neo4j.
+"""Extract the relations of raw posts, as triples: JSON lines, CSV, parquet, RDF, or CSV for Neo4j.
 
-MODEL is a folder, or a name on the Hub; POSTS are JSON lines, CSV, or a folder with a.txt beside a.jpg. All posts are
-checked before a model is loaded. A killed run goes on where it was.
+MODEL is a folder, or a name on the Hub; POSTS are JSON lines, CSV, parquet (a file, a folder of them, or an address as
+s3://bucket/posts), or a folder with a.txt beside a.jpg. All posts are checked before a model is loaded. A killed run
+goes on where it was.
 """
 
 from mmre.inference.arguments import PredictionArguments
@@ -16,7 +17,11 @@ def add_arguments(parser) -> None:
     """Add the model, the posts and the fields of [`PredictionArguments`]."""
     parser.usage = "mmre predict MODEL POSTS --out FILE [options]"
     parser.add_argument("model", metavar="MODEL", help="Folder of a model, or its name on the Hub.")
-    parser.add_argument("posts", metavar="POSTS", help="Posts: .jsonl, .csv, or a folder with a.txt beside a.jpg.")
+    parser.add_argument(
+        "posts",
+        metavar="POSTS",
+        help="Posts: .jsonl, .csv, .parquet, a folder with a.txt beside a.jpg or of parquet files, or an address.",
+    )
     add_dataclass(parser, PredictionArguments)
 
 

@@ -9,7 +9,7 @@ from mmre.annotation.arguments import PictureArguments, check_option
 
 DECISIONS = ("post", "pair")
 EXPLAIN_METHODS = ("occlusion", "integrated_gradients", "attention")
-TRIPLE_FORMATS = ("jsonl", "csv", "nt", "ttl", "neo4j")
+TRIPLE_FORMATS = ("jsonl", "csv", "parquet", "nt", "ttl", "neo4j")
 # Fields of posts and of triples that mean something.
 RESERVED = (
     *("id", "text", "tokens", "head", "tail", "image", "relation", "grounded_regions", "detected_regions", "caption"),
@@ -65,11 +65,11 @@ class PredictionArguments(DecisionArguments):
     """Arguments of a prediction: those of what is said about posts, and what is read and written."""
 
     out: str = field(metadata={"metavar": "FILE", "help": "The file to write."})
-    format: Literal["jsonl", "csv", "nt", "ttl", "neo4j"] | None = field(
+    format: Literal["jsonl", "csv", "parquet", "nt", "ttl", "neo4j"] | None = field(
         default=None,
         metadata={
-            "help": "JSON lines, CSV, N-Triples, Turtle, or CSV that Neo4j imports, a second file with the nodes; the "
-            "ending of --out by default."
+            "help": "JSON lines, CSV, parquet, N-Triples, Turtle, or CSV that Neo4j imports, a second file with the "
+            "nodes; the ending of --out by default."
         },
     )
     base_iri: str = field(

@@ -55,7 +55,7 @@ class Batcher:
 
     @property
     def is_working(self) -> bool:
-        """Whether items are taken."""
+        """Tell whether items are taken."""
         return self.thread.is_alive() and not self.is_closed
 
     def check_room(self, count: int = 1) -> None:

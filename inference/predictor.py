@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import compress, permutations, repeat
@@ -15,6 +15,7 @@ from transformers.utils import logging
 from mmre.annotation.annotator import Annotator, read_image
 from mmre.annotation.keywords import find_keywords
 from mmre.posts.lookalikes import escaped, path_on_disk
+from mmre.posts.parquet_rows import InlinePicture
 from mmre.posts.schema import NEGATIVE_RELATION
 from mmre.processing import find_entities
 from mmre.processing.words import Span
@@ -67,15 +68,12 @@ class Predictor:
             self.keeps_pictures = getattr(extract.processor, "picture_cache", None) is not None
         self.reads_pictures = bool(shows_pictures or args.tasks)
 
-    def __call__(
-        self, posts: list[dict], pool: ThreadPoolExecutor, pictures: Mapping[str, bytes] | None = None
-    ) -> list[dict]:
+    def __call__(self, posts: list[dict], pool: ThreadPoolExecutor) -> list[dict]:
         """Predict the relations of a batch of posts.
 
         Args:
             posts: posts from [`read_raw_posts`].
             pool: where images are decoded.
-            pictures: files of pictures, by the name that a post has as its `image`; if not given, that is a path.
 
         Returns:
             For each post its `id`, its `text` if that was given as words, its further fields (`kept`), its `relations`
@@ -86,11 +84,11 @@ class Predictor:
             if self.keeps_pictures and self.make_card is None:
                 # Unread: most are in the cache. What is wrong with a picture is said when it is read.
                 with suppress(ValueError):
-                    return self._predict(posts, pool, pictures, read=lambda file: (file, None))
-            return self._predict(posts, pool, pictures)
+                    return self._predict(posts, pool, read=lambda file: (file, None))
+            return self._predict(posts, pool)
         except ValueError as error:  # spaCy refuses huge texts, Grounding DINO pictures of hardly any height, ...
             if len(posts) > 1:
-                return [row for post in posts for row in self([post], pool, pictures)]
+                return [row for post in posts for row in self([post], pool)]
             logger.warning(f"No relations of {posts[0]['id']!r}: {error}")
             return [{"id": posts[0]["id"], "error": f"the models do not take the post or its picture: {error}"}]
 
@@ -98,7 +96,6 @@ class Predictor:
         self,
         posts: list[dict],
         pool: ThreadPoolExecutor,
-        pictures: Mapping[str, bytes] | None,
         read: Callable = read_image,
     ) -> list[dict]:
         errors, left_out, posts = {}, [Counter() for _ in posts], [dict(post) for post in posts]
@@ -118,11 +115,7 @@ class Predictor:
         # A post without a pair asks for nothing: what its picture shows does not matter.
         asked = [index for index, post in enumerate(posts) if post["pairs"]]
         paths = dict.fromkeys(posts[index]["image"] for index in asked if posts[index]["image"] is not None)
-        if pictures is None:
-            files = [{"bytes": None, "path": path_on_disk(os.path.join(self.folder, path))} for path in paths]
-        else:
-            files = [{"bytes": pictures[path], "path": None} for path in paths]
-        images = dict(zip(paths, pool.map(read, files)))
+        images = dict(zip(paths, pool.map(read, map(self._file, paths))))
         for index in asked:
             image, reason = images.get(posts[index]["image"], (None, None))
             if reason is not None:
@@ -158,6 +151,12 @@ class Predictor:
             )
             rows.append({"id": post["id"]} | text | decided | cards)
         return rows
+
+    def _file(self, image: str) -> dict:
+        """Return a picture as a data set has it: a file on disk, or its bytes."""
+        if isinstance(image, InlinePicture):
+            return {"bytes": image.content, "path": None}
+        return {"bytes": None, "path": path_on_disk(os.path.join(self.folder, image))}
 
     def _explain(self, post: dict, path: str | None, relations: list[dict]) -> list[dict]:
         """Return a card for each pair of entities: of entities that were found here, for each that has a relation."""

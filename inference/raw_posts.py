@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from PIL import Image
 from mmre.posts.annotation_file import check_annotation_file, read_annotation_rows
 from mmre.posts.checks import Problems, is_text, show
 from mmre.posts.lookalikes import escaped
+from mmre.posts.parquet_rows import ADDRESS, is_parquet, read_parquet
 from mmre.posts.row_checks import Check, check_columns, check_entity, check_regions_have_image, check_text, checker
 from mmre.posts.row_readers import CSV_COLUMNS, JSON_FIELDS, SPAN_COLUMNS, check_file, is_csv, read_csv, read_json_lines
 from mmre.posts.schema import REGION_COLUMNS
@@ -29,7 +29,6 @@ from .arguments import PredictionArguments
 
 RAW_FIELDS = (*JSON_FIELDS, "pairs", "entities")
 
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 UNKNOWN_HINT = "--keep FIELD hands a further field on to the triples, --ignore_unknown passes over the others"
 
 TypedSpan = tuple[Span | None, str | None]
@@ -45,7 +44,8 @@ def read_raw_posts(
     """Read posts one by one, and check them.
 
     Args:
-        posts: a file of JSON lines or CSV, or a folder of texts and images.
+        posts: a file of JSON lines, CSV or parquet, a folder of texts and images or of parquet files, or an address of
+            parquet.
         args: where annotation files are, which further fields are kept, and whether others are passed over.
         problems: gets what is wrong with the posts.
         ignored: gets the names of the fields that are passed over.
@@ -54,10 +54,11 @@ def read_raw_posts(
     Yields:
         The good posts: `id`, `text`, `is_joined` (whether the text was given as words), `pairs` (of spans in
         characters; None if the entities have to be found), `types` (of the entities of `pairs`, None where not known;
-        if any is), `image` (a path), `grounded_regions`, `detected_regions` and `caption` (None if not given),
-        `relation` (the true one, if it is given), and `kept` (the further fields, by name).
+        if any is), `image` (a path, or an [`~mmre.posts.parquet_rows.InlinePicture`]), `grounded_regions`,
+        `detected_regions` and `caption` (None if not given), `relation` (the true one, if it is given), and `kept` (the
+        further fields, by name).
     """
-    has_span_columns = not os.path.isdir(posts) and is_csv(posts)
+    has_span_columns = not is_parquet(posts) and not os.path.isdir(posts) and is_csv(posts)
     annotations = []
     if args.regions is not None:
         annotations.append(AnnotationRows(args.regions, REGION_COLUMNS))
@@ -86,7 +87,9 @@ def read_rows(
         The id, the place, and the row.
     """
     ignored = (set() if ignored is None else ignored) if args.ignore_unknown else None
-    if os.path.isdir(posts):
+    if is_parquet(posts):
+        rows = read_parquet(posts, problems, fields=(*RAW_FIELDS, *args.keep), ignored=ignored)
+    elif os.path.isdir(posts):
         rows = read_folder(posts, problems)
     elif is_csv(posts):
         rows = read_csv(posts, problems, needed=("text",), columns=(*CSV_COLUMNS, *args.keep), ignored=ignored)
@@ -257,14 +260,14 @@ def survey_raw_posts(posts: str, args: PredictionArguments) -> Survey:
     """Check all posts, and count them.
 
     Args:
-        posts: a file of JSON lines or CSV, or a folder of texts and images.
+        posts: as of [`read_raw_posts`].
         args: where images and annotation files are, and which further fields there may be.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
         ValueError: the posts are bad; one report names the bad places.
     """
-    if not os.path.isdir(posts):
+    if not os.path.isdir(posts) and not is_parquet(posts):
         check_file(posts)
     if args.image_dir is not None and not os.path.isdir(args.image_dir):
         raise FileNotFoundError(f"--image_dir {args.image_dir} is no folder")

@@ -4,11 +4,11 @@ import base64
 import binascii
 import json
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from mmre.posts.checks import Problems, as_id, show
+from mmre.posts.parquet_rows import InlinePicture
 from mmre.processing.picture_files import check_image_header
 from mmre.processing.suggestions import unknown
 
@@ -16,7 +16,7 @@ from .predictor import find_pairs
 from .raw_posts import RAW_FIELDS, check_raw_post
 from .serving_arguments import ServingArguments
 
-FIELDS = tuple(name for name in RAW_FIELDS if name != "relation")
+TAKEN_FIELDS = tuple(name for name in RAW_FIELDS if name != "relation")
 # Fewer than what PIL opens: what browsers and phones send, and decoders that many look after.
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_ID = 200
@@ -37,14 +37,6 @@ class RefusedError(Exception):
         self.status, self.errors, self.headers = status, list(errors), dict(headers or {})
 
 
-@dataclass
-class RequestPost:
-    """Post of a request as the predictor takes it, without its picture, and the bytes of that."""
-
-    post: dict
-    picture: bytes | None
-
-
 class PostReader:
     """Reads posts out of requests.
 
@@ -56,7 +48,7 @@ class PostReader:
     def __init__(self, args: ServingArguments, nlp: Any):
         self.args, self.nlp, self.lock = args, nlp, threading.Lock()
 
-    def read_json(self, body: bytes) -> list[RequestPost]:
+    def read_json(self, body: bytes) -> list[dict]:
         """Read the posts of a request in JSON, `{"posts": [...]}`, with pictures in base64.
 
         Raises:
@@ -70,7 +62,7 @@ class PostReader:
             raise RefusedError(422, f"posts: {len(rows)} of them; expected 1 to {limit} in a request")
         return self._read(rows)
 
-    def read_parts(self, post: str | bytes, picture: bytes | None) -> list[RequestPost]:
+    def read_parts(self, post: str | bytes, picture: bytes | None) -> list[dict]:
         """Read the post of a request in parts: its JSON, and the file of its picture.
 
         Raises:
@@ -81,7 +73,7 @@ class PostReader:
             raise RefusedError(422, "post: image: the picture comes as the part image; leave it out of the part post")
         return self._read([row], picture)
 
-    def _read(self, rows: list, picture: bytes | None = None) -> list[RequestPost]:
+    def _read(self, rows: list, picture: bytes | None = None) -> list[dict]:
         posts, errors = [], []
         for number, row in enumerate(rows):
             try:
@@ -93,12 +85,12 @@ class PostReader:
             raise RefusedError(422, *errors[:MAX_ERRORS], *more)
         return posts
 
-    def _read_post(self, row: Any, number: int, picture: bytes | None) -> RequestPost:
+    def _read_post(self, row: Any, number: int, picture: bytes | None) -> dict:
         if not isinstance(row, dict):
             raise RefusedError(422, f"{show(row)}; expected a post, as {{'text': ...}}")
         for name in row:
-            if name not in FIELDS:
-                raise RefusedError(422, unknown("field", name[:50].encode("ascii", "replace").decode(), FIELDS))
+            if name not in TAKEN_FIELDS:
+                raise RefusedError(422, unknown("field", name[:50].encode("ascii", "replace").decode(), TAKEN_FIELDS))
         image = row.get("image")
         picture = picture if image is None else decode_base64(image)
         self._check_sizes(row)
@@ -120,7 +112,9 @@ class PostReader:
             raise RefusedError(422, f"pairs: {found}; expected at most {self.args.max_pairs}")
         if picture is not None:
             self._check_picture(picture)
-        return RequestPost({"id": key or str(number)} | post, picture)
+        # No path, whatever the request says.
+        post["image"] = None if picture is None else InlinePicture(picture)
+        return {"id": key or str(number)} | post
 
     def _check_sizes(self, row: dict) -> None:
         """Refuse what would be much work to check: pairs of entities grow with their square."""
@@ -187,18 +181,4 @@ def decode_base64(image: Any) -> bytes:
         raise RefusedError(422, f"image: {show(image)}; expected {expected}") from None
 
 
-def pictures_of(posts: Sequence[RequestPost]) -> dict[str, bytes]:
-    """Name the pictures of posts, equal ones once, and put the names into the posts.
-
-    Returns:
-        The bytes of each, by its name.
-    """
-    names = {}
-    for each in posts:
-        each.post["image"] = None
-        if each.picture is not None:
-            each.post["image"] = names.setdefault(each.picture, f"picture {len(names)}")
-    return {name: picture for picture, name in names.items()}
-
-
-__all__ = ["FIELDS", "PostReader", "RefusedError", "RequestPost", "pictures_of"]
+__all__ = ["PostReader", "RefusedError"]

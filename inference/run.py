@@ -23,6 +23,7 @@ from mmre.annotation.model_files import files_fingerprint
 from mmre.annotation.unfinished import append_line, read_batches
 from mmre.evaluation.output_lock import only_writer
 from mmre.posts.checks import Problems, some
+from mmre.posts.parquet_rows import ADDRESS
 from mmre.posts.picture_order import together
 from mmre.processing import load_spacy
 from mmre.processing.picture_cache import PictureCache
@@ -55,7 +56,8 @@ def predict(model: str, posts: str, args: PredictionArguments) -> PredictionRepo
 
     Args:
         model: folder of a model or of a LoRA adapter, or its name on the Hub; of a chat model with `args.relations`.
-        posts: a file of JSON lines or CSV, or a folder of texts and images.
+        posts: a file of JSON lines, CSV or parquet, a folder of texts and images or of parquet files, or an address of
+            parquet.
         args: what to look for and what to write.
 
     Returns:
@@ -98,7 +100,7 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
     if part.exists():
         for number, _, end in read_batches(part, header):  # noqa: B007, the last one counts
             done = 0 if number is None else number + 1
-    folder = args.image_dir or (posts if os.path.isdir(posts) else os.path.dirname(posts))
+    folder = args.image_dir or (posts if os.path.isdir(posts) or ADDRESS.match(posts) else os.path.dirname(posts))
     make_card = None
     if args.explain is not None:
         make_card = CardMaker(extract.model, extract.processor, args.explain, args.explain_method)

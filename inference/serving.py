@@ -36,7 +36,7 @@ from mmre.processing import load_spacy
 
 from .batching import Batcher, QueueFullError
 from .predictor import Predictor
-from .request_posts import PostReader, RefusedError, RequestPost, pictures_of
+from .request_posts import PostReader, RefusedError
 from .run import open_pipeline, open_schema
 from .serving_arguments import ServingArguments
 from .serving_metrics import ServingMetrics
@@ -84,14 +84,13 @@ class Service:
         wait = args.max_wait_ms / 1000
         self.batcher = Batcher(self._predict, args.batch_size, wait, args.max_queue, self.metrics.note_batch)
 
-    def _predict(self, posts: list[RequestPost]) -> list[dict]:
-        pictures = pictures_of(posts)
-        return [self._answer(row) for row in self.predictor([each.post for each in posts], self.pool, pictures)]
+    def _predict(self, posts: list[dict]) -> list[dict]:
+        return [self._answer(row) for row in self.predictor(posts, self.pool)]
 
     def _answer(self, row: dict) -> dict:
         if "error" in row:
             # The name of a picture is ours.
-            return {"id": row["id"], "error": re.sub(r"^image picture \d+: ", "image: ", row["error"])}
+            return {"id": row["id"], "error": re.sub(r"^image picture [0-9a-f]+: ", "image: ", row["error"])}
         stated = [found for found in row["relations"] if found["score"] >= self.args.min_score]
         left_out = {name: count for name, count in row["left_out"].items() if count}
         if len(stated) < len(row["relations"]):
@@ -196,7 +195,7 @@ def make_app(service: Service) -> FastAPI:
     return app
 
 
-async def _read_posts(request: Request, service: Service, readers: CapacityLimiter) -> list[RequestPost]:
+async def _read_posts(request: Request, service: Service, readers: CapacityLimiter) -> list[dict]:
     """Read the posts of a request."""
     kind, _ = parse_options_header(request.headers.get("content-type", ""))
     kind = kind.decode("latin-1").lower()

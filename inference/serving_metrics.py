@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
+SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+COUNT_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class ServingMetrics:
@@ -19,13 +19,13 @@ class ServingMetrics:
         self.registry = registry = CollectorRegistry()
         self.requests = Counter("mmre_requests", "Requests, by path and status.", ["path", "status"], registry=registry)
         self.seconds = Histogram(
-            "mmre_request_seconds", "Seconds of a request.", ["path"], buckets=SECONDS, registry=registry
+            "mmre_request_seconds", "Seconds of a request.", ["path"], buckets=SECONDS_BUCKETS, registry=registry
         )
         self.posts = Counter("mmre_posts", "Posts, answered or failed.", ["result"], registry=registry)
         self.triples = Counter("mmre_triples", "Triples.", registry=registry)
-        self.batch_posts = Histogram("mmre_batch_posts", "Posts of a batch.", buckets=COUNTS, registry=registry)
+        self.batch_posts = Histogram("mmre_batch_posts", "Posts of a batch.", buckets=COUNT_BUCKETS, registry=registry)
         self.batch_seconds = Histogram(
-            "mmre_batch_seconds", "Seconds of the model with a batch.", buckets=SECONDS, registry=registry
+            "mmre_batch_seconds", "Seconds of the model with a batch.", buckets=SECONDS_BUCKETS, registry=registry
         )
         waiting = Gauge("mmre_waiting_posts", "Posts that wait for the model.", registry=registry)
         waiting.set_function(count_waiting)

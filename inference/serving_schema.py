@@ -3,12 +3,12 @@
 from typing import Any
 
 TEXT = "RT @cnnsport : Rafael Nadal gets engaged to Mery Perello"
-POST = {"id": "1", "text": TEXT, "head": [15, 27], "tail": [44, 56]}
+EXAMPLE_POST = {"id": "1", "text": TEXT, "head": [15, 27], "tail": [44, 56]}
 # A picture of one white pixel.
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4//8/AAX+Av4N70a4AAAAAElFTkSuQmCC"
 TYPED = [{"start": 15, "end": 27, "type": "PER"}, {"start": 44, "end": 56, "type": "PER"}]
 EXAMPLES = {
-    "one pair of entities": {"posts": [POST]},
+    "one pair of entities": {"posts": [EXAMPLE_POST]},
     "entities with types, and a picture": {"posts": [{"id": "2", "text": TEXT, "entities": TYPED, "image": PIXEL}]},
     "entities are found here (needs spaCy)": {"posts": [{"text": TEXT}]},
 }
@@ -135,4 +135,4 @@ def describe_responses() -> dict[int, dict[str, Any]]:
     return {200: {"description": "What the posts state.", "content": answer}, **errors}
 
 
-__all__ = ["ANSWER", "EXAMPLES", "POST", "POST_SCHEMA", "REQUEST_BODY", "STATUSES", "describe_responses"]
+__all__ = ["ANSWER", "EXAMPLES", "POST_SCHEMA", "REQUEST_BODY", "STATUSES", "describe_responses"]

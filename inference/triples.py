@@ -1,4 +1,4 @@
-"""Triples of a knowledge graph, written as JSON lines, CSV, RDF, or CSV for Neo4j."""
+"""Triples of a knowledge graph, written as JSON lines, CSV, parquet, RDF, or CSV for Neo4j."""
 
 import csv
 import json
@@ -18,6 +18,7 @@ from .entity_links import read_links
 from .entity_names import graph_name
 from .graph_nodes import Nodes
 from .neo4j import nodes_path, write_nodes, write_relationships
+from .parquet_triples import write_parquet
 from .rdf import RDF_FORMATS, RdfWriter
 
 CSV_HEADER = ("id", "head", "head_type", "relation", "tail", "tail_type", "score", "ruled_out")
@@ -52,7 +53,7 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> Predic
     """
     out, failed = Path(args.out), Path(f"{args.out}.errors.jsonl")
     counts, reasons = Counter(), []
-    with whole_file(failed) as errors, whole_file(out) as file:
+    with whole_file(failed) as errors, whole_file(out, "wb" if args.format == "parquet" else "w") as file:
 
         def triples() -> Iterator[dict]:
             for row in in_order(part, header):
@@ -71,8 +72,9 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> Predic
                         counts["triples"] += 1
                         yield row | found
 
-        if args.format in ("jsonl", "csv"):
-            {"jsonl": write_jsonl, "csv": write_csv}[args.format](triples(), file, args.keep)
+        writers = {"jsonl": write_jsonl, "csv": write_csv, "parquet": write_parquet}
+        if args.format in writers:
+            writers[args.format](triples(), file, args.keep)
         else:
             counts["nodes"] = write_graph(triples(), file, header, args)
     nodes = f" between {counts['nodes']} entities" if counts["nodes"] else ""

@@ -23,7 +23,7 @@ def test_the_command_ends_with_a_line_for_what_is_wrong(focalmre, tgdi, picture_
         return message
 
     out = tmp_path / "t.jsonl"
-    assert "does not end in one of jsonl, csv, nt, ttl; say which with --format" in ends(
+    assert "does not end in one of jsonl, csv, parquet, nt, ttl; say which with --format" in ends(
         focalmre, path, "--out", "t.txt", status=2
     )
     assert "--output_fusion; the format nt has no room" in ends(

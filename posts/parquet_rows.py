@@ -1,0 +1,133 @@
+"""Rows of parquet files, some of them in memory at a time: of a file, a folder, or an address of a bucket."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmre.processing.suggestions import unknown
+
+from .checks import Problems, as_id, show
+
+PARQUET_ENDING = ".parquet"
+# So many rows are in memory together: each may hold a picture.
+ROWS_READ_AT_ONCE = 256
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+class InlinePicture(str):
+    """Name of a picture whose file is at hand as bytes: equal pictures have equal names, so that they are read once.
+
+    Args:
+        content: the bytes of the file.
+        name: what to call it; by a hash of the bytes if not given.
+    """
+
+    def __new__(cls, content: bytes, name: str | None = None):
+        """Name the picture."""
+        made = super().__new__(cls, name or f"picture {hashlib.sha256(content).hexdigest()[:32]}")
+        made.content = content
+        return made
+
+    def __reduce__(self):
+        """Go to another process with the bytes."""
+        return type(self), (self.content, str(self))
+
+
+def is_parquet(path: str | os.PathLike) -> bool:
+    """Tell whether a path is that of a parquet file, of a folder with such files, or an address of either."""
+    path = os.fspath(path)
+    if ADDRESS.match(path) or path.lower().endswith(PARQUET_ENDING):
+        return True
+    return os.path.isdir(path) and any(name.lower().endswith(PARQUET_ENDING) for name in os.listdir(path))
+
+
+def find_parquet(path: str) -> tuple[Any, list[str]]:
+    """Find the parquet files at a path or an address, in the order of their names.
+
+    Returns:
+        The file system, of fsspec, and the paths of the files on it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ImportError: the package for addresses of that kind is not installed; the message names it.
+        ValueError: addresses of that kind are not known.
+    """
+    files, root = fsspec.core.url_to_fs(path)
+    if files.isfile(root):
+        return files, [root]
+    found = (
+        sorted(each for each in files.find(root) if each.lower().endswith(PARQUET_ENDING)) if files.isdir(root) else []
+    )
+    # What a writer has not finished, or keeps for itself, has such a name.
+    found = [each for each in found if not os.path.basename(each).startswith(("_", "."))]
+    if not found:
+        raise FileNotFoundError(f"{path}: there is no parquet file")
+    return files, found
+
+
+def read_parquet(
+    path: str, problems: Problems, fields: Iterable[str], ignored: set[str] | None = None
+) -> Iterator[tuple[str, dict]]:
+    """Read the rows of parquet files.
+
+    Args:
+        path: of a file or a folder, or the address of one on a file system that fsspec knows, as `s3://bucket/posts`.
+        problems: gets what is wrong with the files.
+        fields: the columns that are known.
+        ignored: gets the names of other columns that are like none of these; if not given, they are problems.
+
+    Yields:
+        The place of each row, and its cells that are not null, with `id` as text. A picture in the file, as bytes or as
+        `datasets` has it, is an [`InlinePicture`].
+    """
+    fields = tuple(fields)
+    files, found = find_parquet(path)
+    reported = set()
+    for name in found:
+        number = 0
+        try:
+            with files.open(name, "rb") as handle, pq.ParquetFile(handle) as table:
+                columns = [column for column in table.schema_arrow.names if column in fields]
+                for column in table.schema_arrow.names:
+                    clause = unknown("column", column, fields) if column not in (*fields, *reported) else None
+                    reported.add(column)
+                    if clause and (ignored is None or clause.endswith("?")):
+                        problems.note(name, name, "column", clause)
+                    elif clause:
+                        ignored.add(column)
+                for batch in table.iter_batches(batch_size=ROWS_READ_AT_ONCE, columns=columns):
+                    for row in batch.to_pylist():
+                        number += 1
+                        yield f"{name}: row {number}", _as_row(row)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            found_there = str(error).splitlines()[0]
+            problems.add(path, name, "content", show(found_there), "a parquet file that can be read")
+
+
+def _as_row(row: dict) -> dict:
+    row = {name: value for name, value in row.items() if value is not None}
+    if "id" in row:
+        row["id"] = as_id(row["id"])
+    image = row.get("image")
+    if isinstance(image, dict) and {*image} == {"bytes", "path"}:
+        image = image["path"] if image["bytes"] is None else image["bytes"]
+    if isinstance(image, bytes):
+        image = InlinePicture(image)
+    if image is None:
+        row.pop("image", None)
+    else:
+        row["image"] = image
+    for name in ("head", "tail"):
+        # A struct has all its fields in each row.
+        if isinstance(row.get(name), dict):
+            row[name] = {key: value for key, value in row[name].items() if value is not None and key != "text"}
+    return row
+
+
+__all__ = ["ADDRESS", "PARQUET_ENDING", "InlinePicture", "find_parquet", "is_parquet", "read_parquet"]
