@@ -70,8 +70,8 @@ def test_a_taken_port_and_a_missing_model_end_with_a_line(capsys):
 def test_a_server_gives_up_slow_clients_logs_no_secrets_and_finishes_what_was_begun(focalmre, tmp_path):
     pytest.importorskip("fastapi")
     words = [sys.executable, "-m", "mmre.cli.main", "serve", focalmre, "--port", "0", "--spacy_model", SPACY_MODEL]
-    # A long wait for others: requests are under way for two seconds.
-    words += ["--max_seconds", "2", "--max_wait_ms", "2000"]
+    # A long wait for others: requests are under way for five seconds.
+    words += ["--max_seconds", "2", "--max_wait_ms", "5000"]
     log = tmp_path / "log"
     environment = os.environ | {"HF_TOKEN": "hf_SECRET"}
     with open(log, "wb") as file:
