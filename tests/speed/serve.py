@@ -44,7 +44,9 @@ def bodies() -> list[bytes]:
 def start(model: str, options: list[str]) -> tuple[subprocess.Popen, int]:
     """Start a server, and return its process and its port."""
     words = [sys.executable, "-m", "mmre.cli.main", "serve", model, "--port", "0", *options]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    )
     port = re.search(r":(\d+) \(", process.stdout.readline())
     if port is None:
         sys.exit(f"mmre serve {model} has not started: run it by itself to see why")
