@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from picture_helpers import SPACY_MODEL
@@ -79,6 +80,7 @@ def test_a_server_gives_up_slow_clients_logs_no_secrets_and_finishes_what_was_be
     try:
         while not (found := re.search(r"is served at http://127\.0\.0\.1:(\d+) ", log.read_text())):
             assert process.poll() is None, log.read_text()
+            time.sleep(0.2)  # it needs the processor
         port = int(found[1])
         for begun in (
             b"POST /pred",  # the head does not end
@@ -109,6 +111,7 @@ def test_a_server_gives_up_slow_clients_logs_no_secrets_and_finishes_what_was_be
         client.start()
         while not waiting():
             assert client.is_alive()
+            time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
         client.join(60)
         process.wait(60)
