@@ -27,7 +27,7 @@ def as_columns(lines: list[dict]) -> list[dict]:
 
 @pytest.mark.parametrize("decision", ["pair", "post"])
 def test_triples_are_the_same_in_each_way(decision, focalmre, folder, arguments, monkeypatch):
-    monkeypatch.setattr(parquet_triples, "ROWS_WRITTEN_AT_ONCE", 3)
+    monkeypatch.setattr(parquet_triples, "ROWS_WRITTEN_AT_ONCE", 2)
     box = [[0.1, 0.1, 0.6, 0.9]]
     spans = [{"start": 11, "end": 23, "type": "PER"}, {"start": 29, "end": 41, "type": "PER"}]
     posts = [
