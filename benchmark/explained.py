@@ -7,6 +7,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from transformers import AutoProcessor
 
@@ -187,7 +188,12 @@ def _title(axes, found: Explanation, gold: str) -> None:
 
 def _panel(axes, found: Explanation, number: int, title: str) -> None:
     scores = found.scores.patches[number]
-    draw_scores(axes, found.slots[number].view.draw(), (0, 0, 1, 1), scores, *score_colors([scores], ATTENTION))
+    norm, colors = score_colors([scores], ATTENTION)
+    draw_scores(axes, found.slots[number].view.draw(), (0, 0, 1, 1), scores, norm, colors)
+    # Scores that are nearly the same are all of one colour: the bar and the range say so.
+    bar = axes.figure.colorbar(ScalarMappable(norm, colors), ax=axes, shrink=0.8)
+    bar.ax.tick_params(labelsize=6)
+    title += f"\nfrom {scores.min():.3g} to {scores.max():.3g}"
     axes.set_title(title, fontsize=7)
 
 

@@ -123,7 +123,7 @@ def _draw_picture(axes: Axes, explanation: Any) -> None:
         corner, size = (x_min * width, y_min * height), ((x_max - x_min) * width, (y_max - y_min) * height)
         axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=color, linewidth=1.5))
         if explanation.scores.slots is not None:
-            label = f"{explanation.scores.slots[number]:.2f}"
+            label = in_two_places(explanation.scores.slots[number])
             # Two regions may have one box: one label above, the other below.
             place = (x_min * width, y_min * height) if color == "red" else (x_min * width, y_max * height)
             box = {"facecolor": color, "edgecolor": "none", "pad": 1, "alpha": 0.8}
@@ -190,10 +190,15 @@ def _draw_text(axes: Axes, explanation: Any, lines: list[list[tuple[int, str]]],
     axes.set_axis_off()
     title = "words" if scores is None else f"words: {SCORE_NAMES[explanation.method]}"
     if scores is not None and len(scores):
-        title += f" (from {scores.min():.2f} to {scores.max():.2f})"
+        title += f" (from {in_two_places(scores.min())} to {in_two_places(scores.max())})"
     caption = explanation.scores.caption
-    title += "" if caption is None else f"; the caption as a whole: {caption:.2f}"
+    title += "" if caption is None else f"; the caption as a whole: {in_two_places(caption)}"
     axes.set_title(f"{title}; head framed red, tail blue", fontsize=FONT_SIZE, loc="left")
+
+
+def in_two_places(number: float) -> str:
+    """Write a number with two decimal places, and what rounds to zero without a sign."""
+    return f"{round(float(number), 2) + 0.0:.2f}"
 
 
 def _readable_on(face) -> str:
@@ -204,4 +209,4 @@ def _readable_on(face) -> str:
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.45 else "white"
 
 
-__all__ = ["draw_scores", "plot_explanation", "score_colors"]
+__all__ = ["draw_scores", "in_two_places", "plot_explanation", "score_colors"]

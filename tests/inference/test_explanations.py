@@ -8,6 +8,7 @@ import torch
 from model_helpers import SYSTEMS, tiny_model
 from PIL import Image
 
+from mmre.inference.explanation_plot import in_two_places
 from mmre.inference.explanations import explain
 from mmre.inference.faithfulness import DRAWS
 from mmre.inference.picture_grid import on_picture
@@ -323,3 +324,8 @@ def test_an_explanation_is_saved(make, tmp_path, case, ending):
 def test_another_ending_is_refused_by_its_name(make, tmp_path):
     with pytest.raises(ValueError, match=r"why\.gif: an explanation is written as \.png, \.svg, \.pdf or \.json"):
         explain(*make("mtb")).save(tmp_path / "why.gif")
+
+
+@pytest.mark.parametrize(("number", "text"), [(-0.004, "0.00"), (0.004, "0.00"), (-0.006, "-0.01"), (1.239, "1.24")])
+def test_a_score_that_rounds_to_zero_has_no_sign(number, text):
+    assert in_two_places(np.float32(number)) == text
