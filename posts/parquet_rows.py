@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 import pyarrow as pa
@@ -17,6 +17,7 @@ from .checks import Problems, as_id, show
 PARQUET_ENDING = ".parquet"
 # So many rows are in memory together: each may hold a picture.
 ROWS_READ_AT_ONCE = 256
+BYTES_READ_AT_ONCE = 1 << 20
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -92,7 +93,7 @@ def read_parquet(
     for name in found:
         number = 0
         try:
-            with files.open(name, "rb") as handle, pq.ParquetFile(handle) as table:
+            with files.open(name, "rb") as handle, _open(handle) as table:
                 columns = [column for column in table.schema_arrow.names if column in fields]
                 for column in table.schema_arrow.names:
                     clause = unknown("column", column, fields) if column not in (*fields, *reported) else None
@@ -101,13 +102,23 @@ def read_parquet(
                         problems.note(name, name, "column", clause)
                     elif clause:
                         ignored.add(column)
-                for batch in table.iter_batches(batch_size=ROWS_READ_AT_ONCE, columns=columns):
-                    for row in batch.to_pylist():
-                        number += 1
-                        yield f"{name}: row {number}", _as_row(row)
+                for row in _rows(table, columns):
+                    number += 1
+                    yield f"{name}: row {number}", _as_row(row)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             found_there = str(error).splitlines()[0]
             problems.add(path, name, "content", show(found_there), "a parquet file that can be read")
+
+
+def _open(handle: BinaryIO) -> pq.ParquetFile:
+    # By default all that will be read is kept, and a file may be larger than memory.
+    return pq.ParquetFile(handle, pre_buffer=False, buffer_size=BYTES_READ_AT_ONCE)
+
+
+def _rows(table: pq.ParquetFile, columns: list[str]) -> Iterator[dict]:
+    for group in range(table.num_row_groups):
+        for batch in table.iter_batches(batch_size=ROWS_READ_AT_ONCE, row_groups=[group], columns=columns):
+            yield from batch.to_pylist()
 
 
 def _as_row(row: dict) -> dict:

@@ -1,6 +1,8 @@
 """Rows of parquet: of a file, a folder, an address; with pictures inside; and what is wrong with them."""
 
+import io
 import pickle
+import random
 
 import fsspec
 import pyarrow as pa
@@ -75,3 +77,39 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path):
     problems = Problems()
     assert rows(tmp_path / "a.parquet", problems) == []
     assert "a.parquet: content: " in problems.report() and "a parquet file that can be read" in problems.report()
+
+
+@pytest.mark.parametrize("rows_of_a_group", [10, 200])
+def test_little_of_a_file_is_read_before_it_is_needed(rows_of_a_group, tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_rows, "ROWS_READ_AT_ONCE", 5)
+    monkeypatch.setattr(parquet_rows, "BYTES_READ_AT_ONCE", 1 << 17)
+    pictures = [random.randbytes(100_000) for _ in range(200)]  # 20 MB
+    table = pa.table({"image": pa.array(pictures, pa.binary())})
+    options = {"use_dictionary": False, "compression": "none", "data_page_size": 1 << 17, "write_batch_size": 1}
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=rows_of_a_group, **options)
+    counted = 0
+
+    class Counted(io.FileIO):
+        def read(self, size: int = -1) -> bytes:
+            nonlocal counted
+            content = super().read(size)
+            counted += len(content)
+            return content
+
+        def readinto(self, buffer) -> int:
+            nonlocal counted
+            size = super().readinto(buffer)
+            counted += size
+            return size
+
+    class Files:
+        def open(self, name: str, mode: str) -> Counted:
+            return Counted(name, mode)
+
+    monkeypatch.setattr(parquet_rows, "find_parquet", lambda path: (Files(), [path]))
+    found = read_parquet(str(tmp_path / "a.parquet"), Problems(), FIELDS)
+    read = []
+    for _, row in found:
+        assert row["image"].content == pictures[len(read)]
+        read.append(counted)
+    assert read[0] < 3_000_000 and read[99] < 13_000_000 and read[-1] > 20_000_000
