@@ -140,12 +140,15 @@ class MultimodalRelationExtractionConfig(TextRelationExtractionConfig):
         super().__post_init__(**kwargs)
 
     def validate_vision_encoder(self):
+        # The other kind of encoder is read with the other value, where that is a choice.
+        is_choice = "vision_features" in self.__dataclass_fields__
         if self.vision_features == "patches":
-            _check_gives_patches(self.vision_config)
+            _check_gives_patches(self.vision_config, ' Set `vision_features="maps"` for maps.' if is_choice else "")
         elif self.vision_config.model_type not in MODEL_FOR_BACKBONE_MAPPING_NAMES:
+            hint = ' Set `vision_features="patches"` for a ViT-like one.' if is_choice else ""
             raise ValueError(
                 f"`vision_config` must be an encoder that gives feature maps, one that `AutoBackbone` knows (resnet, "
-                f"convnext, swin), but {self.vision_config.model_type!r} is none."
+                f"convnext, swin), but {self.vision_config.model_type!r} is none.{hint}"
             )
 
 
@@ -188,8 +191,8 @@ class RegionRelationExtractionConfig(MultimodalRelationExtractionConfig):
         return tuple(name for name in self.inputs if name != "regions" or has_regions)
 
 
-def _check_gives_patches(vision_config: PreTrainedConfig) -> None:
-    """Refuse an encoder that does not give a row of patches on every level.
+def _check_gives_patches(vision_config: PreTrainedConfig, hint: str) -> None:
+    """Refuse an encoder that does not give a row of patches on every level; the error ends with a hint.
 
     Raises:
         ValueError: if the encoder is not ViT-like.
@@ -198,13 +201,14 @@ def _check_gives_patches(vision_config: PreTrainedConfig) -> None:
         if hasattr(vision_config, name):
             raise ValueError(
                 f"`vision_config` must be a ViT-like encoder, but {vision_config.model_type!r} {reason} (`{name}`)."
+                f"{hint}"
             )
     # ConvNeXt and other pyramids have a `patch_size`, but neither one width nor a sequence of patches.
     for name in ("patch_size", "hidden_size"):
         if not hasattr(vision_config, name):
             raise ValueError(
                 f"`vision_config` must be a ViT-like encoder with a `{name}`, but {vision_config.model_type!r} has "
-                "none."
+                f"none.{hint}"
             )
 
 

@@ -60,9 +60,9 @@ class BertSGForRelationClassification(BertSGPreTrainedModel):
         size, object_size = 2 * config.text_config.hidden_size, config.object_size
         self.hidden_layer = nn.Linear(size, size)
         self.object_embedding = RegionEmbedding(config.vision_config.hidden_size, object_size)
-        self.attention = None
+        self.object_attention = None
         if config.use_attention:
-            self.attention = CrossAttention(size, object_size, num_heads=1, attention_size=object_size)
+            self.object_attention = CrossAttention(size, object_size, num_heads=1, attention_size=object_size)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(size + (size if config.use_attention else object_size), config.num_labels)
         self.post_init()
@@ -119,8 +119,8 @@ class BertSGForRelationClassification(BertSGPreTrainedModel):
 
     def _pool(self, pair: torch.Tensor, objects: torch.Tensor, image_mask: torch.Tensor) -> torch.Tensor:
         """Return one vector of a post's objects, (B, 2d) or (B, e), for (B, 2d), (B, R, e) and their mask (B, R)."""
-        if self.attention is not None:
-            return self.attention(pair[:, None], objects, image_mask).squeeze(1)
+        if self.object_attention is not None:
+            return self.object_attention(pair[:, None], objects, image_mask).squeeze(1)
         count = image_mask.sum(dim=1, keepdim=True).clamp(min=1)
         return (objects * image_mask[..., None]).sum(dim=1) / count
 

@@ -28,13 +28,15 @@ class RelationExtractionPreTrainedModel(PreTrainedModel):
     """Base of all models.
 
     The class attributes `text_encoders` and `vision_encoders` name the modules that are pretrained encoders; a model
-    need not have all of them.
+    need not have all of them. `new_in_encoders` names modules within them that are not pretrained: where an encoder is
+    frozen or has adapters, they are trained in full all the same.
     """
 
     config: RelationExtractionConfig
     input_modalities = ("text",)
     text_encoders = ()
     vision_encoders = ()
+    new_in_encoders = ()
     # The Trainer passes `num_items_in_batch`, so that the loss is a true mean under gradient accumulation.
     accepts_loss_kwargs = True
 
@@ -98,13 +100,14 @@ class RelationExtractionPreTrainedModel(PreTrainedModel):
         return [module for name, module in self.named_children() if name in names]
 
     def train(self, mode: bool = True) -> "RelationExtractionPreTrainedModel":
-        """Set the training mode; an encoder without a trainable parameter stays in evaluation mode.
+        """Set the training mode; an encoder without a trainable parameter of its own stays in evaluation mode.
 
         Such an encoder has no dropout, and the statistics of its batch normalisation stay as they are.
         """
         super().train(mode)
+        new = {id(weight) for name in self.new_in_encoders for weight in self.get_submodule(name).parameters()}
         for encoder in self.encoders():
-            if not any(parameter.requires_grad for parameter in encoder.parameters()):
+            if not any(weight.requires_grad for weight in encoder.parameters() if id(weight) not in new):
                 encoder.eval()
         return self
 

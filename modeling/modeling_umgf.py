@@ -104,6 +104,8 @@ class UMGFForRelationClassification(UMGFPreTrainedModel):
 
     - Regions are those that a post has, up to seven; the code has four, found by the words person, miscellaneous,
       location and organization, one each, and stops where one is missing. Here, regions that are absent are masked.
+    - A region is scaled to the model's size whole; there a centre crop cuts its sides off, as `resize="center_crop"` of
+      the processor does.
     - Attention within regions has projections of its values and of its output, as that within words has.
     - Padding gives nothing to the regions.
 
@@ -123,7 +125,7 @@ class UMGFForRelationClassification(UMGFPreTrainedModel):
             nn.Linear(size, size),
         )
         number = config.num_fusion_layers
-        self.layers = nn.ModuleList(GraphFusionLayer(config, is_last=i == number - 1) for i in range(number))
+        self.fusion_layers = nn.ModuleList(GraphFusionLayer(config, is_last=i == number - 1) for i in range(number))
         self.classifier = nn.Linear(2 * (text_size + size), config.num_labels)
         self.post_init()
 
@@ -169,7 +171,7 @@ class UMGFForRelationClassification(UMGFPreTrainedModel):
             image_mask = torch.zeros_like(regions[..., 0], dtype=torch.bool)
         else:
             regions = self.region_mlp(cells.mean(dim=2))  # (B, R, h)
-        for layer in self.layers:
+        for layer in self.fusion_layers:
             words, regions = layer(words, words_mask, regions, image_mask)
         entities = gather_tokens(torch.cat([text, words], dim=-1), entity_positions)  # (B, 2, d + h)
         logits = self.classifier(entities.flatten(1))

@@ -20,6 +20,11 @@ class VisualBertMREPreTrainedModel(MultimodalRelationExtractionPreTrainedModel):
     config: VisualBertMREConfig
     base_model_prefix = "visualbert_mre"
 
+    @property
+    def new_in_encoders(self) -> tuple[str, ...]:
+        """Name the projection of the pictures' vectors, unless the model's own stands before it."""
+        return ("text_model.embeddings.visual_projection",) if isinstance(self.region_projection, nn.Identity) else ()
+
     def _load_encoders(self, **pretrained: PreTrainedModel) -> None:
         """Copy the pretrained weights; of a BERT, its embeddings of positions and types are those of the pictures too.
 

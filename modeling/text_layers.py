@@ -1,9 +1,15 @@
 """A BERT-like text encoder, layer by layer, for systems that let pictures in between its layers."""
 
+from inspect import signature
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
+
+# What BERT and ELECTRA are made of. With anything else, such as a norm after the last layer or positions that the layers
+# are told, the layers alone are not the encoder.
+PARTS = {"embeddings", "embeddings_project", "encoder", "pooler"}
 
 
 def check_layered(encoder: PreTrainedModel) -> None:
@@ -12,8 +18,13 @@ def check_layered(encoder: PreTrainedModel) -> None:
     Raises:
         ValueError: if it is built in another way than BERT.
     """
-    layers = getattr(getattr(encoder, "encoder", None), "layer", None)
-    if not (isinstance(layers, nn.ModuleList) and isinstance(getattr(encoder, "embeddings", None), nn.Module)):
+    parts, body = dict(encoder.named_children()), dict(getattr(encoder, "encoder", nn.Module()).named_children())
+    if (
+        not encoder._supports_attention_backend  # without, a layer returns its states and more
+        or not {"embeddings", "encoder"} <= set(parts) <= PARTS
+        or set(body) != {"layer"}
+        or list(signature(body["layer"][0].forward).parameters)[1] != "attention_mask"
+    ):
         raise ValueError(
             f"The text encoder {type(encoder).__name__} cannot be run layer by layer: it must be built as BERT is. "
             "BERT, RoBERTa, XLM-RoBERTa and ELECTRA are."

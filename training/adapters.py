@@ -12,6 +12,9 @@ def add_adapters(
 ) -> PeftModel:
     """Put LoRA adapters into the linear layers of the encoders; the layers between them are trained in full.
 
+    So is what the model's class says is new within them, its `new_in_encoders`. PEFT finds a module to train in full by
+    the end of its name, so none of them may be called as something in an encoder is.
+
     Args:
         model: the model.
         processor: its processor, whose entity markers are new words of the text encoder: their embeddings are trained.
@@ -20,6 +23,9 @@ def add_adapters(
 
     Returns:
         The model with adapters, all else of the encoders frozen.
+
+    Raises:
+        ValueError: if a module that is to be trained in full is called as one of an encoder is.
     """
     frozen = [
         encoder
@@ -28,18 +34,27 @@ def add_adapters(
         for encoder in model.encoders(modality)
     ]
     encoders = {name: module for name, module in model.named_children() if module in model.encoders()}
+    of_encoders = {
+        f"{name}.{inner}": module for name, encoder in encoders.items() for inner, module in encoder.named_modules()
+    }
     linear = {
         name.rpartition(".")[2]
-        for encoder in encoders.values()
-        for name, module in encoder.named_modules()
-        if isinstance(module, nn.Linear)
+        for name, module in of_encoders.items()
+        if isinstance(module, nn.Linear) and name not in model.new_in_encoders
     }
     adapted = [name for name, encoder in encoders.items() if encoder not in frozen]
-    in_full = []
+    in_full = [*model.new_in_encoders]
     for name, module in model.named_children():
         if name not in encoders and any(True for _ in module.parameters()):
             # PEFT wraps modules one by one: a list of modules would no longer be one.
             in_full += [f"{name}.{i}" for i in range(len(module))] if isinstance(module, nn.ModuleList) else [name]
+    for name in in_full:
+        same = [other for other in of_encoders if other.endswith(name) and other != name]
+        if same:
+            raise ValueError(
+                f"{type(model).__name__} cannot be trained with adapters: PEFT takes {same[0]} of an encoder for its "
+                f"own {name}. Call that by a name that no encoder has."
+            )
     markers = None
     if not arguments.freeze_text:
         embeddings = next(name for name, module in model.named_modules() if module is model.get_input_embeddings())

@@ -82,6 +82,9 @@ def build(
         if getattr(arguments, f"freeze_{modality}"):
             for encoder in model.encoders(modality):
                 encoder.requires_grad_(False)
+    if not isinstance(model, PeftModel):
+        for name in model.new_in_encoders:
+            model.get_submodule(name).requires_grad_(True)
     if arguments.feature_cache is not None:
         keep_vision_features(model.get_base_model() if isinstance(model, PeftModel) else model, arguments.feature_cache)
     if arguments.lora_rank is not None:

@@ -250,3 +250,19 @@ def test_the_number_of_labels_follows_their_names_and_so_does_the_classifier(mod
     classifier = MODELS[model_type](config).classifier
     *_, last = (layer for layer in classifier.modules() if isinstance(layer, torch.nn.Linear))
     assert last.out_features == 3
+
+
+PICTURES = [name for name, model in MODELS.items() if "vision_config" in model.config_class.sub_configs]
+
+
+@pytest.mark.parametrize("model_type", PICTURES)
+def test_a_vision_encoder_of_the_other_kind_is_refused_with_the_value_that_reads_it(model_type):
+    config_class = MODELS[model_type].config_class
+    is_choice = "vision_features" in config_class.__dataclass_fields__
+    for features, other, kind in (("patches", "maps", "resnet"), ("maps", "patches", "clip_vision_model")):
+        values = {"vision_features": features} if is_choice else {}
+        if not is_choice and features != config_class.vision_features:
+            continue
+        with pytest.raises(StrictDataclassError, match=f"`vision_config` must be .* but '{kind}'") as error:
+            config_class(vision_config={"model_type": kind}, **values)
+        assert (f'Set `vision_features="{other}"`' in str(error.value)) == is_choice

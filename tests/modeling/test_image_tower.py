@@ -1,6 +1,6 @@
 """The vision encoder: of patches or of maps, frozen or not; and the images that it is given.
 
-No system reads maps yet, so the model that does is defined here.
+The smallest model that reads maps is defined here.
 """
 
 import pytest

@@ -47,7 +47,7 @@ def test_the_pair_stands_beside_the_pooled_objects(case):
         if case == "bert_sg":
             pooled = sum(objects) / len(objects) if objects else torch.zeros(12)
         else:
-            pooled = weighed_by_the_pair(model.attention, pair, objects)
+            pooled = weighed_by_the_pair(model.object_attention, pair, objects)
         expected = linear(model.classifier, torch.cat([pair, pooled]))
         torch.testing.assert_close(logits[index], expected, atol=1e-4, rtol=1e-4)
 
@@ -55,7 +55,7 @@ def test_the_pair_stands_beside_the_pooled_objects(case):
 def test_the_switch_adds_attention_and_changes_the_classifier_alone():
     without_attention, with_attention = map(tiny_model, CASES)
     shapes = [{name: w.shape for name, w in m.named_parameters()} for m in (without_attention, with_attention)]
-    assert {name.split(".")[0] for name in shapes[1].keys() - shapes[0].keys()} == {"attention"}
+    assert {name.split(".")[0] for name in shapes[1].keys() - shapes[0].keys()} == {"object_attention"}
     assert not shapes[0].keys() - shapes[1].keys()
     assert [name for name, shape in shapes[0].items() if shapes[1][name] != shape] == ["classifier.weight"]
     assert (shapes[0]["classifier.weight"], shapes[1]["classifier.weight"]) == ((4, 32 + 12), (4, 32 + 32))

@@ -30,7 +30,7 @@ def test_words_and_regions_fuse_layer_by_layer():
         words = text @ model.word_projection.weight.T + model.word_projection.bias
         means = [sum(cells) / len(cells) for _, cells in post.pictures]
         regions = slow_mlp(model.region_mlp, torch.stack(means)) if means else torch.zeros(0, 12)
-        for layer in model.layers:
+        for layer in model.fusion_layers:
             attend, norms = layer.attention, layer.norms
             words = slow_norm(norms["words"][0], words + slow_cross_attention(attend["words"], words, words))
             regions = slow_norm(
@@ -45,4 +45,4 @@ def test_words_and_regions_fuse_layer_by_layer():
         both = torch.cat([text, words], dim=1)
         expected = model.classifier.weight @ at_the_entities(post, both) + model.classifier.bias
         torch.testing.assert_close(logits[index], expected, atol=1e-4, rtol=1e-4)
-    assert ["regions" in layer.gate for layer in model.layers] == [True, False]  # nothing reads the last regions
+    assert ["regions" in layer.gate for layer in model.fusion_layers] == [True, False]  # nothing reads the last regions

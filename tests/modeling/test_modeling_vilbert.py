@@ -62,6 +62,18 @@ def test_a_text_encoder_of_another_build_is_refused():
     text |= {"num_attention_heads": 4, "intermediate_size": 20, "pad_token_id": 0, "cls_token_id": 1}
     with pytest.raises(ValueError, match="ModernBertModel cannot be run layer by layer"):
         ViLBERTForRelationClassification(tiny_config(CASE, text_config=text))
+    # A norm after the last layer, positions that the layers are told, languages, or outputs beside the states.
+    for kind, name in (
+        ("roberta-prelayernorm", "RobertaPreLayerNorm"),
+        ("megatron-bert", "MegatronBert"),
+        ("mpnet", "MPNet"),
+        ("deberta-v2", "DebertaV2"),
+        ("xmod", "Xmod"),
+        ("rembert", "RemBert"),
+    ):
+        text = {**ENCODERS["text"], "model_type": kind, "pad_token_id": 0}
+        with pytest.raises(ValueError, match=f"{name}Model cannot be run layer by layer"):
+            ViLBERTForRelationClassification(tiny_config(CASE, text_config=text))
     for kind in ("roberta", "electra"):
         text = {**ENCODERS["text"], "model_type": kind, "pad_token_id": 0, "embedding_size": 8}
         model = ViLBERTForRelationClassification(tiny_config(CASE, text_config=text)).eval()

@@ -67,6 +67,22 @@ def test_a_bert_gives_its_weights_and_its_positions_and_types_to_the_pictures(tm
     assert model.config.text_config.pad_token_id == bert.config.pad_token_id
 
 
+@pytest.mark.parametrize(("visual_embedding_dim", "expected"), [(24, True), (10, False)])
+def test_a_frozen_text_encoder_stands_still_but_for_a_projection_that_is_new(visual_embedding_dim, expected):
+    text = {**ENCODERS["text"], "model_type": "visual_bert", "visual_embedding_dim": visual_embedding_dim}
+    model = tiny_model(CASE, text_config=text, dropout=0.1)
+    # The model's own projection stands before one of another size, and learns in its place.
+    assert model.new_in_encoders == (("text_model.embeddings.visual_projection",) if expected else ())
+    model.text_model.requires_grad_(False)
+    for name in model.new_in_encoders:
+        model.get_submodule(name).requires_grad_(True)
+    model.train()
+    assert model.training and not model.text_model.training
+    model(**tiny_batch(CASE, model.config, labels=True)).loss.backward()
+    learned = {name for name, weight in model.text_model.named_parameters() if weight.grad is not None}
+    assert learned == ({f"embeddings.visual_projection.{name}" for name in ("weight", "bias")} if expected else set())
+
+
 def test_a_visualbert_keeps_all_its_weights(tmp_path):
     config = tiny_config(CASE, text_config={**ENCODERS["text"], "model_type": "visual_bert"}).text_config
     visualbert = VisualBertModel(config)

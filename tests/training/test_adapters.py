@@ -2,21 +2,25 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from hub_clients import POST, PREDICT, PUBLISH, last_line
 from huggingface_hub import ModelCard
+from model_helpers import CASES, new_parameters, tiny_model
 from peft import AutoPeftModel, PeftModel
 from PIL import Image
 from run_helpers import CPU, launch, settings_of, train
 from safetensors.torch import load_file
+from torch import nn
 from transformers import AutoModel, AutoProcessor
 
 from mmre.inference.arguments import PredictionArguments
 from mmre.inference.loading import load_model
 from mmre.inference.run import open_pipeline
+from mmre.training.adapters import add_adapters
 
 LOAD_ADAPTER = """
 import json, sys
@@ -201,3 +205,39 @@ def test_adapters_need_an_encoder_that_is_not_frozen(run, tmp_path):
         settings_of([config_of(run, tmp_path / "a", lora_rank=2, freeze_text=True, freeze_vision=True)])
     with pytest.raises((OSError, ValueError), match="`lora_rank` is 0; expected at least 1"):
         settings_of([config_of(run, tmp_path / "b", lora_rank=0)])
+
+
+MARKERS = SimpleNamespace(
+    entity_markers=("a", "b", "c", "d"), tokenizer=SimpleNamespace(convert_tokens_to_ids=lambda names: [5, 6, 7, 8])
+)
+BOTH = SimpleNamespace(lora_rank=2, freeze_text=False, freeze_vision=False)
+
+
+# Its q_proj, k_proj and v_proj are called as those of CLIP's attention are.
+REFUSED = pytest.param("mega_mre", marks=pytest.mark.xfail(reason="three layers of MEGA have to be renamed"))
+
+
+@pytest.mark.parametrize(
+    "case", [REFUSED if c == "mega_mre" else c for c, (name, *_) in CASES.items() if name != "cnn"]
+)
+def test_of_every_system_the_encoders_have_adapters_and_all_else_is_trained_in_full(case):
+    model = tiny_model(case)
+    new = set(new_parameters(model))
+    new |= {name for name, _ in model.named_parameters() if name.startswith(tuple(model.new_in_encoders))}
+    linear = {
+        name for name, module in model.named_modules() if isinstance(module, nn.Linear) and f"{name}.weight" not in new
+    }
+    adapted = add_adapters(model, MARKERS, BOTH, "base")
+    trained = [n.removeprefix("base_model.model.") for n, weight in adapted.named_parameters() if weight.requires_grad]
+    in_full = {name.replace(".modules_to_save.default", "") for name in trained if "modules_to_save" in name}
+    assert in_full == new
+    assert {name.split(".lora_")[0] for name in trained if ".lora_" in name} == linear
+    (markers,) = (name for name in trained if "modules_to_save" not in name and ".lora_" not in name)
+    assert "trainable_tokens" in markers
+
+
+def test_a_module_that_is_called_as_one_of_an_encoder_is_refused():
+    model = tiny_model("mtb")
+    model.attention = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match=r"PEFT takes text_model.encoder.layer.0.attention of an encoder for its own"):
+        add_adapters(model, MARKERS, BOTH, "base")

@@ -17,6 +17,13 @@ def test_values_reach_both_the_model_and_the_processor(config_file, tmp_path):
     assert model.get_input_embeddings().num_embeddings >= len(processor.tokenizer)
 
 
+def test_what_is_new_in_a_frozen_encoder_is_trained(tmp_path):
+    settings = settings_of(["quickstart", "--model_type", "visualbert_mre", "--freeze_text", "true"])
+    _, model = build(settings.model, settings.values, ["None", "couple"], POSTS, tmp_path)
+    trained = {name for name, weight in model.text_model.named_parameters() if weight.requires_grad}
+    assert trained == {f"embeddings.visual_projection.{name}" for name in ("weight", "bias")}
+
+
 @pytest.mark.parametrize("argument", ["--use_gate=false", "--num_grounded_regions=1", "--input_mode=cropped"])
 def test_a_checkpoint_keeps_the_values_it_was_trained_with(run, config_file, tmp_path, argument):
     name = argument.split("=")[0].removeprefix("--")
