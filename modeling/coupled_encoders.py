@@ -220,9 +220,9 @@ def _check_exchange(encoder: PreTrainedModel, layer: nn.Module) -> None:
     weight = next(layer.parameters())
     layer.eval()(weight.new_zeros(1, 1, encoder.config.hidden_size), None, prefix=exchange)
     layer.train(training)
-    if exchange.own is None:
+    if exchange.own is None or exchange.own[0].shape[-1] != encoder.config.hidden_size:
         raise ValueError(
             f"The layers of {type(encoder).__name__} cannot be coupled to another encoder's: their attention must go "
-            "through transformers' attention interface, with the keyword arguments that they are given. Those of BERT, "
-            "RoBERTa and ELECTRA do, and of CLIP, ViT, DeiT and DINOv2."
+            "through transformers' attention interface, with the keyword arguments that they are given, and have keys "
+            "as wide as their states. Those of BERT, RoBERTa and ELECTRA do, and of CLIP, ViT, DeiT and DINOv2."
         )

@@ -74,8 +74,8 @@ class HVPNeTForRelationClassification(HVPNeTPreTrainedModel):
       views mix slots with heads, and channels with cells.
     - Absent crops are masked; there they are grey pictures. The crops are the first boxes, grounded ones before
       detected ones.
-    - A picture is scaled to the model's size whole; there a centre crop cuts its sides off, as `resize="center_crop"` of
-      the processor does.
+    - A picture is scaled to the model's size whole; there a centre crop cuts its sides off, as the processor's
+      `resize="center_crop"` does.
     - The statistics of batch normalisation of a frozen ResNet stay as they are; there they drift.
 
     Args:

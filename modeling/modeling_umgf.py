@@ -104,8 +104,8 @@ class UMGFForRelationClassification(UMGFPreTrainedModel):
 
     - Regions are those that a post has, up to seven; the code has four, found by the words person, miscellaneous,
       location and organization, one each, and stops where one is missing. Here, regions that are absent are masked.
-    - A region is scaled to the model's size whole; there a centre crop cuts its sides off, as `resize="center_crop"` of
-      the processor does.
+    - A region is scaled to the model's size whole; there a centre crop cuts its sides off, as the processor's
+      `resize="center_crop"` does.
     - Attention within regions has projections of its values and of its output, as that within words has.
     - Padding gives nothing to the regions.
 

@@ -7,8 +7,8 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 
-# What BERT and ELECTRA are made of. With anything else, such as a norm after the last layer or positions that the layers
-# are told, the layers alone are not the encoder.
+# What BERT and ELECTRA are made of. With anything else, such as a norm after the last layer or positions that the
+# layers are told, the layers alone are not the encoder.
 PARTS = {"embeddings", "embeddings_project", "encoder", "pooler"}
 
 

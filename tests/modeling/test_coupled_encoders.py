@@ -82,6 +82,9 @@ def test_an_encoder_that_cannot_be_coupled_is_refused(system):
     text |= {"num_attention_heads": 4, "intermediate_size": 20, "pad_token_id": 0, "cls_token_id": 1}
     with pytest.raises(ValueError, match="ModernBertModel cannot be run layer by layer"):
         build(tiny_config(system, text_config=text))
+    mobile = {**ENCODERS["text"], "model_type": "mobilebert", "embedding_size": 16, "pad_token_id": 0}
+    with pytest.raises(ValueError, match="The layers of MobileBertModel cannot be coupled .* keys as wide as their"):
+        build(tiny_config(system, text_config=mobile))
     model = tiny_model(system)
     with pytest.raises(ValueError, match="attends over a prefix with 'sdpa' or 'eager', not with 'flash_attention_2'"):
         model.set_attn_implementation("flash_attention_2")
