@@ -9,7 +9,7 @@ from transformers.masking_utils import create_bidirectional_mask
 
 # What BERT and ELECTRA are made of. With anything else, such as a norm after the last layer or positions that the
 # layers are told, the layers alone are not the encoder.
-PARTS = {"embeddings", "embeddings_project", "encoder", "pooler"}
+BERT_PARTS = {"embeddings", "embeddings_project", "encoder", "pooler"}
 
 
 def check_layered(encoder: PreTrainedModel) -> None:
@@ -21,7 +21,7 @@ def check_layered(encoder: PreTrainedModel) -> None:
     parts, body = dict(encoder.named_children()), dict(getattr(encoder, "encoder", nn.Module()).named_children())
     if (
         not encoder._supports_attention_backend  # without, a layer returns its states and more
-        or not {"embeddings", "encoder"} <= set(parts) <= PARTS
+        or not {"embeddings", "encoder"} <= set(parts) <= BERT_PARTS
         or set(body) != {"layer"}
         or list(signature(body["layer"][0].forward).parameters)[1] != "attention_mask"
     ):
