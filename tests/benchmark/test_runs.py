@@ -138,11 +138,11 @@ def test_a_spacy_model_that_is_missing_is_found_before_the_first_run_and_not_ask
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("suite", "runs"), [("focalmre_table2", 18), ("focalmre_table4", 2)])
 def test_one_command_measures_mkgformer_beside_focalmre(suite, runs, tmp_path):
     recipe = yaml.safe_load(TINY.read_text("utf-8"))
-    recipe["data"]["num_synthetic_posts"] = 240  # enough to swap 5 % of the pictures
+    recipe["data"] = {"dataset": "synthetic", "num_synthetic_posts": 400}  # enough of each split to swap 5 % of it
     options = ["--seeds", "1", "--max_steps", "2", "--config"]
     for model_type in ("mkgformer", "focalmre"):
         own = recipe["model"] | {"model_type": model_type}
