@@ -118,6 +118,35 @@ def plot_confusion_matrix(
     return figure
 
 
+def plot_reliability(calibration: dict[str, Any], path: str | Path) -> Figure:
+    """Draw the reliability diagrams of a run: how often the answers of each bin of scores are right.
+
+    Args:
+        calibration: of `metrics.json`, see [`~mmre.evaluation.calibration.compare_calibration`].
+        path: the PNG file to write.
+
+    Returns:
+        The figure: a row for each split, without and with the temperature. A bar for each bin, the darker the more
+        posts are in it, a dot at their mean score, and the diagonal, on which the dots of a calibrated model lie.
+    """
+    splits = calibration["splits"]
+    figure = Figure(figsize=(7.2, 3.4 * len(splits)), layout="constrained", dpi=DOTS_PER_INCH)
+    for row, (split, measured) in zip(figure.subplots(len(splits), 2, squeeze=False), splits.items()):
+        for axes, (name, temperature) in zip(row, (("before", 1.0), ("after", calibration["temperature"]))):
+            bins, error = measured[name]["bins"], measured[name]["ece"]
+            most = max(each["posts"] for each in bins)
+            axes.plot([0, 1], [0, 1], linestyle="--", color="0.5", linewidth=1)
+            for number, each in enumerate(bins):
+                if each["posts"]:
+                    left, shade = number / len(bins), 0.2 + 0.8 * (each["posts"] / most)
+                    axes.bar(left, each["accuracy"], 1 / len(bins), align="edge", color="C0", alpha=shade)
+                    axes.plot(each["score"], each["accuracy"], marker=".", color="C3")
+            axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score", ylabel="share of right answers")
+            axes.set_title(f"{split}, temperature {temperature:.4g}: ECE {100 * error:.2f} %", fontsize="medium")
+    _save(figure, path)
+    return figure
+
+
 def _with_others(
     references: Sequence[int], predictions: Sequence[int], names: list[str]
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -184,4 +213,4 @@ def plot_results(points: Sequence[dict[str, Any]], xlabel: str, ylabel: str, pat
     return figure
 
 
-__all__ = ["drawable", "plot_confusion_matrix", "plot_learning_curve", "plot_results"]
+__all__ = ["drawable", "plot_confusion_matrix", "plot_learning_curve", "plot_reliability", "plot_results"]

@@ -12,12 +12,14 @@ import numpy as np
 
 from mmre.posts.whole_file import whole_file
 
+from .calibration import calibration_lines
 from .markdown import as_cell
 from .protocol import file_names, protocol_title, region_protocol
 from .relation_f1 import NO_ANSWER
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.jsonl"
+VALIDATION_FILE = "validation_predictions.jsonl"
 RESULTS_FILE = "results.md"
 ENVIRONMENT_FILE = "environment.json"
 SETTINGS_FILE = "resolved_config.yaml"
@@ -28,7 +30,8 @@ class Predictions(NamedTuple):
     """Content of `predictions.jsonl`: ids of the posts, names of all relations, and ids of relations, (N,) each.
 
     A predicted relation is `NO_ANSWER` where an answer named none. `head_first`, (N,), is of each post whether the head
-    comes first in the text; `None` of runs of earlier versions.
+    comes first in the text; `None` of runs of earlier versions. `scores`, (N,), are the probabilities of the predicted
+    relations, zero for `NO_ANSWER`.
     """
 
     post_ids: list[str]
@@ -36,6 +39,7 @@ class Predictions(NamedTuple):
     gold: np.ndarray
     predicted: np.ndarray
     head_first: np.ndarray | None = None
+    scores: np.ndarray | None = None
 
 
 def write_metrics(folder: str | Path, results: dict[str, Any]) -> None:
@@ -44,7 +48,8 @@ def write_metrics(folder: str | Path, results: dict[str, Any]) -> None:
     Args:
         folder: the output folder of the run.
         results: `posts`, see [`~mmre.evaluation.protocol.describe_posts`]; `train`, the Trainer's metrics of the
-            training; `validation` and `test`, see [`~mmre.evaluation.scores.score_split`]; `cost`, see
+            training; `validation` and `test`, see [`~mmre.evaluation.scores.score_split`]; `calibration`, the
+            `temperature` and the `splits`, see [`~mmre.evaluation.calibration.compare_calibration`]; `cost`, see
             [`~mmre.evaluation.cost.measure_cost`]; those of them that the run has.
     """
     _write(Path(folder) / METRICS_FILE, json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -80,6 +85,7 @@ def write_predictions(
     probabilities: Sequence[Sequence[float]],
     head_first: Sequence[bool],
     posts: Sequence[Mapping[str, Any]] | None = None,
+    file_name: str = PREDICTIONS_FILE,
 ) -> None:
     """Write `predictions.jsonl`, a line per post.
 
@@ -95,6 +101,7 @@ def write_predictions(
             an answer that names no relation: its predicted one is null.
         head_first: whether the head comes first in the text, (N,).
         posts: the posts, see [`posts_in_short`]; without them a line has no text, entities and picture.
+        file_name: of the file; the one of the test posts by default.
     """
     lines = []
     posts = [{}] * len(post_ids) if posts is None else posts
@@ -108,7 +115,7 @@ def write_predictions(
             **post,
         }
         lines.append(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
-    _write(Path(folder) / PREDICTIONS_FILE, "".join(lines))
+    _write(Path(folder) / file_name, "".join(lines))
 
 
 def posts_in_short(posts: datasets.Dataset) -> list[dict[str, Any]]:
@@ -156,7 +163,8 @@ def read_predictions(path: str | Path) -> Predictions:
             row = json.loads(line)
             post_id, gold, predicted, relations = row["id"], row["gold"], row["predicted"], [*row["probabilities"]]
             answer = NO_ANSWER if predicted is None else relations.index(predicted)
-            ids = relations.index(gold), answer, row.get("head_first")
+            score = 0.0 if predicted is None else float(row["probabilities"][predicted])
+            values = relations.index(gold), answer, row.get("head_first"), score
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path}:{number}: {type(error).__name__}: {error}; expected a line of predictions.jsonl: id, gold, "
@@ -164,13 +172,13 @@ def read_predictions(path: str | Path) -> Predictions:
             ) from error
         if post_id in rows:
             raise ValueError(f"{path}:{number}: the post {post_id!r} stands there twice; expected each post once")
-        rows[post_id] = ids
+        rows[post_id] = values
     if not rows:
         raise ValueError(f"{path} has no predictions; expected a line for each post")
     post_ids = sorted(rows)
-    gold, predicted, head_first = zip(*(rows[post_id] for post_id in post_ids))
+    gold, predicted, head_first, scores = zip(*(rows[post_id] for post_id in post_ids))
     known = None if None in head_first else np.array(head_first)
-    return Predictions(post_ids, relations, np.array(gold), np.array(predicted), known)
+    return Predictions(post_ids, relations, np.array(gold), np.array(predicted), known, np.array(scores))
 
 
 def write_environment(
@@ -239,6 +247,7 @@ def results_tables(results: dict[str, Any]) -> str:
         for name, row in results[splits[-1]]["per_relation"].items():
             values = [f"{100 * row[column]:.2f}" for column in ("precision", "recall", "f1")]
             lines.append(f"| {as_cell(name)} | {row['support']} | {' | '.join(values)} |")
+        lines += calibration_lines(results)
     return "\n".join(lines) + "\n"
 
 
@@ -282,6 +291,7 @@ __all__ = [
     "PREDICTIONS_FILE",
     "RESULTS_FILE",
     "SETTINGS_FILE",
+    "VALIDATION_FILE",
     "Predictions",
     "is_prompt_run",
     "order_lines",

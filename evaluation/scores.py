@@ -154,9 +154,9 @@ def score_answers(
     return {"samples": len(gold)} | result | {"by_order": by_order}
 
 
-def relation_probabilities(prediction: PredictionOutput) -> list[list[float]]:
-    """Turn the logits that `Trainer.predict` returns, (N, R), into probabilities."""
-    return torch.from_numpy(prediction.predictions).float().softmax(-1).tolist()
+def relation_probabilities(prediction: PredictionOutput, temperature: float = 1.0) -> list[list[float]]:
+    """Turn the logits that `Trainer.predict` returns, (N, R), into probabilities, softmax(logits / temperature)."""
+    return (torch.from_numpy(prediction.predictions).float() / temperature).softmax(-1).tolist()
 
 
 __all__ = [

@@ -72,6 +72,13 @@ class PredictionArguments(DecisionArguments):
             "nodes; the ending of --out by default."
         },
     )
+    thresholds: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "FILE",
+            "help": "Lowest score of each relation, a file of `mmre thresholds`; relations below are left out.",
+        },
+    )
     base_iri: str = field(
         default="http://example.org/",
         metadata={"metavar": "IRI", "help": "Graphs: beginning of the names of entities, relations, posts."},
@@ -153,6 +160,8 @@ class PredictionArguments(DecisionArguments):
             raise ValueError(f"--keep {taken[0]}: it has a meaning of its own; expected other fields of the posts")
         if self.link is not None and self.format not in ("nt", "ttl", "neo4j"):
             raise ValueError(f"--link; the format {self.format} has no identifiers, expected nt, ttl or neo4j")
+        if self.thresholds is not None and self.relations is not None:
+            raise ValueError("--thresholds: they are of a trained model, not of a chat model; leave it out")
         if self.output_fusion and self.relations is not None:
             raise ValueError("--output_fusion: a chat model, asked for --relations, does not tell; leave it out")
         check_option("--explain_method", self.explain_method, EXPLAIN_METHODS)

@@ -58,7 +58,7 @@ def integrated_gradients(parts: PostParts, relation: int, steps: int = STEPS) ->
             logits = model(input_ids=ids.expand(count, -1), **batch).logits
         finally:
             hook.remove()
-        return logits.float().log_softmax(dim=-1)[:, relation]
+        return (logits.float() / getattr(model.config, "score_temperature", 1.0)).log_softmax(dim=-1)[:, relation]
 
     values = (given,) if pixels is None else (given, pixels)
     # Not zero, which is grey: of patches without any contrast, layer normalization makes endless gradients.

@@ -12,6 +12,8 @@ from mmre.annotation.annotator import naming
 from mmre.modeling import MODELS
 from mmre.processing.pipeline_relation_extraction import TASK
 
+from .adapter_scores import load_score_values
+
 
 def load_model(
     folder: str | os.PathLike, is_trainable: bool = False, revision: str | None = None, dtype: str = "auto"
@@ -36,6 +38,7 @@ def load_model(
             return AutoModel.from_pretrained(folder, revision=revision, dtype=dtype).eval()
         base = AutoModel.from_pretrained(config.base_model_name_or_path, revision=config.revision, dtype=dtype)
         model = PeftModel.from_pretrained(base, folder, config=config, is_trainable=is_trainable, revision=revision)
+        load_score_values(model, folder, revision)
     except SafetensorError as error:
         raise OSError(f"the weights of {folder} cannot be read: {error}. Is the file complete?") from error
     return model.eval()

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from mmre.processing.entity_markers import character_span, check_span
 from mmre.processing.focal_augmentation import Box, View, check_boxes
+from mmre.processing.pipeline_relation_extraction import as_probabilities
 from mmre.processing.processing_multimodal import WHOLE_IMAGE
 from mmre.processing.suggestions import unknown
 from mmre.processing.words import Span
@@ -210,7 +211,7 @@ class PostParts:
                         f"the logits of {type(self.model).__name__} are not finite: its weights are damaged, or its "
                         f"dtype {self.model.dtype} is too narrow for them"
                     )
-                found[numbers] = logits.double().softmax(dim=-1).cpu().numpy()
+                found[numbers] = as_probabilities(logits.double(), self.model.config).cpu().numpy()
         return found
 
 

@@ -248,10 +248,14 @@ def check_typed(
 
 @dataclass
 class Survey:
-    """Number of posts, whether all come with their entities, the SHA-256 of all that they hold, and ignored fields."""
+    """Number of posts, whether all come with their entities, the SHA-256 of all that they hold, and ignored fields.
+
+    `asks_all_pairs` tells whether some posts name no pairs, so that all pairs of their entities are asked for.
+    """
 
     count: int = 0
     has_all_entities: bool = True
+    asks_all_pairs: bool = False
     fingerprint: str = ""
     ignored: list[str] = field(default_factory=list)
 
@@ -291,6 +295,7 @@ def survey_raw_posts(posts: str, args: PredictionArguments) -> Survey:
         problems.add(posts, posts, "content", "no posts", "at least one")
     has_others = any(field in ("field", "column") for _, field in problems.lines)
     problems.raise_if_any(UNKNOWN_HINT if has_others else "")
+    survey.asks_all_pairs = not survey.has_all_entities or "entities" in there
     survey.fingerprint, survey.ignored = fingerprint.hexdigest(), sorted(ignored)
     return survey
 

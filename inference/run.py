@@ -22,9 +22,11 @@ from mmre.annotation.annotator import picture_settings
 from mmre.annotation.model_files import files_fingerprint
 from mmre.annotation.unfinished import append_line, read_batches
 from mmre.evaluation.output_lock import only_writer
+from mmre.evaluation.thresholds import check_model, read_thresholds
 from mmre.posts.checks import Problems, some
 from mmre.posts.parquet_rows import ADDRESS
 from mmre.posts.picture_order import together
+from mmre.posts.schema import NEGATIVE_RELATION
 from mmre.processing import load_spacy
 from mmre.processing.picture_cache import PictureCache
 
@@ -45,6 +47,10 @@ from .triples import PredictionReport, in_order, write_triples
 PREDICTION_VERSION = 3
 # So many are in memory together, and are ordered among themselves.
 BATCHES_AT_ONCE = 8
+NEVER_SAW_NONE = (
+    f"warning: no pair of this model's training had the relation {NEGATIVE_RELATION}, so that it names one for almost "
+    "every pair of entities that is found; train it with posts whose entities are not related"
+)
 # Each task, and each annotation file: which input of a model it gives, and that input's plural.
 TASK_INPUTS = {"grounding": "regions", "detection": "regions", "captions": "caption"}
 FILE_INPUTS = {"regions": "regions", "captions": "caption"}
@@ -82,6 +88,7 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
     if page is not None and page.exists() and not part.exists():
         raise FileExistsError(f"{page} is there already; give another --explain, or delete it")
     check_graph(args)
+    thresholds = None if args.thresholds is None else read_thresholds(args.thresholds)
     survey = survey_raw_posts(posts, args)
     needs_spacy = "grounding" in args.tasks or not survey.has_all_entities
     nlp = load_spacy(args.spacy_model) if needs_spacy else None
@@ -92,6 +99,9 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
         extract = open_chat_model(model, args)
     if args.picture_cache is not None:
         keep_pictures(extract, model, args.picture_cache)
+    if thresholds is not None:
+        config = extract.model.config
+        check_model(args.thresholds, thresholds, config.id2label.values(), config.score_temperature)
     settings = picture_settings(args, nlp)
     schema = open_schema(extract, args)
     header = prediction_header(model, extract, survey, settings, nlp, args)
@@ -117,7 +127,7 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
                 append_line(file, {"batch": number, "rows": rows})
                 bar.update(len(batch))
     seconds, count = time.perf_counter() - start, survey.count - initial
-    report = write_triples(part, header, args)
+    report = write_triples(part, header, args, thresholds)
     lines = [report.text]
     if args.explain is not None:
         cards = (card for row in in_order(part, header) for card in row.get("cards", ()))
@@ -125,6 +135,8 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
         title = f"{Path(model).name if os.path.isdir(model) else model} on {Path(posts).name}"
         lines.append(f"explained: {write_error_page(args.explain, title, args.explain_method, cards)}")
     part.unlink()
+    if survey.asks_all_pairs and args.relations is None and extract.model.config.trained_without_none:
+        lines.append(NEVER_SAW_NONE)
     if survey.ignored:
         lines.append(f"ignored: the fields {some(survey.ignored)}")
     if count:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from mmre.annotation.unfinished import read_batches
+from mmre.evaluation.thresholds import Thresholds
 from mmre.posts.checks import NAMES_IN_REPORT
 from mmre.posts.lookalikes import escaped
 from mmre.posts.whole_file import whole_file
@@ -40,19 +41,22 @@ class PredictionReport(NamedTuple):
     failed: int
 
 
-def write_triples(part: Path, header: dict, args: PredictionArguments) -> PredictionReport:
+def write_triples(
+    part: Path, header: dict, args: PredictionArguments, thresholds: Thresholds | None = None
+) -> PredictionReport:
     """Turn an unfinished file into the output, and the posts that failed into a file beside it.
 
     Args:
         part: the unfinished file, with all batches in it.
         header: its header.
         args: name and format of the output, and the lowest score.
+        thresholds: the lowest score of each relation; None to keep all.
 
     Returns:
         What there was.
     """
     out, failed = Path(args.out), Path(f"{args.out}.errors.jsonl")
-    counts, reasons = Counter(), []
+    counts, unreached, reasons = Counter(), Counter(), []
     with whole_file(failed) as errors, whole_file(out, "wb" if args.format == "parquet" else "w") as file:
 
         def triples() -> Iterator[dict]:
@@ -68,6 +72,8 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> Predic
                 for found in row["relations"]:
                     if found["score"] < args.min_score:
                         counts["low"] += 1
+                    elif thresholds is not None and not thresholds.keeps(found["label"], found["score"]):
+                        unreached[found["label"]] += 1
                     else:
                         counts["triples"] += 1
                         yield row | found
@@ -83,6 +89,8 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> Predic
         f"left out: {counts['none']} pairs of entities without a relation, {counts['low']} relations with a score "
         f"below {args.min_score:g}; {counts['without']} posts have no pair of entities",
     ]
+    if thresholds is not None:
+        report.append(threshold_line(thresholds, unreached))
     if args.decision == "post":
         reasons_left_out = (f"{counts[name]} {meaning}" for name, meaning in LEFT_OUT.items())
         report.append(f"left out by one decision for each post: {', '.join(reasons_left_out)}")
@@ -93,6 +101,22 @@ def write_triples(part: Path, header: dict, args: PredictionArguments) -> Predic
     else:
         failed.unlink()
     return PredictionReport("\n".join(report), header["posts"], counts["failed"])
+
+
+def threshold_line(thresholds: Thresholds, unreached: Counter) -> str:
+    """Say how many relations the thresholds left out.
+
+    Args:
+        thresholds: the thresholds.
+        unreached: of each relation how many were left out.
+    """
+    hopeless = thresholds.out_of_reach
+    below = unreached.total() - sum(unreached[name] for name in hopeless)
+    line = f"left out by --thresholds, for precision {thresholds.precision:g}: {below} relations below their threshold"
+    if hopeless:
+        names = ", ".join(f"{escaped(name)} ({unreached[name]})" for name in hopeless)
+        line += f", and those that reach it at no threshold: {names}"
+    return line
 
 
 def in_order(part: Path, header: dict) -> Iterator[dict]:

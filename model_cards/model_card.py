@@ -16,6 +16,7 @@ from peft import PeftConfig
 from transformers import AutoConfig, PreTrainedConfig
 
 import mmre.modeling  # noqa: F401, registers the models
+from mmre.evaluation.calibration import calibration_lines
 from mmre.evaluation.markdown import as_cell, as_code
 from mmre.evaluation.protocol import file_names, protocol_title, region_protocol
 from mmre.evaluation.relation_f1 import METRICS
@@ -143,6 +144,9 @@ def render_model_card(
         captions=file_names(posts["captions"]) if "caption" in reads else None,
         results=results,
         order_lines=order_lines(results),
+        calibration_lines=calibration_lines(metrics),
+        has_reliability=(output_dir / "reliability.png").is_file(),
+        trained_without_none=metrics.get("calibration", {}).get("trained_without_none"),
         relation_rows=relation_rows,
         rare_relations=[name for name, row in relation_rows.items() if row["support"] < RARE_SUPPORT],
         rare_support=RARE_SUPPORT,

@@ -20,6 +20,7 @@ from transformers.utils import find_adapter_config_file
 
 from mmre.evaluation.run_record import METRICS_FILE, is_prompt_run
 from mmre.evaluation.scores import check_finite_weights
+from mmre.inference.adapter_scores import save_score_values
 from mmre.inference.loading import adapter_config, load_model
 from mmre.posts.full_disk import naming_full_disk
 from mmre.posts.whole_file import whole_file
@@ -29,7 +30,7 @@ from mmre.processing.pipeline_relation_extraction import TASK
 from .model_card import is_hub_name, render_model_card
 
 # Files of an output folder that its card shows.
-PICTURES = ("learning_curve.png", "confusion_matrix.png")
+PICTURES = ("learning_curve.png", "confusion_matrix.png", "reliability.png")
 
 # Files of an earlier publication that must go: an adapter left beside a whole model would be loaded onto it. The
 # author's own files are not among these.
@@ -110,6 +111,8 @@ def assemble(folder: str | os.PathLike, target: str | os.PathLike) -> None:
         model.save_pretrained(target)
         processor.save_pretrained(target)
         complete(target)
+        if isinstance(model, PeftModel):
+            save_score_values(model, target)
     for name in PICTURES:
         if (folder / name).is_file():
             shutil.copy(folder / name, target)

@@ -59,9 +59,14 @@ class RelationExtractionConfig(PreTrainedConfig):
 
     Args:
         initializer_range (`float`): standard deviation of the new layers' initial weights.
+        score_temperature (`float`): what the logits are divided by before the softmax that makes scores of them; fitted
+            on validation posts at the end of a training. Logits and loss know nothing of it.
+        trained_without_none (`bool`): whether each pair of the training had a relation, so that the model has not
+            learned when there is none.
 
     Raises:
-        StrictDataclassError: (of `huggingface_hub`) if a value has the wrong type.
+        StrictDataclassError: (of `huggingface_hub`) if a value has the wrong type, or `score_temperature` is not above
+            zero.
     """
 
     # Without annotations, which would make fields of them.
@@ -72,12 +77,19 @@ class RelationExtractionConfig(PreTrainedConfig):
     processor_class = None
 
     initializer_range: float | int = 0.02
+    # Not `temperature`: transformers takes that for one of text generation, and refuses to save it.
+    score_temperature: float | int = 1.0
+    trained_without_none: bool = False
 
     def __post_init__(self, **kwargs):
         # A pipeline that is registered needs none of a repository's code; transformers would ask for trust in it.
         if PIPELINE in PIPELINE_REGISTRY.supported_tasks:
             kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
+
+    def validate_score_temperature(self):
+        if not 0 < self.score_temperature < float("inf"):
+            raise ValueError(f"`score_temperature` must be a number above 0, got {self.score_temperature}.")
 
     def reads(self) -> tuple[str, ...]:
         """Return what a model of this configuration reads: its system's `inputs`, without those switched off."""

@@ -121,8 +121,8 @@ def check_regions_have_image(post: dict, file: str, where: str, problems: Proble
 
 
 def as_span(value: Any) -> Span | None:
-    """Return start and end, if a value is two whole numbers."""
-    if isinstance(value, dict) and value.keys() == {"start", "end"}:
+    """Return start and end, if a value is two whole numbers; a type beside them is passed over."""
+    if isinstance(value, dict) and value.keys() - {"type"} == {"start", "end"}:
         value = [value["start"], value["end"]]
     if isinstance(value, list) and len(value) == 2 and all(type(bound) is int for bound in value):
         return value[0], value[1]

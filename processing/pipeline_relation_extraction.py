@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import Pipeline
+from transformers import Pipeline, PreTrainedConfig
 
 from .entity_markers import character_span, check_span
 from .picture_addresses import fetch_image, is_address
@@ -211,7 +211,7 @@ class RelationExtractionPipeline(Pipeline):
             if not return_errors:
                 raise ValueError(message)
             return [pair["entities"] | {"error": message}]
-        scores = pair["logits"].float().softmax(dim=-1)
+        scores = as_probabilities(pair["logits"].float(), self.model.config)
         best = scores.topk(min(top_k, len(scores)))
         fusion = {"fusion": pair["fusion"]} if "fusion" in pair else {}
         return [
@@ -265,6 +265,12 @@ class RelationExtractionPipeline(Pipeline):
         if getattr(self, "_spacy_model", ("",))[0] != name:
             self._spacy_model = name, load_spacy(name)
         return self._spacy_model[1]
+
+
+def as_probabilities(logits: torch.Tensor, config: PreTrainedConfig) -> torch.Tensor:
+    """Turn logits (..., R) into probabilities, softmax(logits / T), T the temperature of the model's scores."""
+    # A repository may have the code of an earlier version, whose configurations have no temperature.
+    return (logits / getattr(config, "score_temperature", 1.0)).softmax(dim=-1)
 
 
 class _Stream(IterableDataset):

@@ -13,13 +13,21 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import EarlyStoppingCallback, PreTrainedModel, ProcessorMixin
 from transformers.integrations import TrackioCallback
+from transformers.trainer_utils import PredictionOutput
 from transformers.utils import logging
 
 from mmre.evaluation.cost import count_parameters, measure_cost
 from mmre.evaluation.output_lock import only_run
-from mmre.evaluation.plots import plot_confusion_matrix, plot_learning_curve
+from mmre.evaluation.plots import plot_confusion_matrix, plot_learning_curve, plot_reliability
 from mmre.evaluation.protocol import describe_posts
-from mmre.evaluation.run_record import posts_in_short, write_metrics, write_predictions, write_results
+from mmre.evaluation.run_record import (
+    PREDICTIONS_FILE,
+    VALIDATION_FILE,
+    posts_in_short,
+    write_metrics,
+    write_predictions,
+    write_results,
+)
 from mmre.evaluation.scores import (
     NotFiniteError,
     check_finite_metrics,
@@ -45,6 +53,7 @@ from .encoders import build
 from .processes import check_processes
 from .publishing import prepare_repository
 from .record import sections_of, write_settings, write_train_posts
+from .score_values import add_calibration, begin_scores, finish_scores
 from .settings import Settings
 from .splits import open_splits, with_lengths
 from .trainer import RelationTrainer
@@ -114,7 +123,7 @@ def _train_and_test(
     earlier = earlier_results(settings, output_dir)
     posts, processor, model = _prepare(settings, output_dir)
     facts = protocol_facts(posts, data, processor.inputs, processor.markers_in_text_order)
-    results, prediction = add_facts(earlier, facts, output_dir), None
+    results, predictions = add_facts(earlier, facts, output_dir), {}
     fingerprint = posts_fingerprint(posts)
     if checkpoint is not None:
         check_posts(output_dir, fingerprint)
@@ -142,6 +151,7 @@ def _train_and_test(
     )
     try:
         if training.do_train:
+            begin_scores(model, posts["train"])
             metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
             check_finite_metrics(metrics)
             if training.load_best_model_at_end and trainer.state.best_model_checkpoint is None:
@@ -152,12 +162,14 @@ def _train_and_test(
             # trackio's run ends with the training: the figures below would open a second one.
             trainer.remove_callback(TrackioCallback)
         if training.do_eval:
-            validation = trainer.predict(posts["validation"], metric_key_prefix="validation")
-            results["validation"] = score_split(validation, relations, heads_first(posts["validation"]))
+            predictions["validation"] = trainer.predict(posts["validation"], metric_key_prefix="validation")
+        if training.do_train:
+            finish_scores(model, predictions.get("validation"), output_dir)
         if training.do_predict:
             # The only look at the test split, with the checkpoint that is best on the validation split.
-            prediction = trainer.predict(posts["test"])
-            results["test"] = score_split(prediction, relations, heads_first(posts["test"]))
+            predictions["test"] = trainer.predict(posts["test"])
+        for split, prediction in predictions.items():
+            results[split] = score_split(prediction, relations, heads_first(posts[split]))
     except NotFiniteError as error:
         raise NotFiniteError(
             f"the run in {output_dir} failed after {trainer.state.global_step} steps: {error}"
@@ -178,10 +190,12 @@ def _train_and_test(
     if not trainer.is_world_process_zero():
         return None
 
+    prediction = predictions.get("test")
     tested = None if prediction is None else (prediction.metrics["test_runtime"], len(posts["test"]))
     # A test of a checkpoint takes nothing from the record of its training.
     results.setdefault("cost", measure_cost(sizes, training.device, trained, tested))
-    tables = _write_results(settings, results, posts, prediction)
+    add_calibration(results, model, predictions)
+    tables = _write_results(output_dir, results, posts, predictions)
     _draw(output_dir, trainer, results, posts, prediction)
     # A card is of the model beside it: a checkpoint that is tested into another folder gets none there.
     tested = settings.model.model_name_or_path
@@ -255,27 +269,30 @@ def _keep_pictures(settings: Settings, processor: ProcessorMixin, model: str) ->
         raise ValueError(f"{model} as configured reads no pictures: leave `picture_cache` out.")
 
 
-def _write_results(settings: Settings, results: dict, posts: datasets.DatasetDict, prediction) -> str:
+def _write_results(
+    output_dir: Path, results: dict, posts: datasets.DatasetDict, predictions: dict[str, PredictionOutput]
+) -> str:
     """Write scores, predictions and tables of a run, and return the tables."""
-    output_dir, relations = Path(settings.training.output_dir), _relations(posts)
     write_metrics(output_dir, results)
-    if prediction is not None:
-        probabilities = relation_probabilities(prediction)
-        test = posts["test"]
+    for split, prediction in predictions.items():
+        rows = posts[split]
         write_predictions(
             output_dir,
-            test["id"],
-            relations,
+            rows["id"],
+            _relations(posts),
             prediction.label_ids,
-            probabilities,
-            heads_first(test),
-            posts_in_short(test),
+            relation_probabilities(prediction, results["calibration"]["temperature"]),
+            heads_first(rows),
+            posts_in_short(rows),
+            file_name={"validation": VALIDATION_FILE, "test": PREDICTIONS_FILE}[split],
         )
     return write_results(output_dir, results)
 
 
 def _draw(output_dir: Path, trainer: RelationTrainer, results: dict, posts: datasets.DatasetDict, prediction) -> None:
     """Draw the figures of a run; its results are written before."""
+    if results["calibration"]["splits"]:
+        plot_reliability(results["calibration"], output_dir / "reliability.png")
     if trainer.args.do_train:
         plot_learning_curve(trainer.state.log_history, output_dir / "learning_curve.png")
     if prediction is not None:

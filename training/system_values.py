@@ -15,6 +15,7 @@ from .docstrings import documented_arguments
 
 # Arguments of processors and values of configurations that the run gives itself.
 NOT_SETTABLE = {"tokenizer", "image_processor", "inputs", "vocab_size", "pad_token_id"}
+NOT_SETTABLE |= {"score_temperature", "trained_without_none"}
 
 
 def documented_values(model_type: str) -> dict[str, str]:

@@ -21,7 +21,8 @@ def logits_of(folder) -> tuple[torch.Tensor, dict[str, float]]:
     model, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
     with torch.no_grad():
         logits = model(**processor(images=Image.new("RGB", (64, 48), "gray"), **POST)).logits[0]
-    return logits, {model.config.id2label[i]: score for i, score in enumerate(logits.softmax(-1).tolist())}
+    scores = (logits / model.config.score_temperature).softmax(-1).tolist()
+    return logits, {model.config.id2label[i]: score for i, score in enumerate(scores)}
 
 
 def agrees(output: str, folder) -> None:

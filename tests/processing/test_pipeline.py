@@ -1,11 +1,14 @@
 """The pipeline: what a post may be, and that neither batches nor streams change what is said of it."""
 
 import functools
+import json
+import math
+import shutil
 
 import pytest
 import torch
 from model_helpers import ENCODERS, tiny_model
-from transformers import AutoModel, AutoProcessor, pipeline
+from transformers import AutoModel, AutoProcessor, PreTrainedConfig, pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
 from mmre.posts import make_synthetic_posts
@@ -42,7 +45,7 @@ def expected_scores(folder, post) -> dict[str, float]:
     if type(model).__name__.startswith("FocalMRE"):
         post.pop("caption", None)
     with torch.no_grad():
-        scores = model(**processor(**post)).logits.softmax(-1)[0]
+        scores = (model(**processor(**post)).logits / model.config.score_temperature).softmax(-1)[0]
     return {model.config.id2label[index]: score for index, score in enumerate(scores.tolist())}
 
 
@@ -316,3 +319,35 @@ def test_posts_go_to_a_worker_that_is_not_forked_and_a_generator_is_refused(text
     with pytest.raises(ValueError, match="`num_workers`: a generator cannot go to a worker process"):
         next(iter(text_pipeline((row for row in texts), num_workers=1)))
     assert text_pipeline(texts, num_workers=1) == expected
+
+
+def test_scores_are_the_softmax_of_the_logits_over_the_temperature_and_answers_stay(folder, post, tmp_path):
+    extract = pipeline(TASK, model=str(folder), device="cpu")
+    inputs = {name: value for name, value in post.items() if name not in ("image", "caption")}
+    caption = {"caption": post["caption"]} if "caption" in extract.processor.inputs else {}
+    with torch.no_grad():
+        logits = extract.model(**extract.processor(images=post["image"], **inputs, **caption)).logits[0]
+    answers = set()
+    for temperature in (0.5, 1.0, 4.0):
+        extract.model.config.score_temperature = temperature
+        powers = [math.exp(value / temperature) for value in logits.tolist()]
+        found = {row["label"]: row["score"] for row in extract(post, top_k=100)}
+        names = extract.model.config.id2label
+        assert found == {names[i]: pytest.approx(power / sum(powers), abs=1e-5) for i, power in enumerate(powers)}
+        answers.add(max(found, key=found.get))
+    assert len(answers) == 1
+    extract.save_pretrained(tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "config.json").read_text("utf-8"))["score_temperature"] == 4.0
+
+
+def test_a_configuration_of_an_earlier_version_has_no_temperature(folder, post, tmp_path):
+    shutil.copytree(folder, tmp_path / "old")
+    config = json.loads((tmp_path / "old" / "config.json").read_text("utf-8"))
+    assert config.pop("score_temperature") != 1 and config.pop("trained_without_none") is False
+    (tmp_path / "old" / "config.json").write_text(json.dumps(config), "utf-8")
+    extract = pipeline(TASK, model=str(tmp_path / "old"), device="cpu")
+    assert extract.model.config.score_temperature == 1 and extract.model.config.trained_without_none is False
+    assert extract(post, top_k=100) != pipeline(TASK, model=str(folder), device="cpu")(post, top_k=100)
+    assert torch.equal(
+        module.as_probabilities(torch.tensor([1.0, 2.0]), PreTrainedConfig()), torch.tensor([1.0, 2.0]).softmax(-1)
+    )

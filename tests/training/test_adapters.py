@@ -146,7 +146,8 @@ def test_a_moved_adapter_finds_the_model_it_belongs_to(adapter, tmp_path):
 
 def gray_scores(adapter) -> dict:
     model = AutoPeftModel.from_pretrained(adapter)
-    scores = gray_logits(model, AutoProcessor.from_pretrained(adapter)).softmax(-1).tolist()
+    temperature = json.loads((adapter / "scores_config.json").read_text("utf-8"))["score_temperature"]
+    scores = (gray_logits(model, AutoProcessor.from_pretrained(adapter)) / temperature).softmax(-1).tolist()
     return pytest.approx({model.config.id2label[index]: score for index, score in enumerate(scores)}, abs=1e-5)
 
 
@@ -154,6 +155,18 @@ def test_the_output_folder_of_an_adapter_predicts(adapter, tmp_path):
     extract = open_pipeline(str(adapter), PredictionArguments(out=str(tmp_path / "triples.jsonl")))
     results = extract(POST | {"image": Image.new("RGB", (64, 48), "gray")}, top_k=100)
     assert {row["label"]: row["score"] for row in results} == gray_scores(adapter)
+
+
+def test_an_adapter_keeps_its_temperature_beside_it(adapter, tmp_path):
+    metrics = json.loads((adapter / "metrics.json").read_text("utf-8"))
+    assert load_model(adapter).config.score_temperature == metrics["calibration"]["temperature"] != 1
+    assert json.loads((adapter / "base_model" / "config.json").read_text("utf-8"))["score_temperature"] == 1
+    shutil.copytree(adapter, tmp_path / "old")
+    (tmp_path / "old" / "scores_config.json").unlink()
+    assert load_model(tmp_path / "old").config.score_temperature == 1
+    (tmp_path / "old" / "scores_config.json").write_text("{}")
+    with pytest.raises(ValueError, match="scores_config.json: .*expected JSON with score_temperature, trained_"):
+        load_model(tmp_path / "old")
 
 
 @pytest.mark.slow
@@ -173,6 +186,7 @@ def test_an_adapter_is_published_with_the_model_it_belongs_to(adapter, hub, run_
         torch.testing.assert_close(torch.tensor(logits), expected, atol=1e-5, rtol=1e-4)
     assert json.loads(last_line(run_client(PREDICT, repo, json.dumps(POST)))) == gray_scores(adapter)
     files = hub.files(repo)
+    assert json.loads(files["scores_config.json"]) == json.loads((adapter / "scores_config.json").read_text("utf-8"))
     assert "model.safetensors" not in files and "model.safetensors" in hub.files(f"{repo}-base")
     config = json.loads(files["adapter_config.json"])
     assert config["base_model_name_or_path"] == f"{repo}-base" and len(config["revision"]) == 40

@@ -1,6 +1,7 @@
 """A run, from its settings to its results."""
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -45,6 +46,34 @@ def test_a_run_leaves_all_its_results(run):
         assert "| /per/per/couple |" in text and "| validation, head first |" in text and "| test, tail first |" in text
 
 
+def test_a_run_ends_with_the_temperature_that_is_best_on_validation_and_says_what_it_does_to_both_splits(run):
+    calibration, config = metrics(run)["calibration"], json.loads((run / "config.json").read_text("utf-8"))
+    temperature = calibration["temperature"]
+    assert temperature == config["score_temperature"] != 1 and config["trained_without_none"] is False
+    assert "auto_map" in config and "custom_pipelines" in config
+    lines = (run / "validation_predictions.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert len(rows) == 16 and sum(each["posts"] for each in calibration["splits"]["test"]["after"]["bins"]) == 24
+
+    def loss(factor: float) -> float:
+        """Of probabilities p at the temperature, those at `factor` times it are proportional to p ** (1 / factor)."""
+        total = 0.0
+        for row in rows:
+            powers = {name: value ** (1 / factor) for name, value in row["probabilities"].items()}
+            total -= math.log(powers[row["gold"]] / sum(powers.values()))
+        return total / len(rows)
+
+    validation = calibration["splits"]["validation"]
+    assert validation["after"]["loss"] == pytest.approx(loss(1.0), abs=1e-5)
+    assert validation["before"]["loss"] == pytest.approx(loss(1 / temperature), abs=1e-5)
+    assert min((0.8, 0.9, 1.0, 1.1, 1.2), key=loss) == 1.0
+    assert metrics(run)["validation"]["loss"] == pytest.approx(validation["before"]["loss"], abs=1e-5)
+    for name in ("results.md", "README.md"):
+        text = (run / name).read_text("utf-8")
+        assert f"softmax(logits / {temperature:.4g})" in text and "| validation | 16 | " in text
+    assert "](reliability.png)" in (run / "README.md").read_text("utf-8") and (run / "reliability.png").is_file()
+
+
 def test_what_a_run_costs_is_in_its_record(run):
     result = metrics(run)
     cost, seen = result["cost"], 48 * result["train"]["epoch"]
@@ -75,7 +104,7 @@ def test_predictions_belong_to_the_posts_they_name(run):
         inputs = PostCollator(processor)([post])
         inputs.pop("labels")
         with torch.no_grad():
-            probabilities = model(**inputs).logits.softmax(-1)[0]
+            probabilities = (model(**inputs).logits / model.config.score_temperature).softmax(-1)[0]
         assert list(row["probabilities"]) == relations
         torch.testing.assert_close(torch.tensor(list(row["probabilities"].values())), probabilities, atol=1e-5, rtol=0)
         assert row["predicted"] == max(row["probabilities"], key=row["probabilities"].get)
@@ -128,6 +157,7 @@ def test_a_checkpoint_is_evaluated_without_training(run, config_file, tmp_path):
     assert "train" not in again
     assert again["test"]["f1"] == metrics(run)["test"]["f1"]
     assert again["test"]["loss"] == pytest.approx(metrics(run)["test"]["loss"], abs=1e-6)
+    assert again["calibration"]["temperature"] == metrics(run)["calibration"]["temperature"]
 
 
 def write_tgdi_config(folder: Path, **model) -> str:
@@ -174,7 +204,7 @@ def test_tgdi_is_trained_by_the_same_command(tgdi_run):
     post = make_synthetic_posts(num_train=16)["test"][5]
     inputs = PostCollator(processor)([post])
     with torch.no_grad():
-        probabilities = model(**inputs).logits.softmax(-1)[0]
+        probabilities = (model(**inputs).logits / model.config.score_temperature).softmax(-1)[0]
     row = predictions(tgdi_run)[5]
     torch.testing.assert_close(torch.tensor(list(row["probabilities"].values())), probabilities, atol=1e-5, rtol=0)
 

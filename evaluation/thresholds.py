@@ -1,0 +1,192 @@
+"""Thresholds: for each relation the lowest score from which on a wanted share of its answers is right."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmre.posts.checks import read_json, show
+from mmre.posts.lookalikes import escaped
+from mmre.posts.schema import NEGATIVE_RELATION
+from mmre.posts.whole_file import whole_file
+from mmre.processing.suggestions import unknown
+
+from .markdown import as_cell
+from .run_record import Predictions
+
+THRESHOLD_DECIMALS = 6
+THRESHOLD_FIELDS = ("precision", "temperature", "relations")
+
+
+class Thresholds(NamedTuple):
+    """Thresholds of the relations of one model.
+
+    Args:
+        precision: the share of right answers that is wanted, in (0, 1].
+        temperature: of the model's scores.
+        relations: of each relation the lowest score, in [0, 1]; None where no score is enough.
+    """
+
+    precision: float
+    temperature: float
+    relations: dict[str, float | None]
+
+    @property
+    def out_of_reach(self) -> list[str]:
+        """Return the relations that reach the precision at no threshold."""
+        return [name for name, threshold in self.relations.items() if threshold is None]
+
+    def keeps(self, relation: str, score: float) -> bool:
+        """Tell whether a relation reaches its threshold."""
+        threshold = self.relations[relation]
+        return threshold is not None and score >= threshold
+
+
+class KeptCount(NamedTuple):
+    """Numbers of posts of a relation: predicted and kept, right among these, and all that have it in truth."""
+
+    kept: int
+    right: int
+    gold: int
+
+
+def fit_thresholds(predictions: Predictions, precision: float, temperature: float = 1.0) -> Thresholds:
+    """Find for each relation the lowest score from which on enough of its answers are right.
+
+    Args:
+        predictions: of the validation posts, with their `scores`.
+        precision: the share that is wanted, in (0, 1].
+        temperature: of the model's scores, which is kept with the thresholds.
+
+    Returns:
+        The thresholds: each is the score of an answer. Answers of one score are kept or left out together.
+    """
+    found = {}
+    for number, name in enumerate(predictions.relations):
+        if name == NEGATIVE_RELATION:
+            continue
+        of_relation = predictions.predicted == number
+        scores, right = predictions.scores[of_relation], predictions.gold[of_relation] == number
+        candidates = np.unique(scores)  # ascending: the first that is enough keeps the most
+        enough = (score for score in candidates if right[scores >= score].mean() >= precision)
+        lowest = next(enough, None)
+        # Down to the decimals that `mmre predict` writes, so that it keeps the answer whose score this is.
+        found[name] = None if lowest is None else math.floor(lowest * 10**THRESHOLD_DECIMALS) / 10**THRESHOLD_DECIMALS
+    return Thresholds(precision, temperature, found)
+
+
+def count_kept(predictions: Predictions, thresholds: Thresholds) -> dict[str, KeptCount]:
+    """Count what the thresholds keep of some predictions, and how much of that is right, for each relation."""
+    counts = {}
+    for name in thresholds.relations:
+        number = predictions.relations.index(name)
+        kept = (predictions.predicted == number) & [thresholds.keeps(name, score) for score in predictions.scores]
+        gold = predictions.gold == number
+        counts[name] = KeptCount(int(kept.sum()), int((kept & gold).sum()), int(gold.sum()))
+    return counts
+
+
+def thresholds_report(thresholds: Thresholds, counts: Mapping[str, Mapping[str, KeptCount]]) -> str:
+    """Format thresholds and what they keep, in Markdown.
+
+    Args:
+        thresholds: the thresholds.
+        counts: from [`count_kept`], by split.
+    """
+    columns = [f"{split} {name}" for split in counts for name in ("kept", "precision", "recall")]
+    lines = [f"| relation | threshold | {' | '.join(columns)} |", f"|---|{'--:|' * (len(columns) + 1)}"]
+    for name, threshold in thresholds.relations.items():
+        cells = [cell for of_split in counts.values() for cell in _cells(of_split[name])]
+        shown = "none" if threshold is None else f"{threshold:.4f}"
+        lines.append(f"| {as_cell(name)} | {shown} | {' | '.join(cells)} |")
+    totals = (KeptCount(*map(sum, zip(*of_split.values()))) for of_split in counts.values())
+    lines.append(f"| all |  | {' | '.join(cell for total in totals for cell in _cells(total))} |")
+    if thresholds.out_of_reach:
+        names, wanted = ", ".join(map(escaped, thresholds.out_of_reach)), f"{thresholds.precision:g} of the answers"
+        lines.append(f"\nAt no threshold {wanted} are right, so that all are left out: {names}")
+    return "\n".join(lines)
+
+
+def _cells(count: KeptCount) -> list[str]:
+    shares = ((count.right, count.kept), (count.right, count.gold))
+    return [str(count.kept), *(f"{100 * part / whole:.1f}" if whole else "" for part, whole in shares)]
+
+
+def write_thresholds(path: str | os.PathLike, thresholds: Thresholds) -> None:
+    """Write thresholds as JSON that [`read_thresholds`] reads."""
+    with whole_file(path) as file:
+        file.write(json.dumps(thresholds._asdict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_thresholds(path: str | os.PathLike) -> Thresholds:
+    """Read thresholds, of any model; see [`check_model`].
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no file of thresholds, or a value is out of range.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"--thresholds {path}: there is no such file")
+    with open(path, "rb") as file:
+        content = read_json(file.read())
+    is_whole = isinstance(content, Mapping) and {*content} == {*THRESHOLD_FIELDS}
+    if not is_whole or not isinstance(content["relations"], Mapping):
+        fields = ", ".join(THRESHOLD_FIELDS)
+        raise ValueError(f"--thresholds {path}: no JSON with {fields}; expected a file that mmre thresholds wrote")
+    _check_number(path, "precision", content["precision"], above=0)
+    _check_number(path, "temperature", content["temperature"], above=0, most=math.inf)
+    for name, value in content["relations"].items():
+        if value is not None:
+            _check_number(path, f"threshold of {show(name)}", value)
+    return Thresholds(*(content[name] for name in THRESHOLD_FIELDS))
+
+
+def check_model(path: str | os.PathLike, thresholds: Thresholds, relations: Iterable[str], temperature: float) -> None:
+    """Refuse the thresholds of another model.
+
+    Args:
+        path: of the file, for the message.
+        thresholds: from [`read_thresholds`].
+        relations: all relations of the model.
+        temperature: of the model's scores.
+
+    Raises:
+        ValueError: the relations are others, or the scores have another temperature.
+    """
+    known, mend = [name for name in relations if name != NEGATIVE_RELATION], "make it anew by mmre thresholds"
+    for name in thresholds.relations:
+        if name not in known:
+            problem = unknown("relation", name, known)
+            raise ValueError(f"--thresholds {path}: {problem} (known are the model's); {mend}")
+    missing = [name for name in known if name not in thresholds.relations]
+    if missing:
+        raise ValueError(f"--thresholds {path}: the model's relation {show(missing[0])} has none; {mend}")
+    if not math.isclose(thresholds.temperature, temperature, rel_tol=1e-6):
+        raise ValueError(
+            f"--thresholds {path}: it is for scores of temperature {thresholds.temperature:g}, and the model's have "
+            f"{temperature:g}, so that it is of another model; {mend}"
+        )
+
+
+def _check_number(path: str, name: str, value: Any, above: float | None = None, most: float = 1) -> None:
+    """Refuse what is no number from 0 (or above it) to `most`."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or value < 0 or value > most or value == above:
+        first, last = "from 0" if above is None else "above 0", f" to {most:g}" if math.isfinite(most) else ""
+        raise ValueError(f"--thresholds {path}: {name}: {show(value)}; expected a number {first}{last}")
+
+
+__all__ = [
+    "KeptCount",
+    "Thresholds",
+    "check_model",
+    "count_kept",
+    "fit_thresholds",
+    "read_thresholds",
+    "thresholds_report",
+    "write_thresholds",
+]

@@ -1,0 +1,119 @@
+"""Thresholds of relations, fitted on the predictions of validation posts."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mmre.evaluation.run_record import Predictions
+from mmre.evaluation.thresholds import (
+    KeptCount,
+    Thresholds,
+    check_model,
+    count_kept,
+    fit_thresholds,
+    read_thresholds,
+    thresholds_report,
+    write_thresholds,
+)
+
+NAMES = ["None", "couple", "peer", "awarded"]
+
+
+def predictions(*rows: tuple[int, int, float]) -> Predictions:
+    """Predictions of (gold, predicted, score)."""
+    gold, predicted, scores = zip(*rows)
+    ids = [str(number) for number in range(len(rows))]
+    return Predictions(ids, NAMES, np.array(gold), np.array(predicted), None, np.array(scores))
+
+
+ROWS = predictions(
+    *((1, 1, 0.9), (1, 1, 0.8), (0, 1, 0.7), (1, 1, 0.6), (0, 1, 0.5)),  # couple: right, right, wrong, right, wrong
+    *((0, 2, 0.95), (2, 2, 0.4), (1, 2, 0.3)),  # peer: the highest is wrong
+    *((0, 0, 0.99), (3, 0, 0.9)),  # awarded: never predicted
+)
+
+
+def test_a_threshold_is_the_lowest_score_from_which_on_enough_answers_are_right():
+    """By hand: of couple, from 0.6 on 3 of 4 are right, from 0.8 on 2 of 2; of peer from 0.4 on 1 of 2."""
+    assert fit_thresholds(ROWS, 0.75).relations == {"couple": 0.6, "peer": None, "awarded": None}
+    assert fit_thresholds(ROWS, 0.76).relations == {"couple": 0.8, "peer": None, "awarded": None}
+    assert fit_thresholds(ROWS, 0.5).relations == {"couple": 0.5, "peer": 0.4, "awarded": None}
+
+
+def test_answers_of_one_score_are_kept_or_left_out_together():
+    rows = predictions((1, 1, 0.8), (0, 1, 0.8), (1, 1, 0.9))
+    assert fit_thresholds(rows, 0.9).relations["couple"] == 0.9
+
+
+def test_what_is_kept_is_counted_on_other_posts():
+    thresholds = fit_thresholds(ROWS, 0.75, temperature=2.0)
+    others = predictions((1, 1, 0.6), (0, 1, 0.61), (1, 1, 0.59), (2, 2, 0.99), (2, 0, 0.99))
+    assert count_kept(others, thresholds) == {
+        "couple": KeptCount(2, 1, 2),
+        "peer": KeptCount(0, 0, 2),
+        "awarded": KeptCount(0, 0, 0),
+    }
+    report = thresholds_report(thresholds, {"test": count_kept(others, thresholds)}).splitlines()
+    assert report[2] == "| couple | 0.6000 | 2 | 50.0 | 50.0 |"
+    assert report[3] == "| peer | none | 0 |  | 0.0 |"
+    assert report[5] == "| all |  | 2 | 50.0 | 25.0 |"
+    assert report[-1].endswith("so that all are left out: peer, awarded")
+
+
+def test_a_file_holds_what_was_written(tmp_path):
+    thresholds = fit_thresholds(ROWS, 0.75, temperature=1.25)
+    write_thresholds(tmp_path / "t.json", thresholds)
+    assert read_thresholds(tmp_path / "t.json") == thresholds
+    check_model("t.json", thresholds, NAMES, 1.25)
+    assert [thresholds.keeps("couple", score) for score in (0.59, 0.6, 0.61)] == [False, True, True]
+    assert not thresholds.keeps("peer", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("{", "no JSON with precision, temperature, relations; expected a file that mmre thresholds wrote"),
+        ("[]", "no JSON with"),
+        ('{"precision": 0.9}', "no JSON with"),
+        ('{"precision": 0.9, "temperature": 1, "relations": []}', "no JSON with"),
+        ('{"precision": 0.9, "temperature": 1, "relations": {"a": 1, "a": 0}}', "no JSON with"),
+        ({"a": 1.5}, "threshold of 'a': 1.5; expected a number from 0 to 1"),
+        ({"a": -0.1}, "threshold of 'a': -0.1; expected"),
+        ({"a": float("nan")}, "threshold of 'a': nan; expected"),
+        ({"a": "0.5"}, "threshold of 'a': '0.5'; expected"),
+        ({"a": True}, "threshold of 'a': True; expected"),
+        ('{"precision": 0, "temperature": 1, "relations": {}}', "precision: 0; expected a number above 0 to 1"),
+        ('{"precision": 0.9, "temperature": 0, "relations": {}}', "temperature: 0; expected a number above 0"),
+        ('{"precision": 0.9, "temperature": Infinity, "relations": {}}', "temperature: inf; expected"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line(content, error, tmp_path):
+    if isinstance(content, dict):
+        content = json.dumps({"precision": 0.9, "temperature": 1.0, "relations": content})
+    (tmp_path / "t.json").write_text(content)
+    with pytest.raises(ValueError) as refused:
+        read_thresholds(tmp_path / "t.json")
+    assert f"--thresholds {tmp_path / 't.json'}: {error}" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "error"),
+    [
+        (Thresholds(0.9, 1.0, {"cuople": 0.5, "peer": 0.5}), "unknown relation 'cuople'; did you mean 'couple'"),
+        (
+            Thresholds(0.9, 1.0, {"couple": 0.5}),
+            "the model's relation 'peer' has none; make it anew",
+        ),
+        (Thresholds(0.9, 1.5, {"couple": 0.5, "peer": None}), "scores of temperature 1.5, and the model's have 1,"),
+    ],
+)
+def test_thresholds_of_another_model_are_refused(thresholds, error):
+    with pytest.raises(ValueError, match=error):
+        check_model("t.json", thresholds, ["None", "couple", "peer"], 1.0)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        read_thresholds(tmp_path / "t.json")
