@@ -10,13 +10,13 @@ from pathlib import Path
 from .parser import UsageError
 
 HELP = "import posts from doccano, Label Studio, Prodigy, brat and others"
-FORMATS = ("doccano", "label_studio", "prodigy", "brat", "opennre", "tacred", "docbin")
+IMPORT_FORMATS = ("doccano", "label_studio", "prodigy", "brat", "opennre", "tacred", "docbin")
 
 
 def add_arguments(parser) -> None:
     """Add the format, the export, the folder to write, and how to draw and split."""
     parser.usage = "mmre import FORMAT PATH --out FOLDER [options]"
-    parser.add_argument("format", metavar="FORMAT", choices=FORMATS, help=f"One of {', '.join(FORMATS)}.")
+    parser.add_argument("format", metavar="FORMAT", choices=IMPORT_FORMATS, help=f"One of {', '.join(IMPORT_FORMATS)}.")
     parser.add_argument("path", metavar="PATH", type=Path, help="The exported file; of brat a folder.")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="A new folder.")
     parser.add_argument(
