@@ -135,6 +135,16 @@ class PredictionArguments(DecisionArguments):
     keep: list[str] = field(
         default_factory=list, metadata={"help": "Further fields of posts that are handed on to their triples."}
     )
+    ray: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "ADDRESS",
+            "help": "Predict with workers of Ray: the address of a cluster, or local, this machine (needs mmre[ray]).",
+        },
+    )
+    workers: int | None = field(
+        default=None, metadata={"help": "Of --ray: how many workers; one for each GPU, or one, by default."}
+    )
     ignore_unknown: bool = field(
         default=False, metadata={"help": "Pass over further fields of posts, and name them in the report."}
     )
@@ -164,6 +174,11 @@ class PredictionArguments(DecisionArguments):
             raise ValueError("--thresholds: they are of a trained model, not of a chat model; leave it out")
         if self.output_fusion and self.relations is not None:
             raise ValueError("--output_fusion: a chat model, asked for --relations, does not tell; leave it out")
+        if self.workers is not None and (self.ray is None or self.workers < 1):
+            wrong = "--ray is not given, expected it too" if self.ray is None else "expected at least 1"
+            raise ValueError(f"--workers {self.workers}; {wrong}")
+        if self.ray is not None and self.explain is not None:
+            raise ValueError("--explain; workers of --ray explain nothing, leave one of them out")
         check_option("--explain_method", self.explain_method, EXPLAIN_METHODS)
         if self.explain is not None and self.relations is not None:
             raise ValueError("--explain: a chat model, asked for --relations, is not explained; leave it out")

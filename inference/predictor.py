@@ -60,6 +60,7 @@ class Predictor:
     ):
         self.make_card = make_card
         self.extract, self.args, self.nlp, self.folder, self.schema = extract, args, nlp, folder, schema
+        self.settings = settings
         self.annotator, self.keeps_pictures = Annotator(args, settings, nlp, extract.device), False
         if isinstance(extract, InContextRelationClassifier):
             shows_pictures = extract.show_images != "none"

@@ -10,9 +10,9 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import transformers
 from transformers import Pipeline
@@ -39,6 +39,7 @@ from .loading import load_pipeline
 from .neo4j import nodes_path
 from .predictor import Predictor
 from .raw_posts import Survey, read_raw_posts, survey_raw_posts
+from .ray_workers import check_cluster, predict_on_ray
 from .rdf import RDF_FORMATS, load_rdflib
 from .relation_lists import read_relations
 from .relation_schema import RelationSchema, read_schema
@@ -91,41 +92,37 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
     thresholds = None if args.thresholds is None else read_thresholds(args.thresholds)
     survey = survey_raw_posts(posts, args)
     needs_spacy = "grounding" in args.tasks or not survey.has_all_entities
-    nlp = load_spacy(args.spacy_model) if needs_spacy else None
-    if args.relations is None:
-        files = {f"--{option}": what for option, what in FILE_INPUTS.items() if getattr(args, option) is not None}
-        extract = open_pipeline(model, args, files)
-    else:
-        extract = open_chat_model(model, args)
-    if args.picture_cache is not None:
-        keep_pictures(extract, model, args.picture_cache)
+    if args.ray is not None:
+        check_cluster(args.ray)
+    predictor = open_predictor(model, posts, args, needs_spacy)
     if thresholds is not None:
-        config = extract.model.config
+        config = predictor.extract.model.config
         check_model(args.thresholds, thresholds, config.id2label.values(), config.score_temperature)
-    settings = picture_settings(args, nlp)
-    schema = open_schema(extract, args)
-    header = prediction_header(model, extract, survey, settings, nlp, args)
-    header |= {"schema": None if schema is None else schema.as_rows(), "both_directions": args.both_directions}
-    done = end = 0
+    header = prediction_header(model, predictor, survey, args)
+    is_trained = survey.asks_all_pairs and args.relations is None
+    never_saw_none = is_trained and predictor.extract.model.config.trained_without_none
+    done, initial, end = set(), 0, 0
     if part.exists():
-        for number, _, end in read_batches(part, header):  # noqa: B007, the last one counts
-            done = 0 if number is None else number + 1
-    folder = args.image_dir or (posts if os.path.isdir(posts) or ADDRESS.match(posts) else os.path.dirname(posts))
-    make_card = None
-    if args.explain is not None:
-        make_card = CardMaker(extract.model, extract.processor, args.explain, args.explain_method)
-    predictor = Predictor(extract, args, settings, nlp, folder, schema, make_card)
-    start, initial = time.perf_counter(), min(done * args.batch_size, survey.count)
+        for number, rows, end in read_batches(part, header):  # noqa: B007, the last end counts
+            done.add(number)
+            initial += len(rows)
+    todo = ((number, *batch) for number, batch in enumerate(batches(posts, args)) if number not in done)
+    start = time.perf_counter()
     bar = logging.tqdm(total=survey.count, initial=initial, desc="Predicting", unit="post")
     with open(part, "ab", buffering=0) as file, ThreadPoolExecutor() as pool, bar:
         file.truncate(end)
         if not end:
             append_line(file, header)
-        for number, (places, batch) in enumerate(batches(posts, args)):
-            if number >= done:
-                rows = [{"place": place, **row} for place, row in zip(places, predictor(batch, pool))]
-                append_line(file, {"batch": number, "rows": rows})
-                bar.update(len(batch))
+        if args.ray is None:
+            found = ((number, places, predictor(batch, pool)) for number, places, batch in todo)
+        else:
+            del predictor  # this process has told what it is; the workers have their own
+            found = predict_on_ray(
+                partial(open_predictor, model, posts, args, needs_spacy), todo, args.ray, args.workers
+            )
+        for number, places, rows in found:
+            append_line(file, {"batch": number, "rows": [{"place": place, **row} for place, row in zip(places, rows)]})
+            bar.update(len(rows))
     seconds, count = time.perf_counter() - start, survey.count - initial
     report = write_triples(part, header, args, thresholds)
     lines = [report.text]
@@ -135,13 +132,34 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
         title = f"{Path(model).name if os.path.isdir(model) else model} on {Path(posts).name}"
         lines.append(f"explained: {write_error_page(args.explain, title, args.explain_method, cards)}")
     part.unlink()
-    if survey.asks_all_pairs and args.relations is None and extract.model.config.trained_without_none:
+    if never_saw_none:
         lines.append(NEVER_SAW_NONE)
     if survey.ignored:
         lines.append(f"ignored: the fields {some(survey.ignored)}")
     if count:
         lines.append(f"{count} posts in {seconds:.1f} s, {count / seconds:.1f} a second")
     return report._replace(text="\n".join(lines))
+
+
+def open_predictor(model: str, posts: str, args: PredictionArguments, needs_spacy: bool) -> Predictor:
+    """Load all models of a prediction.
+
+    Raises:
+        ImportError, OSError, ValueError: as of [`predict`], for what is not there or does not fit.
+    """
+    nlp = load_spacy(args.spacy_model) if needs_spacy else None
+    if args.relations is None:
+        files = {f"--{option}": what for option, what in FILE_INPUTS.items() if getattr(args, option) is not None}
+        extract = open_pipeline(model, args, files)
+    else:
+        extract = open_chat_model(model, args)
+    if args.picture_cache is not None:
+        keep_pictures(extract, model, args.picture_cache)
+    folder = args.image_dir or (posts if os.path.isdir(posts) or ADDRESS.match(posts) else os.path.dirname(posts))
+    make_card = None
+    if args.explain is not None:
+        make_card = CardMaker(extract.model, extract.processor, args.explain, args.explain_method)
+    return Predictor(extract, args, picture_settings(args, nlp), nlp, folder, open_schema(extract, args), make_card)
 
 
 def check_graph(args: PredictionArguments) -> None:
@@ -229,13 +247,12 @@ def open_schema(extract: Pipeline | InContextRelationClassifier, args: DecisionA
 
 def prediction_header(
     model: str,
-    extract: Pipeline | InContextRelationClassifier,
+    predictor: Predictor,
     survey: Survey,
-    settings: dict,
-    nlp: Any,
     args: PredictionArguments,
 ) -> dict:
     """Describe what a prediction is made with: everything that decides what is in it."""
+    extract, nlp, schema = predictor.extract, predictor.nlp, predictor.schema
     is_chat = isinstance(extract, InContextRelationClassifier)
     config = extract.chat.model.config if is_chat else extract.model.config
     return {
@@ -253,7 +270,9 @@ def prediction_header(
         "explain": None if args.explain is None else [args.explain, args.explain_method],
         "relations": read_relations(args.relations) if is_chat else None,
         "spacy": {"model": args.spacy_model, "version": nlp.meta["version"]} if nlp else None,
-        **settings,
+        **predictor.settings,
+        "schema": None if schema is None else schema.as_rows(),
+        "both_directions": args.both_directions,
     }
 
 

@@ -120,13 +120,22 @@ def threshold_line(thresholds: Thresholds, unreached: Counter) -> str:
 
 
 def in_order(part: Path, header: dict) -> Iterator[dict]:
-    """Read the rows of an unfinished file in the order of their `place`, without it; few of them wait for others."""
+    """Read the rows of an unfinished file in the order of their `place`, without it; few of them wait for others.
+
+    Workers finish their batches in any order, and a run that goes on appends what a killed one has left out.
+    """
+    starts, start = {}, 0
+    for number, _, end in read_batches(part, header):
+        starts[number], start = start, end
+    del starts[None]  # the header
     waiting, place = {}, 0
-    for _, rows, _ in read_batches(part, header):
-        waiting |= {row.pop("place"): row for row in rows}
-        while place in waiting:
-            yield waiting.pop(place)
-            place += 1
+    with open(part, "rb") as file:
+        for number in sorted(starts):
+            file.seek(starts[number])
+            waiting |= {row.pop("place"): row for row in json.loads(file.readline())["rows"]}
+            while place in waiting:
+                yield waiting.pop(place)
+                place += 1
 
 
 def write_jsonl(triples: Iterable[dict], file: TextIO, keep: Sequence[str] = ()) -> None:

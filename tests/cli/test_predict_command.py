@@ -30,6 +30,13 @@ def test_the_command_ends_with_a_line_for_what_is_wrong(focalmre, tgdi, picture_
         focalmre, path, "--out", "t.nt", "--output_fusion", status=2
     )
     assert "--base_iri x y; expected an IRI" in ends(focalmre, path, "--out", "t.nt", "--base_iri", "x y", status=2)
+    assert "--workers 2; --ray is not given" in ends(focalmre, path, "--out", out, "--workers", "2", status=2)
+    assert "--workers 0; expected at least 1" in ends(
+        focalmre, path, "--out", out, "--ray", "local", "--workers", "0", status=2
+    )
+    assert "--explain; workers of --ray explain nothing" in ends(
+        focalmre, path, "--out", out, "--ray", "local", "--explain", "page", status=2
+    )
     assert "--min_score 1.5; expected" in ends(focalmre, path, "--out", "t.nt", "--min_score", "1.5", status=2)
     assert "there is no such file" in ends(focalmre, tmp_path / "none.csv", "--out", out)
     assert "is no annotation file" in ends(focalmre, path, "--out", out, "--regions", path)
