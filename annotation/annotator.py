@@ -30,8 +30,16 @@ def naming(what: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, KeyError) as error:
+        if "trust_remote_code" in str(error):
+            raise ValueError(
+                f"{what} is of code of its own, which is not run here; expected a model of a kind that transformers has"
+            ) from error
         raise ValueError(f"{what}: {error}") from error
+    except ImportError as error:
+        raise ImportError(f"{what}: {' '.join(str(error).split())}") from error
     except (OSError, SafetensorError) as error:  # the latter for weights that are cut
+        if "Repo id must" in str(error):
+            raise OSError(f"{what}: there is no such folder, and the Hub has no such names") from error
         raise OSError(f"{what}: {error}") from error
 
 
@@ -53,7 +61,8 @@ def picture_settings(args: PictureArguments, nlp: Any) -> dict[str, dict]:
     def model(task: str) -> dict:
         name, revision = getattr(args, f"{task}_model"), getattr(args, f"{task}_revision")
         with naming(f"--{task}_model {name}"):
-            config = AutoConfig.from_pretrained(name, revision=revision)
+            # Else a person at a terminal is asked whether the model's own code may run.
+            config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
         # The commit, where there is one: the name of a branch says little in a year.
         commit = getattr(config, "_commit_hash", None) or revision
         return {"model": name, "revision": commit, "files_sha256": files_fingerprint(name)}

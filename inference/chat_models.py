@@ -99,16 +99,15 @@ class ChatModel:
             OSError: there is no such model.
             ValueError: it is none that answers.
         """
-        with naming(f"MODEL {name}"):
-            config = AutoConfig.from_pretrained(name, revision=revision)
-        reads_pictures = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-        if not reads_pictures and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-            raise ValueError(f"MODEL {name} is a {config.model_type!r}, which answers nothing; expected a chat model")
-        kind = AutoModelForImageTextToText if reads_pictures else AutoModelForCausalLM
+        is_for_pictures = reads_pictures(name, revision)
+        kind = AutoModelForImageTextToText if is_for_pictures else AutoModelForCausalLM
         place = {"device_map": "auto"} if torch.cuda.is_available() else {}
         with naming(f"MODEL {name}"):
-            processor = (AutoProcessor if reads_pictures else AutoTokenizer).from_pretrained(name, revision=revision)
-            model = kind.from_pretrained(name, revision=revision, dtype=dtype, **place)
+            place |= {"revision": revision, "trust_remote_code": False}
+            processor = (AutoProcessor if is_for_pictures else AutoTokenizer).from_pretrained(
+                name, revision=revision, trust_remote_code=False
+            )
+            model = kind.from_pretrained(name, dtype=dtype, **place)
         return cls(model, processor, str(name))
 
     @property
@@ -313,4 +312,25 @@ class ChatModel:
         return list(zip(texts, counts))
 
 
-__all__ = ["ChatModel"]
+def reads_pictures(name: str | os.PathLike, revision: str | None = None) -> bool:
+    """Return whether a chat model reads pictures, by its configuration alone.
+
+    Args:
+        name: a folder, or a name on the Hub.
+        revision: on the Hub.
+
+    Raises:
+        OSError: there is no such model.
+        ValueError: it is none that answers.
+    """
+    with naming(f"MODEL {name}"):
+        # Else a person at a terminal is asked whether the model's own code may run.
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return True
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ValueError(f"MODEL {name} is a {config.model_type!r}, which answers nothing; expected a chat model")
+    return False
+
+
+__all__ = ["ChatModel", "reads_pictures"]

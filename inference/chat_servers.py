@@ -15,6 +15,10 @@ from .prompts import Turn, disarm
 
 logger = logging.get_logger(__name__)
 
+# What a server may be asked for besides: to choose among labels, as vLLM has it, and not to think aloud before.
+FURTHER = ("structured_outputs", "chat_template_kwargs")
+# What some models refuse by its name, and what they take in its place.
+REFUSED = {"max_tokens": "max_completion_tokens", "temperature": None, "seed": None}
 TOO_LONG = re.compile(r"context[ _]length|maximum context|too many tokens|prompt is too long", re.IGNORECASE)
 
 
@@ -35,7 +39,8 @@ class ChatServer:
 
     The key comes from the environment, `OPENAI_API_KEY`, and stands in no file, log or message. A server is asked to
     choose among the labels, `structured_outputs` as vLLM has it; one that refuses that is asked without, and what comes
-    back is an answer like any other: one that passes it over says nothing.
+    back is an answer like any other: one that passes it over says nothing. Of the settings of the protocol, those that
+    a model refuses by their names are left out.
 
     Args:
         name: of the model, as the server calls it.
@@ -46,7 +51,7 @@ class ChatServer:
 
     Raises:
         ImportError: the client is not installed.
-        ValueError: the address is none, or has a password in it.
+        ValueError: the address is none, or has a password in it; or the key is none.
     """
 
     reads_pictures = True
@@ -59,9 +64,9 @@ class ChatServer:
         except ImportError as error:
             raise ImportError("--base_url needs the client: pip install 'mmre[llm]'") from error
         self.name, self.base_url, self.seed, self.openai = name, base_url, seed, openai
-        self.key = os.environ.get(KEY_VARIABLE) or "none"
+        self.key = read_key()
         self.client = openai.OpenAI(api_key=self.key, base_url=base_url, timeout=timeout, max_retries=retries)
-        self.offers_choice = True
+        self.left_out = set()
 
     def render(self, turns: Sequence[Turn]) -> str:
         """Write a conversation for people: the server's template is not known."""
@@ -88,27 +93,22 @@ class ChatServer:
 
     def _ask(self, turns: Sequence[Turn], labels: Sequence[str], max_new_tokens: int) -> Completion | ValueError:
         openai = self.openai
-        request = {
-            "model": self.name,
-            "messages": [_message(turn) for turn in turns],
-            "temperature": 0,
-            "seed": self.seed,
-            "max_tokens": max_new_tokens,
-        }
+        messages = [_message(turn) for turn in turns]
+        request = self._request(labels, max_new_tokens)
         try:
-            if self.offers_choice:
-                choice = {"structured_outputs": {"choice": list(labels)}}
+            while True:
                 try:
-                    return self._read(self.client.chat.completions.create(**request, extra_body=choice))
+                    create = self.client.chat.completions.create
+                    return self._read(create(model=self.name, messages=messages, **request))
                 except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                     if TOO_LONG.search(str(error)):
+                        return PromptTooLongError(self._hide(error))
+                    self._leave_out(request, error)
+                    shorter = self._request(labels, max_new_tokens)
+                    if shorter == request:
                         raise
-                    logger.warning_once(f"{self.base_url} takes no list of choices; answers are read as they come")
-                    self.offers_choice = False
-            return self._read(self.client.chat.completions.create(**request))
+                    request = shorter
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            if TOO_LONG.search(str(error)):
-                return PromptTooLongError(self._hide(error))
             raise OSError(f"the server {self.base_url} refuses the prompt: {self._hide(error)}") from None
         except openai.AuthenticationError:
             raise OSError(f"the server {self.base_url} refuses the key: set {KEY_VARIABLE} to the right one") from None
@@ -126,15 +126,64 @@ class ChatServer:
                 "address that ends in /v1"
             ) from None
 
+    def _request(self, labels: Sequence[str], max_new_tokens: int) -> dict[str, Any]:
+        """Return the settings of a request, without those that were refused."""
+        settings = {"temperature": 0, "seed": self.seed, "max_tokens": max_new_tokens}
+        for name in self.left_out & {*REFUSED}:
+            value = settings.pop(name)
+            if REFUSED[name] is not None:
+                settings[REFUSED[name]] = value
+        further = {"structured_outputs": {"choice": list(labels)}, "chat_template_kwargs": {"enable_thinking": False}}
+        return settings if self.left_out & {*FURTHER} else {**settings, "extra_body": further}
+
+    def _leave_out(self, request: dict[str, Any], error: Exception) -> None:
+        """Leave out, from now on, what a server refused of a request."""
+        if "extra_body" in request:
+            logger.warning_once(f"{self.base_url} takes no list of choices; answers are read as they come")
+            self.left_out = self.left_out | {*FURTHER}  # anew: other threads read it
+            return
+        for name in REFUSED:
+            if name in request and re.search(rf"\b{name}\b", str(error)):
+                logger.warning_once(f"{self.name} on {self.base_url} refuses {name!r}: it is asked without")
+                self.left_out = self.left_out | {name}
+                return
+
     def _read(self, answer: Any) -> Completion:
-        text = answer.choices[0].message.content
-        usage = [getattr(answer.usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
-        return Completion(text or "", *(int(number or 0) for number in usage))
+        if not getattr(answer, "choices", None):
+            raise ValueError(f"no answer, but {getattr(answer, 'error', None) or answer!r}")
+        choice, usage = answer.choices[0], getattr(answer, "usage", None)
+        text = choice.message.content
+        if isinstance(text, list):  # blocks, of which the texts count
+            text = "".join(block.get("text") or "" for block in text)
+        if not isinstance(text, str | None):
+            raise ValueError(f"an answer is {text!r}; expected a text")
+        if not text and choice.finish_reason == "length":
+            logger.warning_once(
+                f"{self.name} on {self.base_url} says nothing in the tokens that an answer has: models that think "
+                "first must be told not to where the server is started"
+            )
+        counts = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
+        return Completion(self._without_key(text or ""), *(n if isinstance(n, int) else 0 for n in counts))
 
     def _hide(self, error: Exception) -> str:
-        """Return the message of an error without the key, which servers repeat."""
-        message = " ".join(str(error).split())[:500]
-        return message if self.key == "none" else message.replace(self.key, "***")
+        """Return the message of an error, in one line and without the key."""
+        return " ".join(self._without_key(str(error)).split())[:500]
+
+    def _without_key(self, text: str) -> str:
+        """Return a text without the key, which servers repeat."""
+        return text if self.key == "none" else text.replace(self.key, "***")
+
+
+def read_key() -> str:
+    """Return the key of servers that is in the environment; `"none"` if there is none.
+
+    Raises:
+        ValueError: it cannot be one; the message does not repeat it.
+    """
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not all("!" <= character <= "~" for character in key):
+        raise ValueError(f"{KEY_VARIABLE} has a character in it that no key has, as a space: set it to the key alone")
+    return key or "none"
 
 
 def _message(turn: Turn) -> dict[str, Any]:

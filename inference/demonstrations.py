@@ -17,7 +17,7 @@ class Demonstrations:
     Args:
         posts: posts with their relations.
         picture_keys: what the picture of each is known by, see [`~mmre.posts.fingerprint.picture_keys`].
-        shots: how many are drawn.
+        shots: how many are drawn; None for all that a post may see.
         seed: of the draw.
         stratified: draw each relation equally often, instead of as often as it is there.
 
@@ -29,13 +29,13 @@ class Demonstrations:
         self,
         posts: Sequence[PromptPost],
         picture_keys: Sequence[str | None],
-        shots: int,
+        shots: int | None,
         seed: int = 42,
         stratified: bool = False,
     ):
-        if shots < 0:
+        if shots is not None and shots < 0:
             raise ValueError(f"`shots` is {shots}; expected 0 or more")
-        if len(posts) < shots:
+        if shots is not None and len(posts) < shots:
             raise ValueError(f"`shots` is {shots}, and there are {len(posts)} posts to draw from: draw fewer")
         self.posts, self.picture_keys, self.shots, self.seed = posts, picture_keys, shots, seed
         self.texts = [one_line(post.text).casefold() for post in posts]
@@ -67,15 +67,15 @@ class Demonstrations:
             )
             for group in self.groups
         ]
-        drawn = []
-        while len(drawn) < self.shots and groups:
+        drawn, shots = [], len(self.posts) if self.shots is None else self.shots
+        while len(drawn) < shots and groups:
             for group in list(groups):
                 index = next(group, None)
                 if index is None:
                     groups.remove(group)
-                elif len(drawn) < self.shots:
+                elif len(drawn) < shots:
                     drawn.append(self.posts[index])
-        if len(drawn) < self.shots:
+        if self.shots is not None and len(drawn) < self.shots:
             raise ValueError(
                 f"{len(drawn)} posts have another text and another picture than {post.id!r}, and `shots` is "
                 f"{self.shots}: draw fewer"

@@ -2,19 +2,21 @@
 
 import os
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 from transformers.utils import logging
 
 from mmre.posts.schema import NEGATIVE_RELATION
-from mmre.processing.entity_markers import check_span
+from mmre.processing import find_entities, load_spacy
 from mmre.processing.picture_files import load_image
 from mmre.processing.suggestions import unknown
 
 from .chat_models import ChatModel
-from .chat_servers import ChatServer, Completion, PromptTooLongError
+from .chat_posts import check_named_relations, read_example, read_post
+from .chat_servers import ChatServer, PromptTooLongError
 from .demonstrations import Demonstrations
 from .prompts import ANSWERS, Options, PromptPost, Turn, make_turns, parse_answer
 from .shared_prefixes import EncodedPrompts
@@ -23,8 +25,9 @@ logger = logging.get_logger(__name__)
 
 # Beyond the longest name of a relation: quotes, a full stop, the end of the turn.
 FURTHER_TOKENS = 8
-# Of a server the tokenizer is not known, and no token is shorter than a character.
+# Of a server the tokenizer is not known: at least so many, and no token is shorter than a byte.
 SERVER_ANSWER_TOKENS = 32
+SHOW_IMAGES = ("all", "post", "none")
 CHARACTERS_AT_ONCE = 0.9
 
 
@@ -64,6 +67,7 @@ class InContextRelationClassifier:
         descriptions: a line about relations, by name.
         show_images: `"all"` pictures, those of the `"post"` asked about, or `"none"`.
         max_tokens: most tokens of a prompt; what the model reads by default.
+        spacy_model: finds the entities of posts that name none.
 
     Raises:
         ValueError: an argument is unknown, or the model cannot do what is asked of it.
@@ -87,6 +91,7 @@ class InContextRelationClassifier:
         descriptions: Mapping[str, str] | None = None,
         show_images: str = "none",
         max_tokens: int | None = None,
+        spacy_model: str = "en_core_web_sm",
     ):
         is_server = isinstance(chat, ChatServer)
         answer = answer or ("generate" if is_server else "letters")
@@ -94,19 +99,23 @@ class InContextRelationClassifier:
             raise ValueError(unknown("answer", answer, ANSWERS))
         if is_server and answer != "generate":
             raise ValueError(f"answer {answer!r}: servers do not tell probabilities alike; expected 'generate'")
+        if show_images not in SHOW_IMAGES:
+            raise ValueError(unknown("show_images", show_images, SHOW_IMAGES))
         if show_images != "none" and not chat.reads_pictures:
             raise ValueError(f"{chat.name} reads no pictures: give captions in their place, or a model that does")
         check_named_relations(relations, descriptions or {})
         self.chat, self.answer_by, self.demonstrations = chat, answer, demonstrations
-        self.show_images = show_images
+        self.show_images, self.spacy_model, self._nlp = show_images, spacy_model, None
         order = random.Random(seed).sample(range(len(relations)), len(relations))
         codes, self.letters = None, {}
         if answer == "letters":
             self.letters = chat.choose_letters(len(relations))
             codes = [code for _, code in sorted(zip(order, self.letters))]
         self.options = Options(list(relations), order, codes, dict(descriptions or {}))
-        self.answer_tokens = SERVER_ANSWER_TOKENS
-        if not is_server:
+        if is_server:
+            longest = max(len(name.encode()) for name in relations)
+            self.answer_tokens = max(SERVER_ANSWER_TOKENS, longest + FURTHER_TOKENS)
+        else:
             longest = max(len(chat.continuation(self.options.answer(id))) for id in order)
             self.answer_tokens = 1 if answer == "letters" else longest + FURTHER_TOKENS
         limits = [limit for limit in (chat.max_tokens, max_tokens) if limit is not None]
@@ -128,41 +137,40 @@ class InContextRelationClassifier:
         revision: str | None = None,
         dtype: str = "auto",
         base_url: str | None = None,
+        spacy_model: str = "en_core_web_sm",
     ) -> "InContextRelationClassifier":
         """Make a classifier of a chat model.
 
         Args:
             name: folder of a chat model, or its name on the Hub or on the server.
             relations: names; `"None"` is put first if it is not among them.
-            examples: posts as [`__call__`] takes them, each with the name of its `relation`.
-            shots: how many examples are shown before a post, drawn once; all by default.
+            examples: posts as [`__call__`] takes them, each with one pair and the name of its `relation`.
+            shots: how many examples are shown before a post, drawn once; by default all that have another text and
+                another picture than the post.
             stratified: show each relation equally often.
             show_images: as of the class; `"all"` of a model here that reads pictures by default.
-            answer, seed, descriptions: as of the class.
+            answer, seed, descriptions, spacy_model: as of the class.
             revision, dtype: as of [`ChatModel.from_pretrained`].
             base_url: of a server of OpenAI's protocol that has the model, in place of this machine.
 
         Raises:
             OSError: the model is not there.
-            ValueError: it is no chat model, or an example is wrong.
+            ValueError: it is no chat model, or a relation or an example is wrong.
         """
-        relations = list(relations)
-        relations = relations if NEGATIVE_RELATION in relations else [NEGATIVE_RELATION, *relations]
+        if not isinstance(relations, str):
+            relations = [*([] if NEGATIVE_RELATION in relations else [NEGATIVE_RELATION]), *relations]
+        check_named_relations(relations, descriptions or {})
+        if isinstance(examples, Mapping):
+            raise ValueError("examples: one post; expected a list of posts")
+        posts = [read_example(example, f"examples[{number}]", relations) for number, example in enumerate(examples)]
+        keys = [post.image if isinstance(post.image, str) else None for post in posts]
+        demonstrations = Demonstrations(posts, keys, shots, seed, stratified)
         if base_url is None:
             chat = ChatModel.from_pretrained(name, revision, dtype)
             show_images = show_images or ("all" if chat.reads_pictures else "none")
         else:
             chat, show_images = ChatServer(str(name), base_url, seed=seed), show_images or "none"
-        posts = []
-        for number, example in enumerate(examples):
-            relation = example.get("relation")
-            if relation not in relations:
-                raise ValueError(f"examples[{number}]: {unknown('relation', relation, relations)}")
-            posts.append(_read_post(example, f"examples[{number}]")._replace(relation=relations.index(relation)))
-        shots = len(posts) if shots is None else shots
-        keys = [post.image if isinstance(post.image, str) else None for post in posts]
-        demonstrations = Demonstrations(posts, keys, shots, seed, stratified)
-        return cls(chat, relations, demonstrations, answer, seed, descriptions, show_images)
+        return cls(chat, relations, demonstrations, answer, seed, descriptions, show_images, spacy_model=spacy_model)
 
     @property
     def device(self) -> Any:
@@ -170,36 +178,52 @@ class InContextRelationClassifier:
         return self.chat.device
 
     def __call__(
-        self, posts: Mapping[str, Any] | Sequence[Mapping[str, Any]], batch_size: int = 8, top_k: int = 1
-    ) -> list[dict] | list[list[dict]]:
-        """Predict the relations of a post, or of a list of posts.
+        self, posts: Mapping[str, Any] | Iterable[Mapping[str, Any]], batch_size: int = 8, top_k: int = 1
+    ) -> list[dict] | list[list[dict]] | Iterator[list[dict]]:
+        """Predict the relations of a post, of a list of posts, or of a stream of them.
 
         Args:
-            posts: as the pipeline takes them: `text`, and `head` and `tail` or `pairs` of them, spans in characters;
-                `image` and `caption` if there are any.
-            batch_size: how many pairs of entities are asked about at once.
+            posts: as the pipeline takes them: `text` or `tokens`; `head` and `tail`, or `pairs` of them, or neither:
+                then spaCy finds the entities; `image`, which is no address, and `caption` if there are any.
+            batch_size: how many posts are read, and pairs of entities asked about, at once.
             top_k: how many relations of a pair are returned, the most probable first; of a generated answer only one.
 
         Returns:
-            As the pipeline: for a post with `head` and `tail` a list of dictionaries with `label` and `score`; for one
-            with `pairs` these of each, with `head` and `tail` too. The score of a generated answer is 1; `label` is
-            `None` and the score 0 where it names no relation.
+            As the pipeline: for a post with `head` and `tail` a list of dictionaries with `label` and `score`; for
+            another these of each pair, with `head` and `tail` too; for a stream an iterator. The score of a generated
+            answer is 1; `label` is `None` and the score 0 where it names no relation.
 
         Raises:
             ValueError: a post is wrong.
+            ImportError, OSError: spaCy or its model is needed and not installed.
         """
+        for name, value in (("batch_size", batch_size), ("top_k", top_k)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"`{name}` is {value!r}; expected a number, at least 1")
         if isinstance(posts, Mapping):
-            return self([posts], batch_size)[0]
+            return self._predict([posts], 0, batch_size, top_k)[0]
+        if isinstance(posts, (str, bytes)) or not isinstance(posts, Iterable):
+            raise ValueError(f"a post is a dictionary with `text`, `head` and `tail`, got {posts!r}")
+        found = self._stream(iter(posts), batch_size, top_k)
+        return list(found) if isinstance(posts, (list, tuple)) else found
+
+    def _stream(self, posts: Iterator[Mapping], batch_size: int, top_k: int) -> Iterator[list[dict]]:
+        first = 0
+        while batch := list(islice(posts, batch_size)):
+            yield from self._predict(batch, first, batch_size, top_k)
+            first += len(batch)
+
+    def _find_entities(self, text: str) -> list[dict]:
+        if self._nlp is None:
+            self._nlp = load_spacy(self.spacy_model)
+        return find_entities(self._nlp, text)
+
+    def _predict(self, posts: Sequence[Mapping], first: int, batch_size: int, top_k: int) -> list[list[dict]]:
+        """Predict the relations of posts, of which the first has this number in its stream."""
         asked, results = [], [[] for _ in posts]
         for index, post in enumerate(posts):
-            named = f"post {index}"
-            if post.get("pairs") is None:
-                asked.append((index, {}, _read_post(post, named)))
-                continue
-            for head, tail in post["pairs"]:
-                one = _read_post({**post, "head": head, "tail": tail}, named)
-                given = {"head": head, "tail": tail}
-                asked.append((index, {name: _named(one.text, getattr(one, name), given[name]) for name in given}, one))
+            pairs = read_post(post, f"post {first + index}", self._find_entities, self.show_images != "none")
+            asked += [(index, *pair) for pair in pairs]
         for start in range(0, len(asked), batch_size):
             batch = asked[start : start + batch_size]
             answers = self.answer([post for *_, post in batch])
@@ -223,10 +247,10 @@ class InContextRelationClassifier:
         """
         keys = picture_keys or [post.image if isinstance(post.image, str) else None for post in posts]
         pool = self.demonstrations
-        drawn = [pool.draw(post, key) if pool and pool.shots else [] for post, key in zip(posts, keys)]
+        drawn = [pool.draw(post, key) if pool else [] for post, key in zip(posts, keys)]
         prompts = [self.fit(post, shown) for post, shown in zip(posts, drawn)]
         if isinstance(self.chat, ChatServer):
-            return self._ask_server(prompts, drawn)
+            return self._ask_server(posts, prompts, drawn)
         answers = [None] * len(posts)
         groups = {}  # of the same demonstrations; and processors take no batch in which only some have pictures
         for index, (_, shown, turns) in enumerate(prompts):
@@ -244,7 +268,7 @@ class InContextRelationClassifier:
                     text,
                     [demonstration.id for demonstration in shown],
                     len(drawn[index]) - len(shown),
-                    post.text != posts[index].text or post.caption != posts[index].caption,
+                    is_shorter(post, posts[index]),
                     length,
                     written,
                 )
@@ -270,29 +294,26 @@ class InContextRelationClassifier:
         rows = scores.softmax(-1).tolist()
         return [(row, names[int(np.argmax(row))], 1 if self.answer_by == "letters" else 0) for row in rows]
 
-    def _ask_server(self, prompts: list, drawn: list) -> list[Answer]:
-        """Ask a server; what it finds too long is asked again without its oldest demonstration."""
+    def _ask_server(self, posts: Sequence[PromptPost], prompts: list, drawn: list) -> list[Answer]:
+        """Ask a server; what it finds too long is asked again, a step shorter."""
         relations, prompts = self.options.relations, list(prompts)
         answers, open_ones = [None] * len(prompts), list(range(len(prompts)))
         while open_ones:
             found = self.chat.complete([prompts[index][2] for index in open_ones], relations, self.answer_tokens)
             again = []
             for index, completion in zip(open_ones, found):
-                post, shown, _ = prompts[index]
-                if isinstance(completion, PromptTooLongError) and shown:
-                    prompts[index] = post, shown[1:], self.turns(post, shown[1:])
+                post, shown, turns = prompts[index]
+                if isinstance(completion, PromptTooLongError):
+                    post, shown = self._shorter(post, shown, str(completion))
+                    prompts[index] = post, shown, self.turns(post, shown)
                     again.append(index)
-                elif isinstance(completion, PromptTooLongError):
-                    raise ValueError(f"post {post.id!r} is too long for {self.chat.name}: {completion}")
-                else:
-                    answers[index] = self._answer_of(completion, shown, len(drawn[index]) - len(shown), len(relations))
+                    continue
+                left_out, ids = len(drawn[index]) - len(shown), [demonstration.id for demonstration in shown]
+                probabilities = _one_hot(parse_answer(completion.text, relations), len(relations))
+                is_cut = is_shorter(post, posts[index])
+                answers[index] = Answer(probabilities, completion.text, ids, left_out, is_cut, *completion[1:])
             open_ones = again
         return answers
-
-    def _answer_of(self, completion: Completion, shown: list, left_out: int, number: int) -> Answer:
-        probabilities = _one_hot(parse_answer(completion.text, self.options.relations), number)
-        ids = [demonstration.id for demonstration in shown]
-        return Answer(probabilities, completion.text, ids, left_out, False, *completion[1:])
 
     def turns(self, post: PromptPost, shown: Sequence[PromptPost]) -> list:
         """Make the conversation about a post, with its pictures read."""
@@ -314,22 +335,33 @@ class InContextRelationClassifier:
             ValueError: what is left is still too long.
         """
         shown, turns = list(shown), self.turns(post, shown)
-        original = post
         while self.max_tokens is not None and self.chat.count_tokens(turns) > self.max_tokens:
-            if shown:
-                shown = shown[1:]
-            elif post.caption:
-                post = post._replace(caption=None)
-            else:
-                shorter = shorten(post)
-                if shorter == post:
-                    raise ValueError(
-                        f"post {original.id!r} is too long for {self.chat.name}, which reads {self.max_tokens} tokens: "
-                        "its entities are too far apart, or the relations too many"
-                    )
-                post = shorter
+            post, shown = self._shorter(post, shown, f"which reads {self.max_tokens} tokens")
             turns = self.turns(post, shown)
         return post, shown, turns
+
+    def _shorter(
+        self, post: PromptPost, shown: Sequence[PromptPost], why: str
+    ) -> tuple[PromptPost, Sequence[PromptPost]]:
+        """Leave out the oldest demonstration, else the caption, else an end of the text.
+
+        Raises:
+            ValueError: nothing can be left out.
+        """
+        if shown:
+            return post, shown[1:]
+        shorter = post._replace(caption=None) if post.caption else shorten(post)
+        if shorter == post:
+            raise ValueError(
+                f"post {post.id!r} is too long for {self.chat.name} ({why}): its entities are too far apart, or the "
+                "relations too many"
+            )
+        return shorter, shown
+
+
+def is_shorter(post: PromptPost, original: PromptPost) -> bool:
+    """Return whether the caption or a part of the text was left out."""
+    return (post.text, post.caption) != (original.text, original.caption)
 
 
 def shorten(post: PromptPost) -> PromptPost:
@@ -344,50 +376,8 @@ def shorten(post: PromptPost) -> PromptPost:
     return post._replace(text=post.text[cut:], head=head, tail=tail)
 
 
-def check_named_relations(relations: Sequence[str], descriptions: Mapping[str, str]) -> None:
-    """Refuse relations that an answer cannot tell apart, and descriptions of others.
-
-    Raises:
-        ValueError: for such relations.
-    """
-    if len(relations) < 2 or NEGATIVE_RELATION not in relations:
-        raise ValueError(f"relations: {', '.join(relations) or 'none'}; expected {NEGATIVE_RELATION!r} and others")
-    known = {}
-    for name in relations:
-        key = " ".join(name.casefold().split())
-        if not key or key in known:
-            raise ValueError(
-                f"relations: {name!r} beside {known.get(key)!r}; expected names that differ in their letters"
-            )
-        known[key] = name
-    for name in descriptions:
-        if name not in relations:
-            raise ValueError(f"descriptions: {unknown('relation', name, relations)}")
-
-
 def _one_hot(relation: int | None, number: int) -> list[float]:
     return [float(relation == other) for other in range(number)]
 
 
-def _named(text: str, span: tuple[int, int], given: Any) -> dict:
-    kind = given.get("type") if isinstance(given, Mapping) else None
-    return {"start": span[0], "end": span[1], "text": text[slice(*span)]} | ({} if kind is None else {"type": kind})
-
-
-def _read_post(post: Mapping[str, Any], where: str) -> PromptPost:
-    """Check a post as the pipeline has it."""
-    text = post.get("text")
-    if not isinstance(text, str):
-        raise ValueError(f"{where}: `text` is {text!r}; expected a string")
-    spans = []
-    for name in ("head", "tail"):
-        span = post.get(name)
-        span = (span["start"], span["end"]) if isinstance(span, Mapping) and {"start", "end"} <= {*span} else span
-        try:
-            spans.append(check_span(span, len(text), name, "characters", text))
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
-    return PromptPost(str(post.get("id", where)), text, *spans, post.get("caption"), post.get("image"))
-
-
-__all__ = ["Answer", "InContextRelationClassifier", "check_named_relations"]
+__all__ = ["Answer", "InContextRelationClassifier"]

@@ -60,7 +60,7 @@ def load_pipeline(model: str, revision: str | None = None, dtype: str = "auto", 
     with naming(f"MODEL {model}"):
         adapter = adapter_config(model, revision=revision)
         if adapter is None:
-            config = AutoConfig.from_pretrained(model, revision=revision)
+            config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
         else:
             config = AutoConfig.from_pretrained(adapter.base_model_name_or_path, revision=adapter.revision)
     kind = config.model_type

@@ -39,7 +39,8 @@ from mmre.posts.fingerprint import picture_keys, posts_fingerprint
 from mmre.posts.sources import kind_of_data, open_posts
 from mmre.posts.whole_file import whole_file
 
-from .chat_models import ChatModel
+from .chat_models import ChatModel, reads_pictures
+from .chat_posts import check_named_relations
 from .chat_servers import ChatServer
 from .demonstrations import Demonstrations
 from .in_context import Answer, InContextRelationClassifier
@@ -49,7 +50,7 @@ from .relation_lists import read_relations
 
 logger = logging.get_logger("mmre.prompt")
 
-PROMPT_VERSION = 2
+PROMPT_VERSION = 3
 PART_FILE = "answers.part"
 ANSWERS_FILE = "answers.jsonl"
 PROMPT_FILE = "prompt.txt"
@@ -108,13 +109,14 @@ def _options(values: dict[str, Any]) -> dict[str, Any]:
 def _prompt(model: str, data: str, args: PromptArguments, output_dir: Path) -> PromptReport:
     set_seed(args.seed)
     descriptions = {} if args.descriptions is None else read_relations(args.descriptions, needs_description=True)
-    # The model first: whether it reads pictures decides whether there must be any.
+    # Whether the model reads pictures decides whether there must be any; its weights come last, they take the longest.
     if args.base_url is None:
-        chat = ChatModel.from_pretrained(model, args.revision, args.dtype)
-        show_images = chat.reads_pictures if args.use_images is None else args.use_images
+        can_see = reads_pictures(model, args.revision)
+        show_images = can_see if args.use_images is None else args.use_images
     else:
-        chat, show_images = ChatServer(model, args.base_url, args.timeout, args.seed), bool(args.use_images)
-    if show_images and not chat.reads_pictures:
+        chat = ChatServer(model, args.base_url, args.timeout, args.seed)
+        can_see, show_images = chat.reads_pictures, bool(args.use_images)
+    if show_images and not can_see:
         raise ValueError(f"--use_images: {model} reads no pictures; give --captions in their place")
     posts = _open(data, args, show_images)
     asked, relations = posts[args.split], posts[args.split].features["relation"].names
@@ -122,6 +124,11 @@ def _prompt(model: str, data: str, args: PromptArguments, output_dir: Path) -> P
     demonstrations = None
     if args.shots:
         demonstrations = Demonstrations(_rows(train), picture_keys(train), args.shots, args.seed, args.stratified)
+        for post, key in zip(_rows(asked), picture_keys(asked)):
+            demonstrations.draw(post, key)  # refuses, before anything is asked, what some post cannot be shown
+    check_named_relations(relations, descriptions)
+    if args.base_url is None:
+        chat = ChatModel.from_pretrained(model, args.revision, args.dtype)
     shown = "none" if not show_images else "all" if args.demonstration_images else "post"
     classifier = InContextRelationClassifier(
         chat, relations, demonstrations, args.answer, args.seed, descriptions, shown, args.max_prompt_tokens

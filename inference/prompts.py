@@ -11,8 +11,9 @@ ANSWERS = ("letters", "likelihood", "generate")
 # How chat templates say who speaks, where a tokenizer does not say it as a token of its own: ChatML, Llama 2 and 3,
 # Gemma, Mistral, DeepSeek, GLM; and the places of pictures.
 CONTROL = re.compile(
-    r"<\|[^|<>\s]{1,60}\|>|<｜[^｜<>]{1,60}｜>|</?s>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|\[/?(?:gMASK|IMG)\]"
-    r"|</?(?:bos|eos|pad|unk|image|img|video|think)>"
+    r"<\|[^|<>\s]{1,60}\|?>|<[^|<>\s]{1,60}\|>|<｜[^｜<>]{1,60}｜>|</?s>|<(?:start|end)_of_(?:turn|image|audio)>"
+    r"|\[/?INST\]|<</?SYS>>|\[/?(?:gMASK|IMG|IMG_BREAK|IMG_END|(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_[A-Z]+))\]"
+    r"|</?(?:bos|eos|pad|unk|image|img|video|think|IMG_CONTEXT|image_soft_token|unused\d+)>"
 )
 
 
@@ -72,7 +73,7 @@ class Options(NamedTuple):
         ]
         for relation in self.order:
             name = self.relations[relation]
-            about = f": {self.descriptions[name]}" if name in self.descriptions else ""
+            about = f": {one_line(self.descriptions[name])}" if self.descriptions.get(name) else ""
             lines.append(f"{'-' if self.codes is None else self.codes[relation] + '.'} {name}{about}")
         what = "the name of the relation, as it stands in the list," if self.codes is None else "the letter"
         return "\n".join([*lines, f"Answer with {what} and nothing else."])
@@ -98,7 +99,12 @@ def mention(text: str, span: Span) -> str:
 
 def one_line(text: str) -> str:
     """Return a text with each run of white space and of control characters as one space."""
-    return " ".join("".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text).split())
+    return " ".join("".join(" " if has_control_characters(c) else c for c in text).split())
+
+
+def has_control_characters(text: str) -> bool:
+    """Return whether a text has a control character, or one that ends a line."""
+    return any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text)
 
 
 def make_turns(
@@ -152,9 +158,9 @@ def parse_answer(text: str, relations: Sequence[str]) -> int | None:
 
     Returns:
         The id of the one relation that the answer is, or names, in upper or lower case; `None` if it names none, or
-        several.
+        several. What a model thinks aloud before, up to `</think>`, is no part of the answer.
     """
-    plain = text.strip().strip("\"'`*.").strip().casefold()
+    plain = text.rpartition("</think>")[2].strip().strip("\"'`*.").strip().casefold()
     names = [name.casefold() for name in relations]
     if plain in names:
         return names.index(plain)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from mmre.posts.checks import Problems, show
 
+from .prompts import has_control_characters
+
 
 def read_relations(path: str, needs_description: bool = False) -> dict[str, str]:
     """Read a list of relations.
@@ -25,7 +27,7 @@ def read_relations(path: str, needs_description: bool = False) -> dict[str, str]
         lines = Path(path).read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: {error}; expected text in UTF-8") from error
-    problems, relations = Problems(), {}
+    problems, relations, known = Problems(), {}, {}
     for number, line in enumerate(lines, start=1):
         name, _, meaning = (part.strip() for part in line.partition("\t"))
         where = f"{path}:{number}"
@@ -33,8 +35,13 @@ def read_relations(path: str, needs_description: bool = False) -> dict[str, str]
             if meaning:
                 problems.add(path, where, "relation", "nothing before the tab", "its name")
             continue
+        twin = known.setdefault(" ".join(name.casefold().split()), name)
         if name in relations:
             problems.add(path, where, "relation", f"{show(name)} for the second time", "each relation once")
+        elif twin != name:
+            problems.add(path, where, "relation", f"{show(name)} beside {show(twin)}", "names that differ in letters")
+        if has_control_characters(name):
+            problems.add(path, where, "relation", show(name), "a name without control characters")
         if needs_description and not meaning:
             problems.add(path, where, "description", show(line), "the name of a relation, a tab, what it means")
         relations[name] = meaning

@@ -221,15 +221,7 @@ class RelationExtractionPipeline(Pipeline):
 
     def _encode(self, post: dict, spacy_model: str, fetch_images: bool) -> list[dict]:
         """Return each pair of entities of a post: the model's `inputs`, and `entities`, by which results name it."""
-        _check_fields(post)
-        is_one_pair = post.get("head") is not None
-        pairs = [(post["head"], post["tail"])] if is_one_pair else post.get("pairs")
-        # Words are joined at this door: results are about the joined text, and return it.
-        words, text = post.get("tokens"), post.get("text")
-        text, named = (text, {}) if words is None else (" ".join(words), {"text": " ".join(words)})
-        if pairs is None:
-            words, pairs = None, permutations(find_entities(self._spacy(spacy_model), text), 2)
-
+        text, pairs = read_pairs(post, lambda text: find_entities(self._spacy(spacy_model), text))
         picture_names = self.processor.picture_input_names
         image = post.get("image") if picture_names else None
         if is_address(image):
@@ -240,25 +232,17 @@ class RelationExtractionPipeline(Pipeline):
             image = _fetch(image)
         regions = {name: post.get(name) for name in ("grounded_regions", "detected_regions")}
         encoded, shared = [], {}
-        for number, pair in enumerate(pairs):
+        for number, (spans, entities) in enumerate(pairs):
             # The picture is the same for all pairs: it is read and scaled for the first.
             picture = {"images": image, **regions} if number == 0 else {}
             try:
-                spans = {
-                    name: check_span(span, len(text), name, "characters", text)
-                    if words is None
-                    else character_span(words, span, name)
-                    for name, span in zip(("head", "tail"), pair)
-                }
                 row = self.processor(text=text, caption=post.get("caption"), **spans, **picture)
             except ValueError as error:
-                raise ValueError(str(error) if is_one_pair else f"pairs[{number}]: {error}") from error
+                raise ValueError(f"pairs[{number}]: {error}" if "head" in entities else str(error)) from error
             if number == 0:
                 shared = {name: row[name] for name in picture_names}
-            given = dict(zip(spans, pair))
-            entities = {} if is_one_pair else {name: _name(text, spans[name], given[name]) for name in spans}
             inputs = {name: value[0] for name, value in {**row, **shared}.items()}
-            encoded.append({"inputs": inputs, "entities": named | entities})
+            encoded.append({"inputs": inputs, "entities": entities})
         return encoded
 
     def _spacy(self, name: str) -> Any:
@@ -293,6 +277,45 @@ class _Pairs(IterableDataset):
     def __iter__(self) -> Iterator[dict]:
         for index, post in enumerate(self.posts):
             yield from self.preprocess(post, index, **self.params)
+
+
+def read_pairs(post: Any, find: Callable[[str], list[dict]]) -> tuple[str, list[tuple[dict[str, Span], dict]]]:
+    """Check a post, and read its text and its pairs of entities.
+
+    Args:
+        post: a post as [`RelationExtractionPipeline`] takes it.
+        find: finds the entities of a text, for a post that names none.
+
+    Returns:
+        The text; and of each pair the spans of its `head` and `tail` in characters, and what its results have beside
+        their labels: the `text` of a post given as words, and the two entities where a post may have several pairs.
+
+    Raises:
+        ValueError: the post cannot be right.
+    """
+    _check_fields(post)
+    is_one_pair = post.get("head") is not None
+    pairs = [(post["head"], post["tail"])] if is_one_pair else post.get("pairs")
+    # Words are joined at this door: results are about the joined text, and return it.
+    words, text = post.get("tokens"), post.get("text")
+    text, named = (text, {}) if words is None else (" ".join(words), {"text": " ".join(words)})
+    if pairs is None:
+        words, pairs = None, permutations(find(text), 2)
+    read = []
+    for number, pair in enumerate(pairs):
+        given = dict(zip(("head", "tail"), pair))
+        try:
+            spans = {
+                name: check_span(span, len(text), name, "characters", text)
+                if words is None
+                else character_span(words, span, name)
+                for name, span in given.items()
+            }
+        except ValueError as error:
+            raise ValueError(str(error) if is_one_pair else f"pairs[{number}]: {error}") from error
+        entities = {} if is_one_pair else {name: _name(text, spans[name], given[name]) for name in spans}
+        read.append((spans, named | entities))
+    return text, read
 
 
 def _check_fields(post: Any) -> None:

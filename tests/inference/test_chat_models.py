@@ -1,5 +1,7 @@
 """Chat models answer as a slow computation says: a prompt alone, unpadded, and each label in a pass of its own."""
 
+import json
+
 import pytest
 import torch
 from chat_helpers import TEMPLATES, load_qwen2_vl, picture, save_chat_model, save_qwen2_vl, save_vision_chat_model
@@ -219,8 +221,28 @@ def test_models_that_do_not_answer_are_refused(tmp_path, folders, tiny_model):
     tiny_model().save_pretrained(tmp_path / "focalmre")
     with pytest.raises(ValueError, match="is a 'focalmre', which answers nothing; expected a chat model"):
         ChatModel.from_pretrained(tmp_path / "focalmre")
-    with pytest.raises(OSError, match="MODEL .*nowhere"):
+    with pytest.raises(OSError, match="MODEL .*nowhere: there is no such folder"):
         ChatModel.from_pretrained(str(tmp_path / "nowhere"))
+
+
+def test_the_code_of_a_model_is_not_run_and_nobody_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda question: pytest.fail(question))
+    folder = tmp_path / "own"
+    folder.mkdir()
+    config = {"model_type": "own", "auto_map": {"AutoConfig": "configuration_own.OwnConfig"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "configuration_own.py").write_text("raise SystemExit('it ran')")
+    with pytest.raises(ValueError, match="own is of code of its own, which is not run here; expected a model"):
+        ChatModel.from_pretrained(str(folder))
+
+
+def test_a_package_that_a_model_needs_is_named_with_the_model(folders, monkeypatch):
+    def needs(*_, **__):
+        raise ImportError("\nQwen2VLVideoProcessor requires the Torchvision library")
+
+    monkeypatch.setattr("mmre.inference.chat_models.AutoProcessor.from_pretrained", needs)
+    with pytest.raises(ImportError, match="^MODEL .*: Qwen2VLVideoProcessor requires the Torchvision library$"):
+        ChatModel.from_pretrained(folders["llava"])
 
 
 def test_a_model_that_thinks_aloud_first_is_told_not_to(tmp_path):

@@ -73,9 +73,67 @@ def test_a_prompt_that_a_server_finds_too_long_loses_its_oldest_demonstration():
         assert found.demonstrations == [p.id for p in Demonstrations(shown, [None] * 3, 3).draw(POST)][2:]
     with (
         ChatServer(lambda body: refusal("maximum context length")) as server,
-        pytest.raises(ValueError, match="post '1' is too long for tiny"),
+        pytest.raises(ValueError, match="post '1' is too long for tiny .*maximum context length"),
     ):
         classifier(server.url).answer([POST])
+
+
+def test_a_post_that_a_server_finds_too_long_loses_its_caption_then_the_ends_of_its_text():
+    post = POST._replace(text="Ann weds Bob " + "and more " * 9, caption="a wedding")
+    with ChatServer(lambda body: refusal("prompt is too long") if "more" in last(body) else "couple") as server:
+        [found] = classifier(server.url).answer([post])
+    assert (found.text, found.is_cut, found.left_out) == ("couple", True, 0)
+    assert "a wedding" in last(server.requests[0]) and "a wedding" not in last(server.requests[1])
+    assert 'Head: "Ann"\nTail: "Bob"' in last(server.requests[-1])
+
+
+def test_what_a_model_refuses_by_its_name_is_left_out_from_then_on():
+    def answer(body):
+        for name in ("structured_outputs", "max_tokens", "temperature"):
+            if name in body:
+                return refusal(f"Unsupported parameter: '{name}' is not supported with this model.")
+        return "couple"
+
+    with ChatServer(answer) as server:
+        extract = classifier(server.url)
+        assert [row.text for row in extract.answer([POST] * 3)] == ["couple"] * 3
+        number = len(server.requests)
+        assert extract.answer([POST])[0].text == "couple" and len(server.requests) == number + 1
+    assert server.requests[-1].keys() == {"model", "messages", "seed", "max_completion_tokens"}
+
+
+def test_a_server_is_given_the_tokens_of_the_longest_name():
+    long = "ist verheiratet mit " * 4
+    with ChatServer(lambda body: long) as server:
+        chat = Chat("tiny", server.url)
+        [found] = InContextRelationClassifier(chat, ["None", long.strip()]).answer([POST])
+    assert found.probabilities == [0, 1] and server.requests[0]["max_tokens"] >= len(long)
+    assert server.requests[0]["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+def test_blocks_of_text_are_an_answer_and_odd_counts_are_none():
+    blocks = completion([{"type": "text", "text": "cou"}, {"type": "text", "text": "ple"}])
+    with ChatServer(lambda body: blocks | {"usage": {"prompt_tokens": "many", "completion_tokens": None}}) as server:
+        [found] = classifier(server.url).answer([POST])
+    assert (found.text, found.prompt_tokens, found.answer_tokens) == ("couple", 0, 0)
+
+
+def test_the_key_is_in_no_answer_and_in_no_message_that_is_cut(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret\n")
+    with ChatServer(lambda body: "couple sk-secret") as server:
+        [found] = classifier(server.url).answer([POST])
+        assert server.keys == ["Bearer sk-secret"] and found.text == "couple ***"
+    with ChatServer(lambda body: refusal("x" * 475 + "sk-secret")) as server, pytest.raises(OSError) as error:
+        classifier(server.url).answer([POST])
+    assert "sk-" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["sk-se cret", "sk-se\ncret", "sk-sécret"])
+def test_a_key_that_is_none_is_refused_and_not_repeated(key, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ValueError, match="OPENAI_API_KEY has a character in it that no key has") as error:
+        Chat("tiny", "http://localhost:1/v1")
+    assert "cret" not in str(error.value)
 
 
 def test_pictures_go_to_the_server_in_the_message():
@@ -97,10 +155,12 @@ def test_pictures_go_to_the_server_in_the_message():
         (lambda body: refusal("broken", 500), "failed: .*broken"),
         (lambda body: b"<html>hello</html>", "does not speak OpenAI's protocol"),
         (lambda body: {"choices": []}, "does not speak OpenAI's protocol"),
+        (lambda body: {"error": {"message": "sk-secret is out of money"}}, r"no answer, but .*\*\*\* is out of money"),
+        (lambda body: completion(7), "an answer is 7; expected a text"),
         (lambda body: {"result": "couple"}, "does not speak OpenAI's protocol"),
         (lambda body: time.sleep(2) or "couple", "did not answer in 0.3 s: give it longer by --timeout"),
     ],
-    ids=["missing", "refused", "key", "forbidden", "broken", "page", "empty", "other", "slow"],
+    ids=["missing", "refused", "key", "forbidden", "broken", "page", "empty", "error", "number", "other", "slow"],
 )
 def test_what_goes_wrong_is_said_in_one_line_without_the_key(answer, message, monkeypatch, caplog):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")

@@ -75,6 +75,26 @@ def test_pairs_are_named_in_the_results(model):
     assert one[0]["label"] in RELATIONS and 1 / 3 <= one[0]["score"] <= 1
 
 
+def test_posts_are_those_of_the_pipeline(model, monkeypatch):
+    extract = InContextRelationClassifier.from_pretrained(model, RELATIONS)
+    whole = extract([POST] * 5, batch_size=2, top_k=2)
+    assert [len(row) for row in whole] == [2] * 5 and extract(POST, top_k=2) == extract([POST], top_k=2)[0]
+    stream = extract((POST for _ in range(5)), batch_size=2, top_k=2)
+    assert next(stream) == whole[0] and [*stream] == whole[1:]
+    [row] = extract({"tokens": TEXT.split(), "head": (0, 2), "tail": (3, 5)})
+    assert row["text"] == TEXT and row["label"] == whole[0][0]["label"]
+    assert row["score"] == pytest.approx(whole[0][0]["score"], abs=1e-5)
+    monkeypatch.setattr("mmre.inference.in_context.load_spacy", lambda name: name)
+    found = [{"start": 0, "end": 12, "type": "PER"}, {"start": 18, "end": 30, "type": "PER"}]
+    spans = [(entity["start"], entity["end"]) for entity in found]
+    monkeypatch.setattr("mmre.inference.in_context.find_entities", lambda nlp, text: spans if nlp else [])
+    both = extract({"text": TEXT})
+    assert [(row["head"]["text"], row["tail"]["text"]) for row in both] == [
+        ("Rafael Nadal", "Mery Perello"),
+        ("Mery Perello", "Rafael Nadal"),
+    ]
+
+
 def test_the_probabilities_are_of_the_relations_by_their_ids_whatever_the_order(model):
     found = {}
     for seed in range(4):
@@ -102,9 +122,12 @@ def test_the_examples_are_those_drawn_and_none_has_the_text_of_the_post(model):
     extract = InContextRelationClassifier.from_pretrained(model, RELATIONS, EXAMPLES, shots=2)
     [answer] = extract.answer([PromptPost("x", "Ann weds  bob", (0, 3), (10, 13))])
     assert {*answer.demonstrations} == {"b", "c"}
-    everything = InContextRelationClassifier.from_pretrained(model, RELATIONS, EXAMPLES)
+    three = InContextRelationClassifier.from_pretrained(model, RELATIONS, EXAMPLES, shots=3)
     with pytest.raises(ValueError, match="2 posts have another text"):
-        everything({"text": "Ann weds Bob", "head": (0, 3), "tail": (9, 12)})
+        three({"text": "Ann weds Bob", "head": (0, 3), "tail": (9, 12)})
+    everything = InContextRelationClassifier.from_pretrained(model, RELATIONS, EXAMPLES)
+    [answer] = everything.answer([PromptPost("x", "Ann weds  bob", (0, 3), (10, 13))])
+    assert {*answer.demonstrations} == {"b", "c"}
 
 
 def test_a_prompt_that_is_too_long_loses_its_oldest_demonstrations_then_the_ends_of_its_text(model):
@@ -121,7 +144,7 @@ def test_a_prompt_that_is_too_long_loses_its_oldest_demonstrations_then_the_ends
     [bare] = InContextRelationClassifier(whole.chat, RELATIONS).answer([post])
     [cut] = limited(bare.prompt_tokens - 35).answer([post])
     assert cut.left_out == 3 and cut.is_cut and cut.prompt_tokens <= bare.prompt_tokens - 35
-    with pytest.raises(ValueError, match="post 'x' is too long for .*, which reads 99 tokens"):
+    with pytest.raises(ValueError, match=r"post 'x' is too long for .* \(which reads 99 tokens\)"):
         limited(100).answer([post])
 
 
@@ -157,6 +180,13 @@ def test_pictures_are_shown_of_the_post_and_of_the_examples(vision_model):
         ({"answer": "letter"}, "unknown answer 'letter'; did you mean 'letters'"),
         ({"relations": ["None"]}, "relations: None; expected 'None' and others"),
         ({"relations": ["None", "couple", "Couple"]}, "'Couple' beside 'couple'; expected names that differ"),
+        ({"relations": "couple"}, "relations: the text 'couple'; expected a list of names"),
+        ({"relations": ["couple", 3]}, "relations: 3 is no text"),
+        ({"relations": ["a\nB. b", "c"]}, "expected a name in one line, without control characters"),
+        ({"examples": EXAMPLES[0]}, "examples: one post; expected a list of posts"),
+        ({"examples": [POST]}, r"examples\[0\] has no `relation`"),
+        ({"examples": [EXAMPLES[0] | {"pairs": [], "head": None, "tail": None}]}, r"examples\[0\] has 0 pairs"),
+        ({"show_images": "some"}, "unknown show_images 'some'; expected 'all', 'post' or 'none'"),
         ({"descriptions": {"coupl": "x"}}, "descriptions: unknown relation 'coupl'; did you mean 'couple'"),
         ({"examples": [EXAMPLES[0] | {"relation": "coupel"}]}, r"examples\[0\]: unknown relation 'coupel'"),
         ({"examples": [EXAMPLES[0] | {"head": (0, 99)}]}, r"examples\[0\]: `head` must be a span"),
@@ -170,9 +200,26 @@ def test_what_cannot_be_asked_is_refused(model, changes, message):
         InContextRelationClassifier.from_pretrained(model, **{"relations": RELATIONS} | changes)
 
 
-def test_a_post_that_is_none_is_refused_by_its_number(model):
+@pytest.mark.parametrize(
+    ("posts", "options", "message"),
+    [
+        ([POST, {"head": (0, 1)}], {}, "post 1: A post needs its `text`"),
+        ([POST, POST, POST | {"caption": 7}], {"batch_size": 2}, "post 2: `caption` must be a text"),
+        ([POST | {"captoin": "x"}], {}, "post 0: unknown field 'captoin'; did you mean 'caption'"),
+        ([POST | {"head": (0, 99)}], {}, "post 0: `head` must be a span"),
+        (["abc"], {}, "post 0: A post is a dictionary"),
+        ("abc", {}, "a post is a dictionary with `text`, `head` and `tail`, got 'abc'"),
+        ([POST], {"top_k": 0}, "`top_k` is 0; expected a number, at least 1"),
+        ([POST], {"batch_size": 0}, "`batch_size` is 0; expected a number, at least 1"),
+    ],
+)
+def test_a_post_that_is_none_is_refused_by_its_number(model, posts, options, message):
     extract = InContextRelationClassifier.from_pretrained(model, RELATIONS)
-    with pytest.raises(ValueError, match="post 1: `text` is None"):
-        extract([POST, {"head": (0, 1)}])
-    with pytest.raises(ValueError, match="post 0: `tail` must be a span"):
-        extract({"text": TEXT, "head": (0, 12)})
+    with pytest.raises(ValueError, match=message):
+        extract(posts, **options)
+
+
+def test_a_picture_is_no_address(vision_model):
+    extract = InContextRelationClassifier.from_pretrained(vision_model, RELATIONS)
+    with pytest.raises(ValueError, match="post 0: `image` is the address 'https://example.org/a.jpg': fetch it"):
+        extract(POST | {"image": "https://example.org/a.jpg"})

@@ -207,6 +207,18 @@ def test_what_is_wrong_is_said_in_one_line(chat, files, tmp_path, capsys, words,
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
+def test_nothing_is_asked_if_a_later_post_cannot_be_shown_so_many_examples(chat, files, tmp_path):
+    rows = Path(files["test_file"]).read_text("utf-8").splitlines()
+    rows[-1] = rows[-1].replace("Ann 4 weds Bob of test", "Ann 0 weds Bob of train")
+    copied = Path(files["test_file"]).with_name("copied.jsonl")
+    copied.write_text("\n".join(rows) + "\n")
+    with pytest.raises(
+        ValueError, match="7 posts have another text and another picture than 'test-4'"
+    ):
+        prompt(chat, "files", arguments(tmp_path / "out", files, shots=8, test_file=str(copied)))
+    assert not (tmp_path / "out" / "answers.part").exists()
+
+
 def test_descriptions_of_other_relations_and_models_without_a_template_are_refused(chat, files, tmp_path):
     descriptions = tmp_path / "about.txt"
     descriptions.write_text("coupel\tthey are married\n")

@@ -22,6 +22,12 @@ def test_a_prompt_lists_the_relations_and_names_the_entities():
     )
 
 
+def test_a_description_stays_in_its_line():
+    options = Options(RELATIONS, [0, 1, 2, 3], list("ABCD"), {RELATIONS[3]: "married\nE. all", RELATIONS[1]: ""})
+    lines = options.instruction().splitlines()
+    assert lines[2] == f"B. {RELATIONS[1]}" and lines[4] == f"D. {RELATIONS[3]}: married E. all" and len(lines) == 6
+
+
 def test_a_caption_stands_where_the_picture_is_not_shown():
     options, shown = Options(RELATIONS, [0, 1, 2, 3]), POST._replace(id="2", relation=0)
     pictures = {
@@ -37,6 +43,7 @@ def test_a_caption_stands_where_the_picture_is_not_shown():
     [
         *("<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|start_header_id|>", "</s>", "[/INST]", "<<SYS>>"),
         *("<end_of_turn>", "<start_of_turn>", "<eos>", "<image>", "<|endoftext|>", "<｜User｜>", "[own]"),
+        *("<|turn>", "<turn|>", "<start_of_image>", "[TOOL_CALLS]", "[/SYSTEM_PROMPT]", "<IMG_CONTEXT>", "<unused9>"),
     ],
 )
 def test_a_control_token_is_broken_and_the_rest_of_a_text_stays(token):
@@ -60,6 +67,7 @@ def test_a_control_token_is_broken_and_the_rest_of_a_text_stays(token):
         ("couple or none", None),
         ("couples", None),
         ("/per/per/parental", None),
+        ("<think>couple, or none?</think>\n\ncouple", 3),
     ],
 )
 def test_an_answer_names_one_relation_or_none(text, relation):
@@ -119,6 +127,11 @@ def test_a_list_of_relations_has_a_name_on_each_line(tmp_path):
     path.write_text("a\na\n\tb\n")
     with pytest.raises(
         ValueError, match=r"(?s)2 problem.*:2: relation: 'a' for the second time.*:3: relation: nothing"
+    ):
+        read_relations(str(path))
+    path.write_text("a b\nA  B\n\x00c\n")
+    with pytest.raises(
+        ValueError, match=r"(?s)2 problem.*:2: relation: 'A  B' beside 'a b'; .*:3: relation: .*without control"
     ):
         read_relations(str(path))
     path.write_text("\n")
