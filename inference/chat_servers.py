@@ -18,7 +18,7 @@ logger = logging.get_logger(__name__)
 # What a server may be asked for besides: to choose among labels, as vLLM has it, and not to think aloud before.
 FURTHER = ("structured_outputs", "chat_template_kwargs")
 # What some models refuse by its name, and what they take in its place.
-REFUSED = {"max_tokens": "max_completion_tokens", "temperature": None, "seed": None}
+UNWANTED = {"max_tokens": "max_completion_tokens", "temperature": None, "seed": None}
 TOO_LONG = re.compile(r"context[ _]length|maximum context|too many tokens|prompt is too long", re.IGNORECASE)
 
 
@@ -129,10 +129,10 @@ class ChatServer:
     def _request(self, labels: Sequence[str], max_new_tokens: int) -> dict[str, Any]:
         """Return the settings of a request, without those that were refused."""
         settings = {"temperature": 0, "seed": self.seed, "max_tokens": max_new_tokens}
-        for name in self.left_out & {*REFUSED}:
+        for name in self.left_out & {*UNWANTED}:
             value = settings.pop(name)
-            if REFUSED[name] is not None:
-                settings[REFUSED[name]] = value
+            if UNWANTED[name] is not None:
+                settings[UNWANTED[name]] = value
         further = {"structured_outputs": {"choice": list(labels)}, "chat_template_kwargs": {"enable_thinking": False}}
         return settings if self.left_out & {*FURTHER} else {**settings, "extra_body": further}
 
@@ -142,7 +142,7 @@ class ChatServer:
             logger.warning_once(f"{self.base_url} takes no list of choices; answers are read as they come")
             self.left_out = self.left_out | {*FURTHER}  # anew: other threads read it
             return
-        for name in REFUSED:
+        for name in UNWANTED:
             if name in request and re.search(rf"\b{name}\b", str(error)):
                 logger.warning_once(f"{self.name} on {self.base_url} refuses {name!r}: it is asked without")
                 self.left_out = self.left_out | {name}

@@ -1,5 +1,6 @@
 """The annotator over pictures of all kinds, and over those that models do not take."""
 
+import json
 from collections import Counter
 
 import datasets
@@ -30,6 +31,16 @@ def test_each_picture_is_decoded_detected_and_captioned_once(mnre, arguments, mo
     monkeypatch.setattr(annotator_module, "load_image", count("decoded", annotator_module.load_image, 0))
     annotate(open_unlabelled_posts(mnre), arguments())
     assert calls == {"decoded": 5, "detected": 3, "captioned": 3, "grounded": 5}
+
+
+def test_the_code_of_a_picture_model_is_not_run_and_nobody_is_asked(mnre, arguments, tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda question: pytest.fail(question))
+    folder = tmp_path / "own"
+    folder.mkdir()
+    config = {"model_type": "own", "auto_map": {"AutoConfig": "configuration_own.OwnConfig"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="--caption_model .*own is of code of its own, which is not run here"):
+        annotate(open_unlabelled_posts(mnre), arguments(tasks=["captions"], caption_model=str(folder)))
 
 
 def test_a_data_set_in_the_schema_with_pictures_of_all_kinds(arguments, tmp_path):

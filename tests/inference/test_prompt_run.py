@@ -212,9 +212,7 @@ def test_nothing_is_asked_if_a_later_post_cannot_be_shown_so_many_examples(chat,
     rows[-1] = rows[-1].replace("Ann 4 weds Bob of test", "Ann 0 weds Bob of train")
     copied = Path(files["test_file"]).with_name("copied.jsonl")
     copied.write_text("\n".join(rows) + "\n")
-    with pytest.raises(
-        ValueError, match="7 posts have another text and another picture than 'test-4'"
-    ):
+    with pytest.raises(ValueError, match="7 posts have another text and another picture than 'test-4'"):
         prompt(chat, "files", arguments(tmp_path / "out", files, shots=8, test_file=str(copied)))
     assert not (tmp_path / "out" / "answers.part").exists()
 
