@@ -101,9 +101,9 @@ class MegaMREForRelationClassification(MegaMREPreTrainedModel):
         size = 2 * config.text_config.hidden_size
         self.word_projection = nn.Linear(config.text_config.hidden_size, size)
         self.object_embedding = RegionEmbedding(config.vision_config.hidden_size, size)
-        self.q_proj = nn.Linear(size, size)
-        self.k_proj = nn.Linear(size, size)
-        self.v_proj = nn.Linear(size, size)
+        self.query_projection = nn.Linear(size, size)
+        self.key_projection = nn.Linear(size, size)
+        self.value_projection = nn.Linear(size, size)
         self.alignment_fusion = nn.Linear(2 * size, size)
         self.fusion = nn.Linear(2 * size, size)
         self.dropout = nn.Dropout(config.dropout)
@@ -180,7 +180,11 @@ class MegaMREForRelationClassification(MegaMREPreTrainedModel):
         # One head, as a dimension: ONNX knows no attention without.
         query, key, value = (
             projection(states)[:, None]
-            for projection, states in ((self.q_proj, objects), (self.k_proj, words), (self.v_proj, words))
+            for projection, states in (
+                (self.query_projection, objects),
+                (self.key_projection, words),
+                (self.value_projection, words),
+            )
         )
         mask = words_mask[:, None, None]
         gathered = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask).squeeze(1)

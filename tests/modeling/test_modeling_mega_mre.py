@@ -45,8 +45,10 @@ def test_objects_gather_words_by_meaning_and_by_structure():
             x_min, y_min, x_max, y_max = box
             five = torch.stack([x_min, y_min, x_max, y_max, (x_max - x_min) * (y_max - y_min)])
             added = linear(embedding.feature, sum(cells) / len(cells)) + linear(embedding.box, five)
-            query = linear(model.q_proj, slow_norm(embedding.norm, added[None]))
-            gathered = slow_attention(query, linear(model.k_proj, words), linear(model.v_proj, words), 1)[0]
+            query = linear(model.query_projection, slow_norm(embedding.norm, added[None]))
+            gathered = slow_attention(
+                query, linear(model.key_projection, words), linear(model.value_projection, words), 1
+            )[0]
             semantic = 1 / (1 + torch.exp(-gathered))
             structural = sum(weight * word for weight, word in zip(of_words, words))
             aligned += linear(model.alignment_fusion, torch.cat([semantic, structural]))
