@@ -165,8 +165,10 @@ def test_steps_take_the_place_of_epochs(config_file):
 def test_a_training_without_evaluation_keeps_its_last_checkpoint(config_file, tmp_path):
     train([config_file(num_synthetic_posts=16), "--do_eval", "false"])
     result = metrics(tmp_path / "run")
-    assert set(result) == {"posts", "train", "test", "cost"} and result["train"]["best_checkpoint"] is None
-    assert "validation" not in result["posts"]["samples"]
+    assert (
+        set(result) == {"posts", "train", "test", "calibration", "cost"} and result["train"]["best_checkpoint"] is None
+    )
+    assert "validation" not in result["posts"]["samples"] and "validation" not in result["calibration"]["splits"]
     last, whole = (load_file(tmp_path / "run" / name / "model.safetensors") for name in ("checkpoint-4", "."))
     assert all(torch.equal(weight, whole[name]) for name, weight in last.items())
     with pytest.raises(ValueError, match="`early_stopping_patience` needs an evaluation"):
@@ -254,7 +256,8 @@ def test_a_test_into_the_checkpoint_s_own_folder_adds_its_result_and_takes_nothi
     assert result["test"]["samples"] == 24
     assert result["posts"]["samples"] == {"train": 16, "validation": 16, "test": 24}
     changed = {name for name, content in before.items() if (folder / name).read_bytes() != content}
-    assert changed == {"metrics.json", "results.md", "README.md"}
+    assert changed == {"metrics.json", "results.md", "README.md", "reliability.png"}
+    assert result["calibration"]["splits"].items() > record["calibration"]["splits"].items()
     card = (folder / "README.md").read_text("utf-8")
     assert "Trained on" in card and "| test |" in card and "| validation |" in card
     with pytest.raises(ValueError, match="holds results with samples .*'test': 24.*, not {'test': 5}: set another"):
