@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 NUM_BINS = 15
-# Wider than any model needs; a temperature at an end would say that no temperature helps.
+# Wider than any model needs: the loss falls to an end where no temperature makes the scores right.
 TEMPERATURES = 0.01, 100.0
 MEANING = (
     f"ECE, the expected calibration error: the answers lie in {NUM_BINS} bins of equal width by their score, the "
@@ -28,7 +28,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float | None:
         labels: ids of the true relations, (N,).
 
     Returns:
-        T; None where each post is answered rightly, or there is none: the loss would fall for ever with T.
+        T; None where the loss falls for ever with or against T: each post is answered rightly, there is none, or the
+        model knows so little that equal scores for all relations are the best.
     """
     logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if (logits.argmax(-1) == labels).all():
@@ -39,7 +40,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float | None:
 
     # The loss is convex in 1 / T, so that it has one valley in log T, too.
     found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    at_end = np.isclose(found.x, np.log(TEMPERATURES), atol=1e-3).any()
+    return None if at_end else float(np.exp(found.x))
 
 
 def mean_loss(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:

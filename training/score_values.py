@@ -42,7 +42,9 @@ def finish_scores(model: PreTrainedModel | PeftModel, validation: PredictionOutp
     reason = "there are no validation posts"
     if validation is not None:
         temperature = fit_temperature(validation.predictions, validation.label_ids)
-        reason = "all validation posts are answered rightly, so that they do not tell how often the model errs"
+        reason = (
+            "all validation posts are answered rightly, or the scores say no more than chance, so that none fits best"
+        )
         model.config.score_temperature = 1.0 if temperature is None else temperature
     if not PartialState().is_main_process:
         return

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmre.evaluation.calibration import calibration_lines, compare_calibration, fit_temperature, measure_calibration
+from mmre.evaluation.calibration import (
+    calibration_lines,
+    compare_calibration,
+    fit_temperature,
+    mean_loss,
+    measure_calibration,
+)
 from mmre.evaluation.plots import plot_reliability
 
 
@@ -102,3 +108,12 @@ def test_the_table_has_both_splits_and_says_the_formula():
     assert "softmax(logits / 2)" in lines[1] and "|share of right answers - mean score|" in lines[1]
     assert lines[-1].startswith("| test | 2 | 48.00 | ")
     assert calibration_lines({}) == calibration_lines({"calibration": {"temperature": 1.0, "splits": {}}}) == []
+
+
+def test_a_model_that_knows_nothing_has_no_temperature():
+    """Each answer is wrong, so that the loss falls on, to that of equal scores, however large the temperature."""
+    logits = np.array([[2.0, 0.0, 0.0]] * 3)
+    labels = np.array([1, 2, 1])
+    losses = [mean_loss(logits, labels, temperature) for temperature in (1, 10, 100, 1000)]
+    assert losses == sorted(losses, reverse=True) and losses[-1] > np.log(3)
+    assert fit_temperature(logits, labels) is None

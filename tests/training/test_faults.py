@@ -149,6 +149,9 @@ def test_a_training_that_ends_before_its_first_evaluation_says_that_no_checkpoin
     monkeypatch.setattr(module.logger, "warning", warnings.append)
     path = config_file(num_synthetic_posts=16, max_steps=2, eval_delay=9, do_predict=False)
     train([path])
+    warnings = [
+        each for each in warnings if not each.startswith("The scores are the model's own")
+    ]  # it learned nothing
     assert warnings == ["No checkpoint was evaluated: the model is that of the last step, not the best one."]
 
 
