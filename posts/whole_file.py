@@ -6,15 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-UNFINISHED = ".unfinished"
-
 
 @contextmanager
 def whole_file(path: str | os.PathLike, mode: str = "w", newline: str | None = "\n") -> Iterator[IO]:
     """Open a file to write; its path has the old file, or none, until the new one is complete and on disk.
 
-    The new file is written to `PATH.unfinished`, and takes the place of the old one when the block ends. If the block
-    raises, the unfinished file is removed and the old one stays.
+    The new file is written to `PATH.PID.unfinished`, PID the number of the process, and takes the place of the old one
+    when the block ends. If the block raises, the unfinished file is removed and the old one stays. Where two processes
+    write one file, the last that ends has its place.
 
     Args:
         path: of the file; its folder must be there.
@@ -27,7 +26,7 @@ def whole_file(path: str | os.PathLike, mode: str = "w", newline: str | None = "
     Raises:
         OSError: the file cannot be written.
     """
-    unfinished = Path(f"{os.fspath(path)}{UNFINISHED}")
+    unfinished = Path(f"{os.fspath(path)}.{os.getpid()}.unfinished")
     as_text = {} if "b" in mode else {"encoding": "utf-8", "newline": newline}
     try:
         with open(unfinished, mode, **as_text) as file:
@@ -42,4 +41,4 @@ def whole_file(path: str | os.PathLike, mode: str = "w", newline: str | None = "
         raise
 
 
-__all__ = ["UNFINISHED", "whole_file"]
+__all__ = ["whole_file"]

@@ -1,5 +1,7 @@
 """A file is whole at its path, or the old one is there."""
 
+import os
+
 import pytest
 
 from mmre.posts.whole_file import whole_file
@@ -38,3 +40,16 @@ def test_a_full_disk_names_the_file(tmp_path):
     with pytest.raises(OSError, match=r"No space left on device: .*a\.txt"), whole_file(tmp_path / "a.txt"):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_that_write_one_file_at_once_do_not_meet(tmp_path, monkeypatch):
+    """Two benchmarks wrote one report: the second found its unfinished file gone."""
+    path = tmp_path / "a.txt"
+    with whole_file(path) as first:
+        first.write("first, and longer")
+        monkeypatch.setattr(os, "getpid", lambda: 0)
+        with whole_file(path) as second:
+            second.write("second")
+        monkeypatch.undo()
+    assert path.read_text() == "first, and longer"
+    assert list(tmp_path.iterdir()) == [path]
