@@ -30,7 +30,7 @@ from mmre.processing.word_tokenizer import split_words
 
 from .adapters import add_adapters
 from .arguments import MODALITIES, ModelArguments, encoders_of
-from .system_values import config_names, only, processor_class, processor_values
+from .system_values import config_names, only, processor_class, processor_values, what_is_wrong
 from .vision_features import keep_vision_features
 from .word_vectors import read_word_vectors
 
@@ -163,7 +163,7 @@ def _compose(
             processor = of_system.from_words(words, **for_processor)
             model = model_class.from_word_vectors(vectors, vocab_size=len(processor.tokenizer), **labels, **own)
     except StrictDataclassError as error:
-        raise ValueError(" ".join(str(error).split())) from error
+        raise ValueError(what_is_wrong(error)) from error
     return processor, model
 
 
@@ -259,7 +259,7 @@ def _save_new(folder: Path, kind: str, values: dict[str, Any]) -> PreTrainedConf
         config = AutoConfig.for_model(kind, **values)
         model = AutoModel.from_config(config, dtype=torch.float32)
     except StrictDataclassError as error:
-        raise ValueError(" ".join(str(error).split())) from error
+        raise ValueError(what_is_wrong(error)) from error
     except (ArithmeticError, ValueError, TypeError, RuntimeError) as error:  # sizes of zero, of which torch says little
         raise ValueError(f"no {kind} can be made of {values}: {type(error).__name__}: {error}") from error
     model.save_pretrained(folder)

@@ -16,6 +16,7 @@ from .docstrings import documented_arguments
 # Arguments of processors and values of configurations that the run gives itself.
 NOT_SETTABLE = {"tokenizer", "image_processor", "inputs", "vocab_size", "pad_token_id"}
 NOT_SETTABLE |= {"score_temperature", "trained_without_none"}
+ROOM_FOR_REGIONS = {"num_grounded_regions", "num_detected_regions"}
 
 
 def documented_values(model_type: str) -> dict[str, str]:
@@ -36,8 +37,9 @@ def config_names(model_type: str) -> set[str]:
 
 
 def processor_names(model_type: str) -> set[str]:
-    """Return what can be set of a model's processor."""
-    return {*documented_arguments(processor_class(model_type))} - NOT_SETTABLE
+    """Return what can be set of a model's processor: room for regions only where the system reads regions."""
+    names = {*documented_arguments(processor_class(model_type))} - NOT_SETTABLE
+    return names if "regions" in MODELS[model_type].config_class.inputs else names - ROOM_FOR_REGIONS
 
 
 def processor_class(model_type: str) -> type:
@@ -93,7 +95,12 @@ def make_config(model_type: str, values: dict[str, Any]) -> PreTrainedConfig:
     try:
         return config_class(**values)
     except (StrictDataclassError, TypeError) as error:
-        raise ValueError(" ".join(str(error).split())) from error
+        raise ValueError(what_is_wrong(error)) from error
+
+
+def what_is_wrong(error: Exception) -> str:
+    """Return what a configuration says of a wrong value in one line, without the name of the check that found it."""
+    return " ".join(str(error.__cause__ or error).split())
 
 
 __all__ = [
@@ -105,4 +112,5 @@ __all__ = [
     "processor_names",
     "processor_values",
     "try_values",
+    "what_is_wrong",
 ]

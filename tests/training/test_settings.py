@@ -9,7 +9,7 @@ from run_helpers import settings_of
 
 from mmre.modeling import MODELS
 from mmre.training.settings import list_arguments, read_config, resolve
-from mmre.training.system_values import processor_class, processor_names, processor_values
+from mmre.training.system_values import ROOM_FOR_REGIONS, processor_class, processor_names, processor_values
 
 ROOT = Path(__file__).resolve().parents[2]
 TOWERS = "data: {dataset: synthetic}\nmodel: {text_encoder: a, vision_encoder: b"
@@ -153,8 +153,22 @@ def test_an_argument_of_another_system_is_refused_by_its_systems(config_file):
         ValueError, match="mtb has no argument 'num_object_images', which is one of hvpnet, tgdi: leave it out"
     ):
         resolve(read_config("quickstart"), {"model_type": "mtb", "num_object_images": "2"})
+    with pytest.raises(ValueError, match="umt has no argument 'num_grounded_regions', which is one of .*: leave it out"):
+        resolve(read_config("quickstart"), {"model_type": "umt", "num_grounded_regions": "2"})
     with pytest.raises(ValueError, match="unknown model_type 'tdgi'; did you mean 'tgdi'"):
         resolve(read_config("quickstart"), {"model_type": "tdgi"})
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("fusion_dropout", "3", r"`fusion_dropout` must be in \[0, 1\), got 3\."),
+        ("dropout", "word", "Field 'dropout' .* 'word'"),
+    ],
+)
+def test_a_wrong_value_of_a_configuration_is_said_without_the_name_of_the_check(name, value, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        resolve(read_config("quickstart"), {"model_type": "umt", name: value})
 
 
 @pytest.mark.parametrize("model_type", MODELS)
@@ -173,7 +187,9 @@ def test_every_argument_has_a_word_of_help():
 @pytest.mark.parametrize("model_type", MODELS)
 def test_the_docstring_of_a_processor_documents_all_that_can_be_set(model_type):
     arguments = inspect.signature(processor_class(model_type).__init__).parameters
-    assert processor_names(model_type) == {*arguments} - {"self", "kwargs", "tokenizer", "image_processor", "inputs"}
+    settable = {*arguments} - {"self", "kwargs", "tokenizer", "image_processor", "inputs"}
+    without_effect = set() if "regions" in MODELS[model_type].config_class.inputs else ROOM_FOR_REGIONS
+    assert processor_names(model_type) == settable - without_effect
 
 
 def test_the_processor_takes_what_it_shares_with_the_configuration_from_there():
