@@ -153,7 +153,8 @@ def test_an_argument_of_another_system_is_refused_by_its_systems(config_file):
         ValueError, match="mtb has no argument 'num_object_images', which is one of hvpnet, tgdi: leave it out"
     ):
         resolve(read_config("quickstart"), {"model_type": "mtb", "num_object_images": "2"})
-    with pytest.raises(ValueError, match="umt has no argument 'num_grounded_regions', which is one of .*: leave it out"):
+    message = "umt has no argument 'num_grounded_regions', which is one of .*: leave it out"
+    with pytest.raises(ValueError, match=message):
         resolve(read_config("quickstart"), {"model_type": "umt", "num_grounded_regions": "2"})
     with pytest.raises(ValueError, match="unknown model_type 'tdgi'; did you mean 'tgdi'"):
         resolve(read_config("quickstart"), {"model_type": "tdgi"})
