@@ -1,8 +1,10 @@
 """Plots of results: learning curve, confusion matrix, and what is measured over what is varied."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from mmre.posts.whole_file import whole_file
 
 INCHES_PER_RELATION = 0.42
 INCHES_FOR_NAMES = 3.0
+INCHES_PER_BAR = 0.3
+INCHES_PER_LINE = 0.12
 DOTS_PER_INCH = 150
 # More would be a picture of thousands of dots a side, and gigabytes to draw.
 MAX_RELATIONS = 40
@@ -180,9 +184,9 @@ def plot_results(points: Sequence[dict[str, Any]], xlabel: str, ylabel: str, pat
     """Draw what was measured over what was varied, beside a paper's figures.
 
     Args:
-        points: each with its `line` (a name), its `x` (a number; or a name, which makes bars), the `mean` and the `std`
-            over the seeds (`None` for one seed; both `None` for what is not measured), and the figure of the `paper`
-            (`None` if it prints none).
+        points: each with its `line` (a name), its `x` (a number; or a name, which makes a bar from left to right), the
+            `mean` and the `std` over the seeds (`None` for one seed; both `None` for what is not measured), and the
+            figure of the `paper` (`None` if it prints none).
         xlabel: what was varied.
         ylabel: what was measured, with its unit.
         path: the PNG file to write.
@@ -191,21 +195,30 @@ def plot_results(points: Sequence[dict[str, Any]], xlabel: str, ylabel: str, pat
     Returns:
         The figure: the means with error bars of one standard deviation, and the paper's figures dashed.
     """
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained", dpi=DOTS_PER_INCH)
+    names = [name for name in dict.fromkeys(point["x"] for point in points) if isinstance(name, str)]
+    lines = ["\n".join(map(drawable, wrap(re.sub(r",(?=\S)", ", ", name), MAX_NAME))) for name in names]
+    height = 1.2 + sum(INCHES_PER_BAR + INCHES_PER_LINE * line.count("\n") for line in lines)
+    figure = Figure(figsize=(6.4, max(4.2, height)), layout="constrained", dpi=DOTS_PER_INCH)
     axes = figure.subplots()
     for index, name in enumerate(dict.fromkeys(point["line"] for point in points)):
         of_line = [point for point in points if point["line"] == name]
         measured = [point for point in of_line if point["mean"] is not None]
         xs, means = [point["x"] for point in measured], [point["mean"] for point in measured]
         errors = [point["std"] or 0 for point in measured]
-        if isinstance(of_line[0]["x"], str):
-            axes.bar(xs, means, yerr=errors, capsize=3, color=f"C{index}", width=0.6, label=name)
+        of_paper = [(point["x"], point["paper"]) for point in of_line if point["paper"] is not None]
+        if names:
+            axes.barh([names.index(x) for x in xs], means, xerr=errors, capsize=3, color=f"C{index}", label=name)
+            of_paper = [(paper, names.index(x)) for x, paper in of_paper]
         else:
             axes.errorbar(xs, means, yerr=errors, capsize=3, marker="o", color=f"C{index}", label=name)
-        of_paper = [(point["x"], point["paper"]) for point in of_line if point["paper"] is not None]
         if of_paper:
-            axes.plot(*zip(*of_paper), marker="x", linestyle="--", color=f"C{index}", alpha=0.6, label=f"{name}, paper")
+            line = "" if names else "--"  # between systems there is nothing to be joined
+            axes.plot(*zip(*of_paper), marker="x", linestyle=line, color=f"C{index}", alpha=0.6, label=f"{name}, paper")
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    if names:
+        axes.set(xlabel=ylabel, ylabel=xlabel)
+        axes.set_yticks(range(len(names)), lines, fontsize="small")
+        axes.invert_yaxis()  # the first system stands at the top, as in the table
     axes.set_title(title, fontsize="small")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -136,8 +136,18 @@ def test_a_figure_is_drawn_with_its_error_bars_and_the_papers_points(tiny, known
     assert measured[0].get_xydata().tolist() == [[10, 50], [20, 40]]
     assert [segment.tolist() for segment in measured[2][0].get_segments()] == [[[10, 48], [10, 52]], [[20, 40]] * 2]
 
-    bars = plot_results([points[0] | {"x": "TGDI"}], "", "accuracy (%)", tmp_path / "bars.png", "").axes[0].patches
-    assert [bar.get_height() for bar in bars] == [50]
+    long = "vilbert:visual_size=64,visual_intermediate_size=128,visual_num_heads=4"  # as its variant, but for the end
+    named = [points[0] | {"x": name, "mean": mean} for name, mean in (("TGDI", 50), (long, 30), (f"{long},a=1", 20))]
+    (axes,) = plot_results([*named, points[2] | {"x": long}], "system", "F1 (%)", tmp_path / "bars.png", "").axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("F1 (%)", "system")
+    assert [bar.get_width() for bar in axes.patches] == [50, 30, 20]
+    assert [bar.get_y() + bar.get_height() / 2 for bar in axes.patches] == [0, 1, 2] == [*axes.get_yticks()]
+    texts = [text.get_text() for text in axes.get_yticklabels()]
+    assert [text.replace("\n", "").replace(" ", "") for text in texts] == ["TGDI", long, f"{long},a=1"]
+    assert max(len(line) for text in texts for line in text.split("\n")) <= 40
+    assert {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}["noise, paper"] == [
+        *([60, 0], [60, 1], [60, 2], [30, 1])
+    ]
 
     cell = Cell("10%", "focalmre", {}, (60.0,), point=("noise", 10))
     suite = Suite(title="a figure", cells=(cell,), paper_metrics=("f1",), axes=("share (%)", "F1 (%)"))
