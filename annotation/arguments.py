@@ -6,6 +6,7 @@ from typing import Literal
 
 TASK_COLUMNS = {"grounding": "grounded_regions", "detection": "detected_regions", "captions": "caption"}
 TASKS = ", ".join(TASK_COLUMNS)
+LOCAL = "local"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -76,8 +77,31 @@ class PictureArguments:
 
 
 @dataclass(kw_only=True)
-class AnnotationArguments(PictureArguments):
-    """Arguments of an annotation: those of the look at pictures, and the file to write."""
+class RayArguments:
+    """Arguments of workers of Ray."""
+
+    ray: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "ADDRESS",
+            "help": "Share the work among workers of Ray: the address of a cluster, or local, this machine (needs "
+            "mmre[ray]).",
+        },
+    )
+    workers: int | None = field(
+        default=None, metadata={"help": "Of --ray: how many workers; one for each GPU, or one, by default."}
+    )
+
+    def check_workers(self) -> None:
+        """Raise a `ValueError` for a number of workers that cannot be."""
+        if self.workers is not None and (self.ray is None or self.workers < 1):
+            wrong = "--ray is not given, expected it too" if self.ray is None else "expected at least 1"
+            raise ValueError(f"--workers {self.workers}; {wrong}")
+
+
+@dataclass(kw_only=True)
+class AnnotationArguments(RayArguments, PictureArguments):
+    """Arguments of an annotation: those of the look at pictures, of workers, and the file to write."""
 
     out: str = field(
         metadata={"metavar": "FILE", "help": "The file to write: parquet if it ends in .parquet, else JSON lines."}
@@ -99,6 +123,7 @@ class AnnotationArguments(PictureArguments):
 
     def __post_init__(self):
         super().__post_init__()
+        self.check_workers()
         if not self.tasks:
             raise ValueError(f"--tasks: none; expected one or more of {TASKS}")
 
@@ -111,4 +136,4 @@ def check_option(name: str, value: str, choices: Iterable[str]) -> None:
         raise ValueError(unknown(name, value, choices))
 
 
-__all__ = ["TASK_COLUMNS", "AnnotationArguments", "PictureArguments", "check_option"]
+__all__ = ["LOCAL", "TASK_COLUMNS", "AnnotationArguments", "PictureArguments", "RayArguments", "check_option"]

@@ -1,23 +1,20 @@
 """One run of an annotation: its posts, batch by batch, to an annotation file.
 
 The work is cut into batches of pictures before anything starts, each with all the posts that share its pictures. What
-is found is appended batch by batch to `OUT.part-0` (one such file per process), so that a killed run goes on where it
-was, with the same batches and therefore the same numbers. At the end the parts become OUT, in the order of the posts.
+is found, here or by workers of Ray, is appended batch by batch to `OUT.part`, so that a killed run goes on where it
+was, with the same batches and therefore the same numbers. At the end the part becomes OUT, in the order of the posts.
 """
 
-import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 import torch
 import transformers
-from accelerate import PartialState
-from accelerate.utils import parse_flag_from_env
 from transformers.utils import logging
 
 from mmre.evaluation.output_lock import only_writer
@@ -35,75 +32,66 @@ from mmre.processing.spacy_entities import load_spacy
 from .annotator import Annotator, empty_row, picture_settings
 from .arguments import TASK_COLUMNS, AnnotationArguments
 from .plan import Plan, make_plan
-from .unfinished import OutputFileError, append_line, check_same_header, part_paths, read_batches
+from .ray_workers import check_cluster, work_on_ray
+from .unfinished import OutputFileError, append_line, check_same_header, read_batches
 
 
 def annotate(posts: datasets.Dataset, args: AnnotationArguments) -> str:
     """Write the annotation file of a data set, or go on writing it.
 
-    Every process of `accelerate launch` calls this; each does its share of the batches.
-
     Args:
         posts: from [`open_unlabelled_posts`].
-        args: where to write, what to find, with which models.
+        args: where to write, what to find, with which models, and with which workers.
 
     Returns:
-        A few lines on what the file holds and how fast this process was; nothing in processes but the main one.
+        A few lines on what the file holds and how fast this run was.
 
     Raises:
         OutputFileError: the file, finished or not, is there and was made with other settings or of other posts.
         ValueError: another run is writing the file.
-        ImportError: spaCy is not installed.
-        OSError: a model is not there.
-        RuntimeError: accelerate sees fewer processes than were started.
+        ImportError: spaCy, or Ray, is not installed.
+        OSError: a model, or a cluster, is not there.
     """
-    # Without `cpu`, processes on a machine without an accelerator would not know of each other.
-    use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
-    # Far above the default of minutes: processes wait for each other only at the end, for as long as the slowest takes.
-    state = PartialState(cpu=use_cpu, timeout=timedelta(days=30))
-    if state.num_processes != int(os.environ.get("WORLD_SIZE", 1)):
-        raise RuntimeError(
-            f"{os.environ['WORLD_SIZE']} processes were started, but accelerate knows of {state.num_processes}: they "
-            "would all do the same. Is there an accelerator for each?"
-        )
-    with only_writer(args.out) if state.is_main_process else nullcontext():
-        return _annotate(posts, args, state)
+    with only_writer(args.out):
+        return _annotate(posts, args)
 
 
-def _annotate(posts: datasets.Dataset, args: AnnotationArguments, state: PartialState) -> str:
-    out = Path(args.out)
+def _annotate(posts: datasets.Dataset, args: AnnotationArguments) -> str:
+    out, part = Path(args.out), Path(f"{args.out}.part")
     plan = make_plan(posts, args.batch_size)
     nlp = load_spacy(args.spacy_model) if "grounding" in args.tasks else None
     header = annotation_header(args, plan, nlp)
     finished = is_finished(out, header)
-    done, good = {}, 0
-    own = Path(f"{out}.part-{state.process_index}")
-    for path in part_paths(out):
-        batches, size = read_part(path, header)
-        done |= batches
-        good = size if path == own else good
+    if args.ray is not None:
+        check_cluster(args.ray)
+    done, end = set(), 0
+    if part.exists():
+        for number, _, end in read_batches(part, header):  # noqa: B007, the last end counts
+            done.add(number)
     throughput = []
-    state.wait_for_everyone()  # nobody writes before all have read
     if not finished:
-        share = [number for number in range(len(plan.batches)) if number % state.num_processes == state.process_index]
-        todo = [number for number in share if number not in done]
-        annotator = Annotator(args, header, nlp, state.device) if todo else None
-        with open(own, "ab", buffering=0) as file:
-            file.truncate(good)
-            if not good:
+        todo = [number for number in range(len(plan.batches)) if number not in done]
+        annotator = Annotator(args, header, nlp, default_device()) if todo and args.ray is None else None
+        start = time.perf_counter()
+        with open(part, "ab", buffering=0) as file:
+            file.truncate(end)
+            if not end:
                 append_line(file, header)
-            if todo:
-                for number, rows in annotate_batches(annotator, plan, share, todo, quiet=not state.is_main_process):
-                    append_line(file, {"batch": number, "rows": rows})
-                throughput = ["This process, this time:", annotator.throughput()]
-        state.wait_for_everyone()
-    if not state.is_main_process:
-        return ""
-    if not finished:
-        write_annotation(out, header, merge_parts(out, header, plan, args.tasks))
-    for path in part_paths(out):
-        path.unlink()
+            for number, rows in annotate_batches(annotator, plan, todo, args, header):
+                append_line(file, {"batch": number, "rows": rows})
+        if annotator is not None:
+            throughput = ["This time:", annotator.throughput()]
+        elif todo:
+            count, seconds = sum(len(plan.batches[number]) for number in todo), time.perf_counter() - start
+            throughput = [f"This time: {count} images in {seconds:.1f} s, {count / seconds:.1f} a second"]
+        write_annotation(out, header, rows_in_order(part, header, plan, args.tasks))
+    part.unlink(missing_ok=True)
     return "\n".join([summarize(out, plan, args.tasks), *throughput])
+
+
+def default_device() -> torch.device:
+    """Return the accelerator of this machine, or else the CPU."""
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
 
 
 def annotation_header(args: AnnotationArguments, plan: Plan, nlp: Any) -> dict:
@@ -135,68 +123,72 @@ def is_finished(out: Path, header: dict) -> bool:
 
 
 def annotate_batches(
-    annotator: Annotator, plan: Plan, share: Sequence[int], todo: Sequence[int], quiet: bool
+    annotator: Annotator | None, plan: Plan, todo: Sequence[int], args: AnnotationArguments, settings: dict
 ) -> Iterator[tuple[int, list[dict]]]:
     """Annotate batch by batch, under a progress bar that counts images.
 
     Args:
-        annotator: the annotator.
+        annotator: the annotator; None where workers of Ray have theirs.
         plan: the plan.
-        share: numbers of all batches of this process.
-        todo: numbers of those that are still to do.
-        quiet: show no progress bar.
+        todo: numbers of the batches that are still to do.
+        args: the arguments.
+        settings: of the models, from [`picture_settings`].
 
     Yields:
         The number of a batch, and its rows.
     """
     sizes = [len(pictures) for pictures in plan.batches]
-    total, initial = sum(sizes[number] for number in share), sum(sizes[number] for number in set(share) - set(todo))
-    bar = logging.tqdm(total=total, initial=initial, desc="Annotating", unit="image", disable=quiet)
+    bar = logging.tqdm(
+        total=sum(sizes), initial=sum(sizes) - sum(sizes[n] for n in todo), desc="Annotating", unit="image"
+    )
     with ThreadPoolExecutor() as pool, bar:
-        for number in todo:
-            yield number, annotator(plan.posts, plan.batches[number], pool)
+        if annotator is not None:
+            found = ((number, annotator(plan.posts, plan.batches[number], pool)) for number in todo)
+        elif todo:
+            batches = ((number, _as_data_set(plan, number)) for number in todo)
+            found = work_on_ray(partial(make_worker, args, settings), batches, args.ray, args.workers)
+        else:
+            found = ()
+        for number, rows in found:
+            yield number, rows
             bar.update(sizes[number])
 
 
-def read_part(path: Path, header: dict) -> tuple[dict[int, list[dict]], int]:
-    """Read the batches that a process has done.
-
-    Args:
-        path: path of its unfinished file.
-        header: header that the file must have.
-
-    Returns:
-        The rows by the number of their batch, and how many bytes of the file are good: a line that a kill tore off is
-        not among them.
-
-    Raises:
-        OutputFileError: the file has another header, or is damaged elsewhere than at its end.
-    """
-    batches, good = {}, 0
-    for number, rows, end in read_batches(path, header):
-        good = end
-        if number is not None:
-            batches[number] = rows
-    return batches, good
+def _as_data_set(plan: Plan, number: int) -> tuple[dict, datasets.Features, list[list[int]]]:
+    """Return a batch for another machine: the rows of its posts, their columns, and which of them share a picture."""
+    rows, numbers = [], []
+    for of_picture in plan.batches[number]:
+        numbers.append(list(range(len(rows), len(rows) + len(of_picture))))
+        rows += of_picture
+    return plan.posts[rows], plan.posts.features, numbers
 
 
-def merge_parts(out: Path, header: dict, plan: Plan, tasks: Sequence[str]) -> list[dict]:
-    """Collect the rows of all parts, in the order of the posts.
+def make_worker(args: AnnotationArguments, settings: dict) -> Callable[[tuple, ThreadPoolExecutor], list[dict]]:
+    """Return what annotates batches in the process of a worker."""
+    nlp = load_spacy(args.spacy_model) if "grounding" in args.tasks else None
+    annotator = Annotator(args, settings, nlp, default_device())
+
+    def work(batch: tuple[dict, datasets.Features, list[list[int]]], pool: ThreadPoolExecutor) -> list[dict]:
+        columns, features, pictures = batch
+        return annotator(datasets.Dataset.from_dict(columns, features=features), pictures, pool)
+
+    return work
+
+
+def rows_in_order(part: Path, header: dict, plan: Plan, tasks: Sequence[str]) -> list[dict]:
+    """Collect the rows of all batches, in the order of the posts.
 
     Raises:
         OutputFileError: a post with a picture has no row.
     """
-    rows = {}
-    for path in part_paths(out):
-        for batch in read_part(path, header)[0].values():
-            rows |= {row["id"]: row for row in batch}
+    rows = {row["id"]: row for _, batch, _ in read_batches(part, header) for row in batch}
     shown = {number for pictures in plan.batches for numbers in pictures for number in numbers}
-    merged = []
+    ordered = []
     for number, key in enumerate(plan.posts["id"][:]):
         if number in shown and key not in rows:
-            raise OutputFileError(f"{out}.part-*: no row of {key!r}; run the same command again")
-        merged.append(rows.get(key) or empty_row(key, tasks))
-    return merged
+            raise OutputFileError(f"{part}: no row of {key!r}; run the same command again")
+        ordered.append(rows.get(key) or empty_row(key, tasks))
+    return ordered
 
 
 def summarize(out: Path, plan: Plan, tasks: Sequence[str]) -> str:

@@ -6,9 +6,7 @@ The first line is a header, everything that decides what is in the file; each fu
 
 import json
 import os
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, BinaryIO
 
 
@@ -101,11 +99,4 @@ def read_batches(
             yield *batch, end
 
 
-def part_paths(out: str | os.PathLike) -> list[Path]:
-    """List the unfinished files of an output, `OUT.part-N` of process N."""
-    pattern = re.compile(re.escape(Path(out).name) + r"\.part-(\d+)")
-    found = [path for path in Path(out).parent.glob("*") if pattern.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(pattern.fullmatch(path.name)[1]))
-
-
-__all__ = ["OutputFileError", "append_line", "check_same_header", "list_differences", "part_paths", "read_batches"]
+__all__ = ["OutputFileError", "append_line", "check_same_header", "list_differences", "read_batches"]

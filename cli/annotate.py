@@ -1,8 +1,7 @@
 """Find regions and captions in the pictures of posts, with pretrained models and without a look at the label.
 
 DATA is a folder of MNRE, a data set of posts (a folder or a name on the Hub), `files` (with --train_file and the
-others), `synthetic` or `digits`. A killed run goes on where it was; `accelerate launch -m mmre.cli.main annotate ...`
-shares the work among processes.
+others), `synthetic` or `digits`. A killed run goes on where it was; `--ray` shares the work among workers of Ray.
 """
 
 from mmre.annotation.arguments import AnnotationArguments

@@ -1,7 +1,7 @@
 """Extract the relations of raw posts, as triples: JSON lines, CSV, parquet, RDF, or CSV for Neo4j.
 
-MODEL is a folder, or a name on the Hub; POSTS are JSON lines, CSV, parquet (a file, a folder of them, or an address as
-s3://bucket/posts), or a folder with a.txt beside a.jpg. All posts are checked before a model is loaded. A killed run
+MODEL is a folder, or a name on the Hub; POSTS are JSON lines, CSV or parquet (a file, a folder of them, or an address
+as s3://bucket/posts), or a folder with a.txt beside a.jpg. All posts are checked before a model is loaded. A killed run
 goes on where it was.
 """
 
@@ -20,7 +20,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "posts",
         metavar="POSTS",
-        help="Posts: .jsonl, .csv, .parquet, a folder with a.txt beside a.jpg or of parquet files, or an address.",
+        help="Posts: .jsonl, .csv, .parquet, a folder of such files, an address, or a folder with a.txt beside a.jpg.",
     )
     add_dataclass(parser, PredictionArguments)
 

@@ -1,7 +1,8 @@
 """Find for each relation the lowest score from which on a wanted share of its answers is right.
 
 RUN is the output folder of `mmre train`. The thresholds are fitted on its validation posts, and go to
-`mmre predict --thresholds`. If the run has test posts, what the thresholds keep of these is shown beside.
+`mmre predict --thresholds` and `mmre serve --thresholds`. If the run has test posts, what the thresholds keep of these
+is shown beside.
 """
 
 from pathlib import Path
@@ -13,7 +14,7 @@ HELP = "find thresholds for the scores of relations, for a wanted precision"
 
 def add_arguments(parser) -> None:
     """Add the run, the wanted precision and the file to write."""
-    parser.usage = "mmre thresholds RUN --out FILE [--precision NUMBER]"
+    parser.usage = "mmre thresholds RUN --out FILE [--precision NUMBER] [--min_posts N]"
     parser.add_argument("run", metavar="RUN", type=Path, help="Output folder of mmre train.")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="The file to write, JSON.")
     parser.add_argument(
@@ -23,12 +24,21 @@ def add_arguments(parser) -> None:
         metavar="NUMBER",
         help="Share of the answers that shall be right, of each relation, in (0, 1].",
     )
+    parser.add_argument(
+        "--min_posts",
+        type=int,
+        default=10,
+        metavar="N",
+        help="So many validation posts at least a threshold keeps; a relation with fewer has none, and is left out.",
+    )
 
 
 def run(args) -> int:
     """Fit the thresholds, write them, and print what they keep."""
     if not 0 < args.precision <= 1:
         raise UsageError(f"--precision {args.precision:g}; expected a number above 0 to 1")
+    if args.min_posts < 1:
+        raise UsageError(f"--min_posts {args.min_posts}; expected at least 1")
     if not args.out.absolute().parent.is_dir():
         raise UsageError(f"--out {args.out}: there is no folder {args.out.parent}")
     if args.out.exists():
@@ -48,9 +58,9 @@ def run(args) -> int:
     predictions = {"validation": read_predictions(args.run / VALIDATION_FILE)}
     if (args.run / PREDICTIONS_FILE).is_file():
         predictions["test"] = read_predictions(args.run)
-    thresholds = fit_thresholds(predictions["validation"], args.precision, temperature)
+    thresholds = fit_thresholds(predictions["validation"], args.precision, temperature, args.min_posts)
     write_thresholds(args.out, thresholds)
     print(thresholds_report(thresholds, {split: count_kept(rows, thresholds) for split, rows in predictions.items()}))
-    reached = len(thresholds.relations) - len(thresholds.out_of_reach)
+    reached = sum(threshold is not None for threshold in thresholds.relations.values())
     print(f"{args.out}: thresholds of {reached} of {len(thresholds.relations)} relations")
     return 0

@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,8 @@ from .markdown import as_cell
 from .run_record import Predictions
 
 THRESHOLD_DECIMALS = 6
-THRESHOLD_FIELDS = ("precision", "temperature", "relations")
+# A share of fewer answers says little: where 10 of 10 are right, the true share may be 0.69 (95 % interval).
+MIN_POSTS = 10
 
 
 class Thresholds(NamedTuple):
@@ -28,16 +30,27 @@ class Thresholds(NamedTuple):
         precision: the share of right answers that is wanted, in (0, 1].
         temperature: of the model's scores.
         relations: of each relation the lowest score, in [0, 1]; None where no score is enough.
+        min_posts: so many answers at least a threshold rests on.
+        posts: of each relation how many answers there were.
     """
 
     precision: float
     temperature: float
     relations: dict[str, float | None]
+    min_posts: int = MIN_POSTS
+    posts: Mapping[str, int] = MappingProxyType({})
+
+    @property
+    def too_few(self) -> list[str]:
+        """Return the relations without a threshold because there were too few answers."""
+        none = (name for name, threshold in self.relations.items() if threshold is None)
+        return [name for name in none if self.posts.get(name, self.min_posts) < self.min_posts]
 
     @property
     def out_of_reach(self) -> list[str]:
-        """Return the relations that reach the precision at no threshold."""
-        return [name for name, threshold in self.relations.items() if threshold is None]
+        """Return the other relations without one: they reach the precision at no threshold."""
+        few = self.too_few
+        return [name for name, threshold in self.relations.items() if threshold is None and name not in few]
 
     def keeps(self, relation: str, score: float) -> bool:
         """Tell whether a relation reaches its threshold."""
@@ -53,29 +66,36 @@ class KeptCount(NamedTuple):
     gold: int
 
 
-def fit_thresholds(predictions: Predictions, precision: float, temperature: float = 1.0) -> Thresholds:
+def fit_thresholds(
+    predictions: Predictions, precision: float, temperature: float = 1.0, min_posts: int = MIN_POSTS
+) -> Thresholds:
     """Find for each relation the lowest score from which on enough of its answers are right.
 
     Args:
         predictions: of the validation posts, with their `scores`.
         precision: the share that is wanted, in (0, 1].
         temperature: of the model's scores, which is kept with the thresholds.
+        min_posts: so many answers at least a threshold keeps; a relation with fewer has none.
 
     Returns:
         The thresholds: each is the score of an answer. Answers of one score are kept or left out together.
     """
-    found = {}
+    found, posts = {}, {}
     for number, name in enumerate(predictions.relations):
         if name == NEGATIVE_RELATION:
             continue
         of_relation = predictions.predicted == number
         scores, right = predictions.scores[of_relation], predictions.gold[of_relation] == number
+        posts[name] = len(scores)
         candidates = np.unique(scores)  # ascending: the first that is enough keeps the most
-        enough = (score for score in candidates if right[scores >= score].mean() >= precision)
+        kept_right = (right[scores >= score] for score in candidates)
+        enough = (
+            score for score, kept in zip(candidates, kept_right) if len(kept) >= min_posts and kept.mean() >= precision
+        )
         lowest = next(enough, None)
         # Down to the decimals that `mmre predict` writes, so that it keeps the answer whose score this is.
         found[name] = None if lowest is None else math.floor(lowest * 10**THRESHOLD_DECIMALS) / 10**THRESHOLD_DECIMALS
-    return Thresholds(precision, temperature, found)
+    return Thresholds(precision, temperature, found, min_posts, posts)
 
 
 def count_kept(predictions: Predictions, thresholds: Thresholds) -> dict[str, KeptCount]:
@@ -106,7 +126,13 @@ def thresholds_report(thresholds: Thresholds, counts: Mapping[str, Mapping[str, 
     lines.append(f"| all |  | {' | '.join(cell for total in totals for cell in _cells(total))} |")
     if thresholds.out_of_reach:
         names, wanted = ", ".join(map(escaped, thresholds.out_of_reach)), f"{thresholds.precision:g} of the answers"
-        lines.append(f"\nAt no threshold {wanted} are right, so that all are left out: {names}")
+        least = f"that keeps {thresholds.min_posts} posts or more"
+        lines.append(f"\nAt no threshold {least} {wanted} are right, so that all are left out: {names}")
+    if thresholds.too_few:
+        counts = ", ".join(f"{escaped(name)} ({thresholds.posts[name]})" for name in thresholds.too_few)
+        lines.append(
+            f"\nToo few posts for a threshold, below {thresholds.min_posts}, so that all are left out: {counts}"
+        )
     return "\n".join(lines)
 
 
@@ -133,16 +159,34 @@ def read_thresholds(path: str | os.PathLike) -> Thresholds:
         raise FileNotFoundError(f"--thresholds {path}: there is no such file")
     with open(path, "rb") as file:
         content = read_json(file.read())
-    is_whole = isinstance(content, Mapping) and {*content} == {*THRESHOLD_FIELDS}
-    if not is_whole or not isinstance(content["relations"], Mapping):
-        fields = ", ".join(THRESHOLD_FIELDS)
+    is_whole = isinstance(content, Mapping) and {*content} == {*Thresholds._fields}
+    if not is_whole or not all(isinstance(content[name], Mapping) for name in ("relations", "posts")):
+        fields = ", ".join(Thresholds._fields)
         raise ValueError(f"--thresholds {path}: no JSON with {fields}; expected a file that mmre thresholds wrote")
     _check_number(path, "precision", content["precision"], above=0)
     _check_number(path, "temperature", content["temperature"], above=0, most=math.inf)
     for name, value in content["relations"].items():
         if value is not None:
             _check_number(path, f"threshold of {show(name)}", value)
-    return Thresholds(*(content[name] for name in THRESHOLD_FIELDS))
+    _check_count(path, "min_posts", content["min_posts"], least=1)
+    for name in content["relations"]:
+        _check_count(path, f"posts of {show(name)}", content["posts"].get(name))
+    return Thresholds(**content)
+
+
+def read_thresholds_of(path: str | os.PathLike, config: Any) -> Thresholds:
+    """Read the thresholds of a model.
+
+    Args:
+        path: of the file.
+        config: the model's configuration.
+
+    Raises:
+        FileNotFoundError, ValueError: as of [`read_thresholds`] and [`check_model`].
+    """
+    thresholds = read_thresholds(path)
+    check_model(path, thresholds, config.id2label.values(), config.score_temperature)
+    return thresholds
 
 
 def check_model(path: str | os.PathLike, thresholds: Thresholds, relations: Iterable[str], temperature: float) -> None:
@@ -180,13 +224,21 @@ def _check_number(path: str, name: str, value: Any, above: float | None = None, 
         raise ValueError(f"--thresholds {path}: {name}: {show(value)}; expected a number {first}{last}")
 
 
+def _check_count(path: str, name: str, value: Any, least: int = 0) -> None:
+    """Refuse what is no whole number from `least`."""
+    if type(value) is not int or value < least:
+        raise ValueError(f"--thresholds {path}: {name}: {show(value)}; expected a whole number from {least}")
+
+
 __all__ = [
+    "MIN_POSTS",
     "KeptCount",
     "Thresholds",
     "check_model",
     "count_kept",
     "fit_thresholds",
     "read_thresholds",
+    "read_thresholds_of",
     "thresholds_report",
     "write_thresholds",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mmre.annotation.arguments import PictureArguments, check_option
+from mmre.annotation.arguments import PictureArguments, RayArguments, check_option
 
 DECISIONS = ("post", "pair")
 EXPLAIN_METHODS = ("occlusion", "integrated_gradients", "attention")
@@ -42,6 +42,13 @@ class DecisionArguments(PictureArguments):
         metadata={"help": "Keep a relation that a post states of A to B and of B to A, unless it is symmetric."},
     )
     min_score: float = field(default=0.0, metadata={"help": "Lowest score of a relation; those below are left out."})
+    thresholds: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "FILE",
+            "help": "Lowest score of each relation, a file of `mmre thresholds`; relations below are left out.",
+        },
+    )
     output_fusion: bool = field(
         default=False, metadata={"help": "Also say how text and picture were fused; in JSON alone."}
     )
@@ -61,8 +68,8 @@ class DecisionArguments(PictureArguments):
 
 
 @dataclass(kw_only=True)
-class PredictionArguments(DecisionArguments):
-    """Arguments of a prediction: those of what is said about posts, and what is read and written."""
+class PredictionArguments(RayArguments, DecisionArguments):
+    """Arguments of a prediction: those of what is said about posts, of workers, and what is read and written."""
 
     out: str = field(metadata={"metavar": "FILE", "help": "The file to write."})
     format: Literal["jsonl", "csv", "parquet", "nt", "ttl", "neo4j"] | None = field(
@@ -72,12 +79,9 @@ class PredictionArguments(DecisionArguments):
             "nodes; the ending of --out by default."
         },
     )
-    thresholds: str | None = field(
+    triples_per_file: int | None = field(
         default=None,
-        metadata={
-            "metavar": "FILE",
-            "help": "Lowest score of each relation, a file of `mmre thresholds`; relations below are left out.",
-        },
+        metadata={"help": "Write a folder of files with so many triples each, --out is its name; one file by default."},
     )
     base_iri: str = field(
         default="http://example.org/",
@@ -135,16 +139,6 @@ class PredictionArguments(DecisionArguments):
     keep: list[str] = field(
         default_factory=list, metadata={"help": "Further fields of posts that are handed on to their triples."}
     )
-    ray: str | None = field(
-        default=None,
-        metadata={
-            "metavar": "ADDRESS",
-            "help": "Predict with workers of Ray: the address of a cluster, or local, this machine (needs mmre[ray]).",
-        },
-    )
-    workers: int | None = field(
-        default=None, metadata={"help": "Of --ray: how many workers; one for each GPU, or one, by default."}
-    )
     ignore_unknown: bool = field(
         default=False, metadata={"help": "Pass over further fields of posts, and name them in the report."}
     )
@@ -158,6 +152,8 @@ class PredictionArguments(DecisionArguments):
                     f"--out {self.out} does not end in one of {', '.join(TRIPLE_FORMATS[:-1])}; say which with --format"
                 )
         check_option("--format", self.format, TRIPLE_FORMATS)
+        if self.triples_per_file is not None and self.triples_per_file < 1:
+            raise ValueError(f"--triples_per_file {self.triples_per_file}; expected at least 1")
         if self.picture_cache is not None and (self.tasks or self.relations is not None):
             raise ValueError(
                 "--picture_cache keeps pictures at the size of MODEL; --tasks and --relations look at them in full: "
@@ -174,9 +170,7 @@ class PredictionArguments(DecisionArguments):
             raise ValueError("--thresholds: they are of a trained model, not of a chat model; leave it out")
         if self.output_fusion and self.relations is not None:
             raise ValueError("--output_fusion: a chat model, asked for --relations, does not tell; leave it out")
-        if self.workers is not None and (self.ray is None or self.workers < 1):
-            wrong = "--ray is not given, expected it too" if self.ray is None else "expected at least 1"
-            raise ValueError(f"--workers {self.workers}; {wrong}")
+        self.check_workers()
         if self.ray is not None and self.explain is not None:
             raise ValueError("--explain; workers of --ray explain nothing, leave one of them out")
         check_option("--explain_method", self.explain_method, EXPLAIN_METHODS)

@@ -7,7 +7,8 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import permutations
+from functools import partial
+from itertools import chain, permutations
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from PIL import Image
 from mmre.posts.annotation_file import check_annotation_file, read_annotation_rows
 from mmre.posts.checks import Problems, is_text, show
 from mmre.posts.lookalikes import escaped
-from mmre.posts.parquet_rows import ADDRESS, is_parquet, read_parquet
+from mmre.posts.parquet_rows import read_parquet
+from mmre.posts.post_files import ADDRESS, TEXTS, find_post_files, kind_of_posts
 from mmre.posts.row_checks import Check, check_columns, check_entity, check_regions_have_image, check_text, checker
-from mmre.posts.row_readers import CSV_COLUMNS, JSON_FIELDS, SPAN_COLUMNS, check_file, is_csv, read_csv, read_json_lines
+from mmre.posts.row_readers import CSV_COLUMNS, JSON_FIELDS, SPAN_COLUMNS, read_csv, read_json_lines
 from mmre.posts.schema import REGION_COLUMNS
 from mmre.posts.utf16 import Utf16Spans
 from mmre.processing.suggestions import unknown
@@ -44,8 +46,8 @@ def read_raw_posts(
     """Read posts one by one, and check them.
 
     Args:
-        posts: a file of JSON lines, CSV or parquet, a folder of texts and images or of parquet files, or an address of
-            parquet.
+        posts: a file of JSON lines, CSV or parquet, a folder of such files of one kind, or an address of either; or a
+            folder of texts and images.
         args: where annotation files are, which further fields are kept, and whether others are passed over.
         problems: gets what is wrong with the posts.
         ignored: gets the names of the fields that are passed over.
@@ -58,7 +60,7 @@ def read_raw_posts(
         `detected_regions` and `caption` (None if not given), `relation` (the true one, if it is given), and `kept` (the
         further fields, by name).
     """
-    has_span_columns = not is_parquet(posts) and not os.path.isdir(posts) and is_csv(posts)
+    has_span_columns = kind_of_posts(posts) == "csv"
     annotations = []
     if args.regions is not None:
         annotations.append(AnnotationRows(args.regions, REGION_COLUMNS))
@@ -87,14 +89,19 @@ def read_rows(
         The id, the place, and the row.
     """
     ignored = (set() if ignored is None else ignored) if args.ignore_unknown else None
-    if is_parquet(posts):
+    kind = kind_of_posts(posts)
+    if kind == "parquet":
         rows = read_parquet(posts, problems, fields=(*RAW_FIELDS, *args.keep), ignored=ignored)
-    elif os.path.isdir(posts):
+    elif kind == TEXTS:
         rows = read_folder(posts, problems)
-    elif is_csv(posts):
-        rows = read_csv(posts, problems, needed=("text",), columns=(*CSV_COLUMNS, *args.keep), ignored=ignored)
     else:
-        rows = read_json_lines(posts, problems, fields=(*RAW_FIELDS, *args.keep), ignored=ignored)
+        files, names = find_post_files(posts, kind)
+        paths = map(files.unstrip_protocol, names) if ADDRESS.match(posts) else names
+        if kind == "csv":
+            read = partial(read_csv, needed=("text",), columns=(*CSV_COLUMNS, *args.keep))
+        else:
+            read = partial(read_json_lines, fields=(*RAW_FIELDS, *args.keep))
+        rows = chain.from_iterable(read(path, problems, ignored=ignored) for path in paths)
     for number, (where, row) in enumerate(rows):
         if row is not None:
             yield row.get("id") or f"{Path(posts).stem}-{number}", where, row
@@ -268,11 +275,10 @@ def survey_raw_posts(posts: str, args: PredictionArguments) -> Survey:
         args: where images and annotation files are, and which further fields there may be.
 
     Raises:
-        FileNotFoundError: there is no such file or folder.
+        FileNotFoundError: there is no such file or folder, or no file of posts in it.
         ValueError: the posts are bad; one report names the bad places.
     """
-    if not os.path.isdir(posts) and not is_parquet(posts):
-        check_file(posts)
+    kind_of_posts(posts)
     if args.image_dir is not None and not os.path.isdir(args.image_dir):
         raise FileNotFoundError(f"--image_dir {args.image_dir} is no folder")
     for path in {args.regions, args.captions} - {None}:

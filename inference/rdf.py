@@ -83,14 +83,17 @@ class RdfWriter:
                 self.prefixes[prefix] = line
             self.file.write(line)
 
-    def write_triples(self, triples: Iterable[dict], nodes: Nodes) -> None:
-        """Write statements with their sources, part by part, and the nodes at the end."""
+    def write_statements(self, triples: Iterable[dict], nodes: Nodes) -> None:
+        """Write statements with their sources, part by part, and collect their nodes."""
         triples = iter(triples)
         while part := list(islice(triples, NODES_AT_ONCE)):
             graph = self.graph()
             for triple in part:
                 self.add(graph, triple, nodes)
             self.write(graph)
+
+    def write_nodes(self, nodes: Nodes) -> None:
+        """Write the types and the labels of all nodes, part by part."""
         found = iter(nodes)
         while part := list(islice(found, NODES_AT_ONCE)):
             graph = self.graph()

@@ -20,12 +20,13 @@ from transformers.utils import logging
 
 from mmre.annotation.annotator import picture_settings
 from mmre.annotation.model_files import files_fingerprint
+from mmre.annotation.ray_workers import check_cluster, work_on_ray
 from mmre.annotation.unfinished import append_line, read_batches
 from mmre.evaluation.output_lock import only_writer
 from mmre.evaluation.thresholds import check_model, read_thresholds
 from mmre.posts.checks import Problems, some
-from mmre.posts.parquet_rows import ADDRESS
 from mmre.posts.picture_order import together
+from mmre.posts.post_files import ADDRESS
 from mmre.posts.schema import NEGATIVE_RELATION
 from mmre.processing import load_spacy
 from mmre.processing.picture_cache import PictureCache
@@ -39,7 +40,6 @@ from .loading import load_pipeline
 from .neo4j import nodes_path
 from .predictor import Predictor
 from .raw_posts import Survey, read_raw_posts, survey_raw_posts
-from .ray_workers import check_cluster, predict_on_ray
 from .rdf import RDF_FORMATS, load_rdflib
 from .relation_lists import read_relations
 from .relation_schema import RelationSchema, read_schema
@@ -63,8 +63,8 @@ def predict(model: str, posts: str, args: PredictionArguments) -> PredictionRepo
 
     Args:
         model: folder of a model or of a LoRA adapter, or its name on the Hub; of a chat model with `args.relations`.
-        posts: a file of JSON lines, CSV or parquet, a folder of texts and images or of parquet files, or an address of
-            parquet.
+        posts: a file of JSON lines, CSV or parquet, a folder of such files of one kind, or an address of either; or a
+            folder of texts and images.
         args: what to look for and what to write.
 
     Returns:
@@ -106,7 +106,8 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
         for number, rows, end in read_batches(part, header):  # noqa: B007, the last end counts
             done.add(number)
             initial += len(rows)
-    todo = ((number, *batch) for number, batch in enumerate(batches(posts, args)) if number not in done)
+    all_batches = enumerate(batches(posts, args))
+    todo = (((number, places), batch) for number, (places, batch) in all_batches if number not in done)
     start = time.perf_counter()
     bar = logging.tqdm(total=survey.count, initial=initial, desc="Predicting", unit="post")
     with open(part, "ab", buffering=0) as file, ThreadPoolExecutor() as pool, bar:
@@ -114,13 +115,11 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
         if not end:
             append_line(file, header)
         if args.ray is None:
-            found = ((number, places, predictor(batch, pool)) for number, places, batch in todo)
+            found = ((name, predictor(batch, pool)) for name, batch in todo)
         else:
             del predictor  # this process has told what it is; the workers have their own
-            found = predict_on_ray(
-                partial(open_predictor, model, posts, args, needs_spacy), todo, args.ray, args.workers
-            )
-        for number, places, rows in found:
+            found = work_on_ray(partial(open_predictor, model, posts, args, needs_spacy), todo, args.ray, args.workers)
+        for (number, places), rows in found:
             append_line(file, {"batch": number, "rows": [{"place": place, **row} for place, row in zip(places, rows)]})
             bar.update(len(rows))
     seconds, count = time.perf_counter() - start, survey.count - initial
@@ -172,7 +171,8 @@ def check_graph(args: PredictionArguments) -> None:
     """
     if args.format in RDF_FORMATS:
         load_rdflib()
-    if args.format == "neo4j" and nodes_path(args.out).exists():
+    # Of a run that was killed while it wrote, both files may be there.
+    if args.format == "neo4j" and nodes_path(args.out).exists() and not Path(f"{args.out}.part").exists():
         raise FileExistsError(f"{nodes_path(args.out)} is there already; give another --out, or delete it")
     if args.link is not None:
         read_links(args.link)

@@ -32,6 +32,7 @@ from transformers.utils import logging
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mmre.annotation.annotator import picture_settings
+from mmre.evaluation.thresholds import read_thresholds_of
 from mmre.processing import load_spacy
 
 from .batching import Batcher, QueueFullError
@@ -77,7 +78,9 @@ class Service:
             self.no_entities = str(error)
         extract = open_pipeline(model, args)
         self.relations = list(extract.model.config.id2label.values())
-        schema = open_schema(extract, args)
+        schema, self.thresholds = open_schema(extract, args), None
+        if args.thresholds is not None:
+            self.thresholds = read_thresholds_of(args.thresholds, extract.model.config)
         self.predictor = Predictor(extract, args, picture_settings(args, nlp), nlp, "", schema)
         self.reader, self.pool = PostReader(args, nlp), ThreadPoolExecutor()
         self.metrics = ServingMetrics(lambda: len(self.batcher))
@@ -91,10 +94,12 @@ class Service:
         if "error" in row:
             # The name of a picture is ours.
             return {"id": row["id"], "error": re.sub(r"^image picture [0-9a-f]+: ", "image: ", row["error"])}
-        stated = [found for found in row["relations"] if found["score"] >= self.args.min_score]
-        left_out = {name: count for name, count in row["left_out"].items() if count}
-        if len(stated) < len(row["relations"]):
-            left_out["low"] = len(row["relations"]) - len(stated)
+        high = [found for found in row["relations"] if found["score"] >= self.args.min_score]
+        stated = high
+        if self.thresholds is not None:
+            stated = [found for found in high if self.thresholds.keeps(found["label"], found["score"])]
+        counts = {"low": len(row["relations"]) - len(high), "below_threshold": len(high) - len(stated)}
+        left_out = {name: count for name, count in (row["left_out"] | counts).items() if count}
         text = {"text": row["text"]} if "text" in row else {}
         return (
             {"id": row["id"]}

@@ -9,10 +9,12 @@ from spacy.pipeline import Pipe
 from spacy.tokens import Doc, Span
 from spacy.util import minibatch
 
+from mmre.evaluation.thresholds import Thresholds, read_thresholds_of
 from mmre.processing.spacy_entities import ENTITY_TYPES
 
 from .decision import decide_post, is_loop
 from .loading import load_pipeline
+from .predictor import SCORE_DECIMALS
 from .relation_schema import RelationSchema, read_schema
 
 # Where a document keeps what was found, as plain numbers and names: `Doc.to_bytes` and `DocBin` write it.
@@ -63,6 +65,7 @@ Doc.set_extension("image", default=None, force=True)
         "schema": None,
         "both_directions": False,
         "min_score": 0.0,
+        "thresholds": None,
         "batch_size": 8,
     },
 )
@@ -74,6 +77,7 @@ def make_relations_component(
     schema: str | None,
     both_directions: bool,
     min_score: float,
+    thresholds: str | None,
     batch_size: int,
 ) -> "RelationsComponent":
     """Make the component of its configuration.
@@ -86,11 +90,13 @@ def make_relations_component(
         schema: file with the types and the symmetry of relations; the types in their names by default.
         both_directions: keep a relation of A to B and of B to A, unless it is symmetric.
         min_score: lowest score of a relation.
+        thresholds: file of `mmre thresholds` with the lowest score of each relation.
         batch_size: how many pairs of entities go through the model at once.
 
     Raises:
-        OSError: the model or the schema is not there.
-        ValueError: a value is out of range, the schema is bad, or the model extracts no relations.
+        OSError: the model, the schema or the thresholds are not there.
+        ValueError: a value is out of range, the schema or the thresholds are bad or of another model, or the model
+            extracts no relations.
     """
     if not 0 <= min_score <= 1:
         raise ValueError(f"{name}: min_score {min_score}; expected a number from 0 to 1")
@@ -99,7 +105,8 @@ def make_relations_component(
     extract = load_pipeline(model, revision)
     relations = list(extract.model.config.id2label.values())
     rules = RelationSchema.from_names(relations) if schema is None else read_schema(schema, relations)
-    return RelationsComponent(name, extract, rules, both_directions, min_score, batch_size)
+    lowest = None if thresholds is None else read_thresholds_of(thresholds, extract.model.config)
+    return RelationsComponent(name, extract, rules, both_directions, min_score, batch_size, lowest)
 
 
 class RelationsComponent(Pipe):
@@ -112,6 +119,7 @@ class RelationsComponent(Pipe):
         extract: the pipeline `multimodal-relation-extraction`.
         schema: types and directions of relations.
         both_directions, min_score, batch_size: as of [`make_relations_component`].
+        thresholds: the lowest score of each relation; None to keep all.
     """
 
     def __init__(
@@ -122,9 +130,11 @@ class RelationsComponent(Pipe):
         both_directions: bool = False,
         min_score: float = 0.0,
         batch_size: int = 8,
+        thresholds: Thresholds | None = None,
     ):
         self.name, self.extract, self.schema = name, extract, schema
         self.both_directions, self.min_score, self.batch_size = both_directions, min_score, batch_size
+        self.thresholds = thresholds
 
     def __call__(self, doc: Doc) -> Doc:
         """Find the relations of a document."""
@@ -173,9 +183,14 @@ class RelationsComponent(Pipe):
         results = dict(zip(asked, found))
         for number, doc in enumerate(docs):
             rows, _ = decide_post(results.get(number, []), self.schema, self.both_directions)
-            doc.user_data[STORED] = [
-                self._stored(row, entities[number]) for row in rows if row["score"] >= self.min_score
-            ]
+            doc.user_data[STORED] = [self._stored(row, entities[number]) for row in rows if self._keeps(row)]
+
+    def _keeps(self, row: dict) -> bool:
+        """Tell whether the score of a relation is high enough, rounded as `mmre predict` writes it."""
+        score = round(row["score"], SCORE_DECIMALS)
+        return row["score"] >= self.min_score and (
+            self.thresholds is None or self.thresholds.keeps(row["label"], score)
+        )
 
     @staticmethod
     def _stored(row: dict, entities: dict[tuple[int, int], Span]) -> list[Any]:

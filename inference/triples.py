@@ -1,17 +1,20 @@
-"""Triples of a knowledge graph, written as JSON lines, CSV, parquet, RDF, or CSV for Neo4j."""
+"""Triples of a knowledge graph, written as JSON lines, CSV, parquet, RDF, or CSV for Neo4j: one file, or a folder."""
 
 import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import IO, NamedTuple, TextIO
 
 from mmre.annotation.unfinished import read_batches
 from mmre.evaluation.thresholds import Thresholds
 from mmre.posts.checks import NAMES_IN_REPORT
 from mmre.posts.lookalikes import escaped
-from mmre.posts.whole_file import whole_file
+from mmre.posts.whole_file import whole_file, whole_folder
 
 from .arguments import PredictionArguments
 from .csv_cells import as_csv_cell
@@ -57,7 +60,9 @@ def write_triples(
     """
     out, failed = Path(args.out), Path(f"{args.out}.errors.jsonl")
     counts, unreached, reasons = Counter(), Counter(), []
-    with whole_file(failed) as errors, whole_file(out, "wb" if args.format == "parquet" else "w") as file:
+    with ExitStack() as stack:
+        errors = stack.enter_context(whole_file(failed))
+        folder = None if args.triples_per_file is None else stack.enter_context(whole_folder(out))
 
         def triples() -> Iterator[dict]:
             for row in in_order(part, header):
@@ -78,14 +83,19 @@ def write_triples(
                         counts["triples"] += 1
                         yield row | found
 
+        groups = [triples()] if folder is None else in_groups(triples(), args.triples_per_file)
+        opened = partial(open_output, args, folder)
         writers = {"jsonl": write_jsonl, "csv": write_csv, "parquet": write_parquet}
         if args.format in writers:
-            writers[args.format](triples(), file, args.keep)
+            for counts["files"], group in enumerate(groups, start=1):
+                with opened(counts["files"]) as file:
+                    writers[args.format](group, file, args.keep)
         else:
-            counts["nodes"] = write_graph(triples(), file, header, args)
+            counts["files"], counts["nodes"] = write_graph(groups, opened, header, args)
     nodes = f" between {counts['nodes']} entities" if counts["nodes"] else ""
+    files = "" if folder is None else f" in {counts['files']} files"
     report = [
-        f"{out}: {counts['triples']} triples{nodes} of {header['posts']} posts",
+        f"{out}: {counts['triples']} triples{nodes} of {header['posts']} posts{files}",
         f"left out: {counts['none']} pairs of entities without a relation, {counts['low']} relations with a score "
         f"below {args.min_score:g}; {counts['without']} posts have no pair of entities",
     ]
@@ -110,12 +120,13 @@ def threshold_line(thresholds: Thresholds, unreached: Counter) -> str:
         thresholds: the thresholds.
         unreached: of each relation how many were left out.
     """
-    hopeless = thresholds.out_of_reach
-    below = unreached.total() - sum(unreached[name] for name in hopeless)
+    none = {"that reach it at no threshold": thresholds.out_of_reach}
+    none[f"that have none, of fewer than {thresholds.min_posts} posts"] = thresholds.too_few
+    below = unreached.total() - sum(unreached[name] for names in none.values() for name in names)
     line = f"left out by --thresholds, for precision {thresholds.precision:g}: {below} relations below their threshold"
-    if hopeless:
-        names = ", ".join(f"{escaped(name)} ({unreached[name]})" for name in hopeless)
-        line += f", and those that reach it at no threshold: {names}"
+    for reason, names in none.items():
+        if names:
+            line += f", and those {reason}: " + ", ".join(f"{escaped(name)} ({unreached[name]})" for name in names)
     return line
 
 
@@ -166,31 +177,71 @@ def write_csv(triples: Iterable[dict], file: TextIO, keep: Sequence[str] = ()) -
         writer.writerow([as_csv_cell(value) for value in cells])
 
 
-def write_graph(triples: Iterable[dict], file: TextIO, header: dict, args: PredictionArguments) -> int:
-    """Write triples as RDF or for Neo4j, with one node for each name and type.
+def in_groups(triples: Iterable[dict], size: int) -> Iterator[Iterator[dict]]:
+    """Yield triples in groups, each to be read before the next is asked for; one without triples if there is none."""
+    triples = iter(triples)
+    group = list(islice(triples, 1))
+    yield chain(group, islice(triples, size - 1))
+    while group := list(islice(triples, 1)):
+        yield chain(group, islice(triples, size - 1))
+
+
+def open_output(args: PredictionArguments, folder: Path | None, part: int | str) -> AbstractContextManager[IO]:
+    """Open the file of a part to write: the output, or a file in its folder.
 
     Args:
-        triples: the triples.
-        file: where to write; the nodes of Neo4j go to a file beside.
+        args: name and format of the output.
+        folder: to write to; None where the output is one file.
+        part: number of the file, from 1, or `"nodes"`.
+    """
+    mode = "wb" if args.format == "parquet" else "w"
+    if folder is not None:
+        name = part if isinstance(part, str) else f"triples-{part - 1:05}"
+        return whole_file(folder / f"{name}.{'csv' if args.format == 'neo4j' else args.format}", mode)
+    return whole_file(nodes_path(args.out) if part == "nodes" else args.out, mode)
+
+
+def write_graph(
+    groups: Iterable[Iterable[dict]],
+    opened: Callable[[int | str], AbstractContextManager[TextIO]],
+    header: dict,
+    args: PredictionArguments,
+) -> tuple[int, int]:
+    """Write triples as RDF or for Neo4j, with one node for each name and type in all files together.
+
+    Args:
+        groups: the triples of each file.
+        opened: opens the file of a number, or of the `"nodes"`.
         header: of the prediction: the model, its revision, and the schema.
         args: format, names, links, and the fields of posts that are kept.
 
     Returns:
-        The number of nodes.
+        The numbers of files with triples, and of nodes.
     """
     # No path of this machine goes into a graph.
     name = Path(header["model"]).resolve().name if Path(header["model"]).is_dir() else header["model"]
     model = {"name": name, "revision": header["revision"], "files_sha256": header["files_sha256"]}
     links = None if args.link is None else read_links(args.link)
+    is_symmetric, number = symmetric_relations(header), 0
     with Nodes(f"{args.out}.nodes", args.base_iri, links) as nodes:
         if args.format in RDF_FORMATS:
-            writer = RdfWriter(file, args.format, args.base_iri, model, symmetric_relations(header), args.keep)
-            writer.write_triples(triples, nodes)
+            rdf = partial(RdfWriter, format=args.format, base_iri=args.base_iri, model=model)
+            for number, group in enumerate(groups, start=1):
+                with opened(number) as file:
+                    writer = rdf(file, is_symmetric=is_symmetric, keep=args.keep)
+                    writer.write_statements(group, nodes)
+                    if args.triples_per_file is None:
+                        writer.write_nodes(nodes)
+            if args.triples_per_file is not None:
+                with opened("nodes") as file:
+                    rdf(file).write_nodes(nodes)
         else:
-            with whole_file(nodes_path(args.out)) as file_of_nodes:
-                write_relationships(triples, file, nodes, model, symmetric_relations(header), args.keep)
-                write_nodes(nodes, file_of_nodes)
-        return sum(1 for _ in nodes)
+            for number, group in enumerate(groups, start=1):
+                with opened(number) as file:
+                    write_relationships(group, file, nodes, model, is_symmetric, args.keep)
+            with opened("nodes") as file:
+                write_nodes(nodes, file)
+        return number, sum(1 for _ in nodes)
 
 
 def symmetric_relations(header: dict) -> Callable[[str], bool]:

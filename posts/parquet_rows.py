@@ -1,24 +1,20 @@
 """Rows of parquet files, some of them in memory at a time: of a file, a folder, or an address of a bucket."""
 
 import hashlib
-import os
-import re
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmre.processing.suggestions import unknown
 
 from .checks import Problems, as_id, show
+from .post_files import find_post_files
 
-PARQUET_ENDING = ".parquet"
 # So many rows are in memory together: each may hold a picture.
 ROWS_READ_AT_ONCE = 256
 BYTES_READ_AT_ONCE = 1 << 20
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 class InlinePicture(str):
@@ -40,38 +36,6 @@ class InlinePicture(str):
         return type(self), (self.content, str(self))
 
 
-def is_parquet(path: str | os.PathLike) -> bool:
-    """Tell whether a path is that of a parquet file, of a folder with such files, or an address of either."""
-    path = os.fspath(path)
-    if ADDRESS.match(path) or path.lower().endswith(PARQUET_ENDING):
-        return True
-    return os.path.isdir(path) and any(name.lower().endswith(PARQUET_ENDING) for name in os.listdir(path))
-
-
-def find_parquet(path: str) -> tuple[Any, list[str]]:
-    """Find the parquet files at a path or an address, in the order of their names.
-
-    Returns:
-        The file system, of fsspec, and the paths of the files on it.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ImportError: the package for addresses of that kind is not installed; the message names it.
-        ValueError: addresses of that kind are not known.
-    """
-    files, root = fsspec.core.url_to_fs(path)
-    if files.isfile(root):
-        return files, [root]
-    found = (
-        sorted(each for each in files.find(root) if each.lower().endswith(PARQUET_ENDING)) if files.isdir(root) else []
-    )
-    # What a writer has not finished, or keeps for itself, has such a name.
-    found = [each for each in found if not os.path.basename(each).startswith(("_", "."))]
-    if not found:
-        raise FileNotFoundError(f"{path}: there is no parquet file")
-    return files, found
-
-
 def read_parquet(
     path: str, problems: Problems, fields: Iterable[str], ignored: set[str] | None = None
 ) -> Iterator[tuple[str, dict]]:
@@ -88,7 +52,7 @@ def read_parquet(
         `datasets` has it, is an [`InlinePicture`].
     """
     fields = tuple(fields)
-    files, found = find_parquet(path)
+    files, found = find_post_files(path, "parquet")
     reported = set()
     for name in found:
         number = 0
@@ -141,4 +105,4 @@ def _as_row(row: dict) -> dict:
     return row
 
 
-__all__ = ["ADDRESS", "PARQUET_ENDING", "InlinePicture", "find_parquet", "is_parquet", "read_parquet"]
+__all__ = ["InlinePicture", "read_parquet"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from mmre.processing.suggestions import unknown
 
 from .checks import Problems, as_id, key_twice, read_json, show
+from .post_files import open_post_file
 from .schema import REGION_COLUMNS
 
 FILE_ENDINGS = (".csv", ".jsonl", ".json")
@@ -52,7 +53,7 @@ def read_json_lines(
         The place of each line that is not blank, and its object, with its `id` as text; None for one that is malformed.
     """
     named = {*fields}
-    with open(path, "rb") as file:
+    with open_post_file(path) as file:
         for number, raw in enumerate(file, start=1):
             if number == 1 and raw.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
                 expected = "JSON lines, one object on each (of pandas: to_json(..., orient='records', lines=True))"
@@ -96,7 +97,7 @@ def read_csv(
     Yields:
         The place of each record that is not blank, and its cells as fields of JSON lines; None for a malformed one.
     """
-    with open(path, "rb") as file:
+    with open_post_file(path) as file:
         for number, raw in enumerate(file, start=1):
             try:
                 raw.decode()
@@ -129,7 +130,7 @@ def read_csv(
 
 def read_records(path: str, problems: Problems) -> Iterator[tuple[int, int, list[str]]]:
     """Yield the line on which each record starts, its number, and its cells."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with open_post_file(path, "r", encoding="utf-8-sig", newline="") as file:
         header, line = file.readline().rstrip("\r\n").replace('"', ""), 1
         said = re.fullmatch(r"sep=(.)", header, re.IGNORECASE)
         if said:

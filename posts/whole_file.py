@@ -1,6 +1,7 @@
-"""The one way to write a file: it is whole at its path, or not there."""
+"""The one way to write a file, or a folder of files: it is whole at its path, or not there."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,4 +42,32 @@ def whole_file(path: str | os.PathLike, mode: str = "w", newline: str | None = "
         raise
 
 
-__all__ = ["whole_file"]
+@contextmanager
+def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Make a new folder; nothing is at its path until all files in it are complete.
+
+    The files are written to the folder `PATH.unfinished`, which takes the path when the block ends. If the block
+    raises, it is removed, as is one that a killed run left.
+
+    Args:
+        path: of the folder; one that is there is removed in the end.
+
+    Yields:
+        The folder to write to.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    unfinished = Path(f"{os.fspath(path)}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(unfinished, path)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+__all__ = ["whole_file", "whole_folder"]

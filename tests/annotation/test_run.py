@@ -14,11 +14,9 @@ import pytest
 from picture_helpers import MNRE_IDS, as_options, mnre_post, noise, read_annotation, write_mnre_texts
 
 from mmre.annotation import annotator as annotator_module
-from mmre.annotation import run as run_module
 from mmre.annotation.annotator import Annotator
 from mmre.annotation.plan import open_unlabelled_posts
 from mmre.annotation.run import annotate
-from mmre.annotation.unfinished import part_paths
 from mmre.evaluation.output_lock import only_writer
 from mmre.posts import load_files, load_mnre
 from mmre.posts.annotation_file import with_annotation
@@ -49,7 +47,7 @@ def test_every_post_gets_what_its_picture_shows(mnre, arguments):
     assert "7 posts, 5 images; 0 posts have none" in out
     assert "unreadable: 2 images: train-3 (" in out and "validation-0 (not found)" in out
     assert "caption: 3 images, 5 posts" in out and "detection: 3 images in " in out
-    assert part_paths(args.out) == []
+    assert not Path(f"{args.out}.part").exists()
 
 
 def test_changing_every_label_changes_no_byte(mnre, arguments):
@@ -208,7 +206,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_file(mnre, arguments, monkeyp
     annotate(open_unlabelled_posts(mnre), whole)
     command = [sys.executable, "-c", KILLED, "2", str(mnre), *as_options(killed)]
     assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
-    (part,) = part_paths(killed.out)
+    part = Path(f"{killed.out}.part")
     assert len(part.read_bytes().split(b"\n")) == 3 and len(part.read_bytes().split(b"\n")[2]) == 20
     assert not Path(killed.out).exists()
 
@@ -229,26 +227,9 @@ def test_a_part_that_ends_anywhere_is_gone_on_with(mnre, arguments, kept):
     whole, torn = arguments("whole.jsonl", tasks=["detection"]), arguments("torn.jsonl", tasks=["detection"])
     annotate(open_unlabelled_posts(mnre), whole)
     header = Path(whole.out).read_bytes().split(b"\n")[0]
-    Path(torn.out + ".part-0").write_bytes(header[:kept] if kept >= 0 else header)
+    Path(torn.out + ".part").write_bytes(header[:kept] if kept >= 0 else header)
     annotate(open_unlabelled_posts(mnre), torn)
     assert Path(torn.out).read_bytes() == Path(whole.out).read_bytes()
-
-
-def test_parts_of_another_number_of_processes_count(mnre, arguments, monkeypatch):
-    """Two processes were killed after a batch each; one goes on."""
-    whole, split = arguments("whole.jsonl", tasks=["captions"]), arguments("split.jsonl", tasks=["captions"])
-    lines = []
-    append = run_module.append_line
-    monkeypatch.setattr(run_module, "append_line", lambda file, line: lines.append(line) or append(file, line))
-    annotate(open_unlabelled_posts(mnre), whole)
-    header, first, second, _ = lines
-    for index, batch in enumerate((second, first)):
-        Path(f"{split.out}.part-{index}").write_text(json.dumps(header) + "\n" + json.dumps(batch) + "\n", "utf-8")
-    lines.clear()
-    annotate(open_unlabelled_posts(mnre), split)
-    assert [line["batch"] for line in lines] == [2]
-    assert Path(split.out).read_bytes() == Path(whole.out).read_bytes()
-    assert part_paths(split.out) == []
 
 
 def test_other_settings_than_those_of_the_file_are_an_error(mnre, arguments):
@@ -262,10 +243,10 @@ def test_other_settings_than_those_of_the_file_are_an_error(mnre, arguments):
     ):
         with pytest.raises(ValueError, match=difference):
             annotate(open_unlabelled_posts(mnre), arguments(**{"tasks": ["detection"], **changes}))
-    os.rename(arguments().out, arguments().out + ".part-0")
-    with pytest.raises(ValueError, match=r"out.jsonl.part-0 was made with other settings"):
+    os.rename(arguments().out, arguments().out + ".part")
+    with pytest.raises(ValueError, match=r"out.jsonl.part was made with other settings"):
         annotate(open_unlabelled_posts(mnre), arguments(tasks=["detection"], max_iou=0.5))
-    assert Path(arguments().out + ".part-0").read_bytes() == before
+    assert Path(arguments().out + ".part").read_bytes() == before
 
 
 def test_other_posts_than_those_of_the_file_are_an_error(mnre, arguments):
@@ -281,12 +262,10 @@ def test_a_finished_file_is_left_alone_and_a_strange_one_too(mnre, arguments):
     args = arguments(tasks=["detection"])
     annotate(open_unlabelled_posts(mnre), args)
     before = os.stat(args.out)
-    Path(args.out + ".part-0").write_bytes(
-        Path(args.out).read_bytes().split(b"\n")[0] + b"\n"
-    )  # killed before deletion
+    Path(args.out + ".part").write_bytes(Path(args.out).read_bytes().split(b"\n")[0] + b"\n")  # killed before deletion
     summary = annotate(open_unlabelled_posts(mnre), args)
     assert os.stat(args.out).st_mtime_ns == before.st_mtime_ns and os.stat(args.out).st_ino == before.st_ino
-    assert part_paths(args.out) == [] and "7 posts, 5 images" in summary
+    assert not Path(f"{args.out}.part").exists() and "7 posts, 5 images" in summary
     Path(args.out).write_text("my thesis")
     with pytest.raises(ValueError, match="is no annotation file"):
         annotate(open_unlabelled_posts(mnre), args)
@@ -298,8 +277,8 @@ def test_a_part_damaged_in_its_middle_is_an_error(mnre, arguments):
     annotate(open_unlabelled_posts(mnre), args)
     header = Path(args.out).read_bytes().split(b"\n")[0]
     os.remove(args.out)
-    Path(args.out + ".part-0").write_bytes(header + b"\n{torn\n" + b'{"batch": 0, "rows": []}\n')
-    with pytest.raises(ValueError, match="part-0:2 is damaged"):
+    Path(args.out + ".part").write_bytes(header + b"\n{torn\n" + b'{"batch": 0, "rows": []}\n')
+    with pytest.raises(ValueError, match="part:2 is damaged"):
         annotate(open_unlabelled_posts(mnre), args)
 
 
@@ -307,6 +286,6 @@ def test_two_runs_do_not_write_one_file(mnre, arguments):
     args = arguments(tasks=["detection"])
     with only_writer(args.out), pytest.raises(ValueError, match="another run is writing .*out.jsonl: wait for it"):
         annotate(open_unlabelled_posts(mnre), args)
-    assert part_paths(args.out) == [] and not Path(args.out).exists()
+    assert not Path(f"{args.out}.part").exists() and not Path(args.out).exists()
     annotate(open_unlabelled_posts(mnre), args)
     assert len(read_annotation(args)[1]) == 7

@@ -1,8 +1,5 @@
-"""`mmre annotate`: its errors, and several processes."""
+"""`mmre annotate`: its errors, and what it prints."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +7,6 @@ import spacy
 from picture_helpers import SPACY_MODEL, as_options, write_mnre
 
 from mmre.annotation.arguments import AnnotationArguments
-from mmre.annotation.plan import open_unlabelled_posts
-from mmre.annotation.run import annotate
-from mmre.annotation.unfinished import part_paths
 from mmre.cli.main import main
 from mmre.inference.arguments import PredictionArguments
 
@@ -38,6 +32,8 @@ def arguments(picture_arguments, tmp_path):
         (["--batch_size", "0"], "--batch_size 0; expected at least 1"),
         (["--dtype", "int8"], "unknown --dtype 'int8'; expected 'auto', 'float32', 'bfloat16'"),
         ([], "nowhere"),
+        (["--workers", "2"], "--workers 2; --ray is not given, expected it too"),
+        (["--ray", "local", "--workers", "0"], "--workers 0; expected at least 1"),
         (["--train_file", "a.csv"], "--train_file and the others belong to the data 'files'"),
     ],
 )
@@ -65,7 +61,7 @@ def test_what_is_missing_ends_the_command_with_a_line(mnre, arguments, capsys, t
         task = option.removeprefix("--").removesuffix("_model")
         assert main([*command[:-1], task, "--spacy_model", SPACY_MODEL, option, folder]) == 1
         assert f"{option} {folder}: " in capsys.readouterr().err
-    assert part_paths(tmp_path / "x.jsonl") == []  # it would be in the way of the right model
+    assert not (tmp_path / "x.jsonl.part").exists()  # it would be in the way of the right model
     (tmp_path / "x.jsonl").write_text("my thesis")
     assert main([*command, "--spacy_model", SPACY_MODEL, "--grounding_model", arguments().grounding_model]) == 1
     assert "x.jsonl is there and is no annotation file" in capsys.readouterr().err
@@ -76,21 +72,6 @@ def test_what_was_found_is_printed(mnre, arguments, capsys):
     assert main(["annotate", str(mnre), "--tasks", "detection", *as_options(args)]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"{args.out}: 7 posts, 5 images; 0 posts have none\n") and "detection: 3 images in" in out
-
-
-@pytest.mark.slow
-def test_processes_of_accelerate_launch_share_the_work(mnre, arguments):
-    alone, shared = arguments("alone.jsonl"), arguments("shared.jsonl")
-    annotate(open_unlabelled_posts(mnre), alone)
-    # On a CPU, `accelerate launch --cpu` starts one process; its launcher for GPUs starts several there too.
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    launch += ["--module", "mmre.cli.main", "annotate", str(mnre), *as_options(shared)]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
-    result = subprocess.run(launch, capture_output=True, text=True, env=environment)
-    assert result.returncode == 0, result.stderr
-    assert "decoding: 3 images in" in result.stdout  # of five: the other process had two
-    assert Path(shared.out).read_bytes() == Path(alone.out).read_bytes()
 
 
 def test_a_misspelt_choice_is_answered_with_the_nearest_in_python_too():

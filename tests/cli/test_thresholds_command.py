@@ -26,16 +26,23 @@ def record(tmp_path):
 
 def test_thresholds_are_fitted_on_validation_and_shown_on_test(record, tmp_path, capsys):
     out = tmp_path / "thresholds.json"
-    assert main(["thresholds", str(record), "--precision", "0.75", "--out", str(out)]) == 0
+    assert main(["thresholds", str(record), "--precision", "0.75", "--min_posts", "1", "--out", str(out)]) == 0
     assert json.loads(out.read_text("utf-8")) == {
         "precision": 0.75,
         "temperature": 1.5,
         "relations": {"couple": 0.9, "peer": None},
+        "min_posts": 1,
+        "posts": {"couple": 3, "peer": 0},
     }
     printed = capsys.readouterr().out
     assert "| couple | 0.9000 | 1 | 100.0 | 50.0 | 1 | 0.0 |  |" in printed
-    assert "At no threshold 0.75 of the answers are right, so that all are left out: peer" in printed
+    assert "Too few posts for a threshold, below 1, so that all are left out: peer (0)" in printed
     assert f"{out}: thresholds of 1 of 2 relations" in printed
+    out.unlink()
+    assert main(["thresholds", str(record), "--precision", "0.75", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "Too few posts for a threshold, below 10, so that all are left out: couple (3), peer (0)" in printed
+    assert f"{out}: thresholds of 0 of 2 relations" in printed
 
 
 def test_what_is_wrong_is_said_in_one_line(record, tmp_path, capsys):
@@ -51,6 +58,7 @@ def test_what_is_wrong_is_said_in_one_line(record, tmp_path, capsys):
     out = tmp_path / "t.json"
     for wrong in ("0", "1.5", "nan"):
         assert "expected a number above 0 to 1" in ends(record, "--out", out, "--precision", wrong, status=2)
+    assert "--min_posts 0; expected at least 1" in ends(record, "--out", out, "--min_posts", 0, status=2)
     assert "there is no folder" in ends(record, "--out", tmp_path / "no" / "t.json", status=2)
     assert f"has no {VALIDATION_FILE}; give an output folder of mmre train" in ends(tmp_path, "--out", out)
     write_metrics(record, {"posts": {}})

@@ -36,18 +36,18 @@ ROWS = predictions(
 
 def test_a_threshold_is_the_lowest_score_from_which_on_enough_answers_are_right():
     """By hand: of couple, from 0.6 on 3 of 4 are right, from 0.8 on 2 of 2; of peer from 0.4 on 1 of 2."""
-    assert fit_thresholds(ROWS, 0.75).relations == {"couple": 0.6, "peer": None, "awarded": None}
-    assert fit_thresholds(ROWS, 0.76).relations == {"couple": 0.8, "peer": None, "awarded": None}
-    assert fit_thresholds(ROWS, 0.5).relations == {"couple": 0.5, "peer": 0.4, "awarded": None}
+    assert fit_thresholds(ROWS, 0.75, min_posts=1).relations == {"couple": 0.6, "peer": None, "awarded": None}
+    assert fit_thresholds(ROWS, 0.76, min_posts=1).relations == {"couple": 0.8, "peer": None, "awarded": None}
+    assert fit_thresholds(ROWS, 0.5, min_posts=1).relations == {"couple": 0.5, "peer": 0.4, "awarded": None}
 
 
 def test_answers_of_one_score_are_kept_or_left_out_together():
     rows = predictions((1, 1, 0.8), (0, 1, 0.8), (1, 1, 0.9))
-    assert fit_thresholds(rows, 0.9).relations["couple"] == 0.9
+    assert fit_thresholds(rows, 0.9, min_posts=1).relations["couple"] == 0.9
 
 
 def test_what_is_kept_is_counted_on_other_posts():
-    thresholds = fit_thresholds(ROWS, 0.75, temperature=2.0)
+    thresholds = fit_thresholds(ROWS, 0.75, temperature=2.0, min_posts=2)
     others = predictions((1, 1, 0.6), (0, 1, 0.61), (1, 1, 0.59), (2, 2, 0.99), (2, 0, 0.99))
     assert count_kept(others, thresholds) == {
         "couple": KeptCount(2, 1, 2),
@@ -58,11 +58,26 @@ def test_what_is_kept_is_counted_on_other_posts():
     assert report[2] == "| couple | 0.6000 | 2 | 50.0 | 50.0 |"
     assert report[3] == "| peer | none | 0 |  | 0.0 |"
     assert report[5] == "| all |  | 2 | 50.0 | 25.0 |"
-    assert report[-1].endswith("so that all are left out: peer, awarded")
+    assert "At no threshold that keeps 2 posts or more 0.75 of the answers are right" in report[-3]
+    assert report[-3].endswith("so that all are left out: peer")
+    assert report[-1] == "Too few posts for a threshold, below 2, so that all are left out: awarded (0)"
+
+
+def test_a_threshold_keeps_a_least_number_of_posts():
+    """By hand: of couple, 2 of 2 are right from 0.8 on, which are too few; 3 of 4 from 0.6 on, and there are 5."""
+    three = fit_thresholds(ROWS, 0.76, min_posts=3)
+    assert three.relations == {"couple": None, "peer": None, "awarded": None}
+    assert (three.out_of_reach, three.too_few) == (["couple", "peer"], ["awarded"])
+    four = fit_thresholds(ROWS, 0.75, min_posts=4)
+    assert four.relations["couple"] == 0.6 and four.posts == {"couple": 5, "peer": 3, "awarded": 0}
+    assert (four.out_of_reach, four.too_few) == ([], ["peer", "awarded"])
+    assert fit_thresholds(ROWS, 0.5).too_few == ["couple", "peer", "awarded"]  # by default ten
+    ten = predictions(*((1, 1, 0.5 + number / 100) for number in range(10)))
+    assert fit_thresholds(ten, 1.0).relations["couple"] == 0.5
 
 
 def test_a_file_holds_what_was_written(tmp_path):
-    thresholds = fit_thresholds(ROWS, 0.75, temperature=1.25)
+    thresholds = fit_thresholds(ROWS, 0.75, temperature=1.25, min_posts=2)
     write_thresholds(tmp_path / "t.json", thresholds)
     assert read_thresholds(tmp_path / "t.json") == thresholds
     check_model("t.json", thresholds, NAMES, 1.25)
@@ -73,24 +88,42 @@ def test_a_file_holds_what_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        ("{", "no JSON with precision, temperature, relations; expected a file that mmre thresholds wrote"),
+        (
+            "{",
+            "no JSON with precision, temperature, relations, min_posts, posts; expected a file that mmre",
+        ),
         ("[]", "no JSON with"),
         ('{"precision": 0.9}', "no JSON with"),
-        ('{"precision": 0.9, "temperature": 1, "relations": []}', "no JSON with"),
-        ('{"precision": 0.9, "temperature": 1, "relations": {"a": 1, "a": 0}}', "no JSON with"),
-        ({"a": 1.5}, "threshold of 'a': 1.5; expected a number from 0 to 1"),
-        ({"a": -0.1}, "threshold of 'a': -0.1; expected"),
-        ({"a": float("nan")}, "threshold of 'a': nan; expected"),
-        ({"a": "0.5"}, "threshold of 'a': '0.5'; expected"),
-        ({"a": True}, "threshold of 'a': True; expected"),
-        ('{"precision": 0, "temperature": 1, "relations": {}}', "precision: 0; expected a number above 0 to 1"),
-        ('{"precision": 0.9, "temperature": 0, "relations": {}}', "temperature: 0; expected a number above 0"),
-        ('{"precision": 0.9, "temperature": Infinity, "relations": {}}', "temperature: inf; expected"),
+        ({"relations": []}, "no JSON with"),
+        (
+            '{"precision": 0.9, "temperature": 1, "relations": {"a": 1, "a": 0}, "min_posts": 1, "posts": {}}',
+            "no JSON with",
+        ),
+        ({"relations": {"a": 1.5}}, "threshold of 'a': 1.5; expected a number from 0 to 1"),
+        ({"relations": {"a": -0.1}}, "threshold of 'a': -0.1; expected"),
+        ({"relations": {"a": float("nan")}}, "threshold of 'a': nan; expected"),
+        ({"relations": {"a": "0.5"}}, "threshold of 'a': '0.5'; expected"),
+        ({"min_posts": 0}, "min_posts: 0; expected a whole number from 1"),
+        ({"relations": {"b": None}}, "posts of 'b': nothing; expected a whole number from 0"),
+        ({"relations": {"a": True}}, "threshold of 'a': True; expected"),
+        (
+            '{"precision": 0, "temperature": 1, "relations": {}, "min_posts": 1, "posts": {}}',
+            "precision: 0; expected a number above 0 to 1",
+        ),
+        (
+            '{"precision": 0.9, "temperature": 0, "relations": {}, "min_posts": 1, "posts": {}}',
+            "temperature: 0; expected a number above 0",
+        ),
+        (
+            '{"precision": 0.9, "temperature": Infinity, "relations": {}, "min_posts": 1, "posts": {}}',
+            "temperature: inf; expected",
+        ),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line(content, error, tmp_path):
     if isinstance(content, dict):
-        content = json.dumps({"precision": 0.9, "temperature": 1.0, "relations": content})
+        posts = {"min_posts": 2, "posts": {"a": 3}}
+        content = json.dumps({"precision": 0.9, "temperature": 1.0, "relations": {}, **posts} | content)
     (tmp_path / "t.json").write_text(content)
     with pytest.raises(ValueError) as refused:
         read_thresholds(tmp_path / "t.json")

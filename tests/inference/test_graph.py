@@ -47,7 +47,9 @@ def nodes_in(tmp_path, links: EntityLinks | None = None) -> Nodes:
 def as_rdf(triples: list[dict], format: str, tmp_path, symmetric=(), keep=()) -> tuple[str, Graph]:
     file = io.StringIO()
     with nodes_in(tmp_path) as nodes:
-        RdfWriter(file, format, BASE, MODEL, symmetric.__contains__, keep).write_triples(triples, nodes)
+        writer = RdfWriter(file, format, BASE, MODEL, symmetric.__contains__, keep)
+        writer.write_statements(triples, nodes)
+        writer.write_nodes(nodes)
     assert not list(tmp_path.iterdir())
     return file.getvalue(), Graph().parse(data=file.getvalue(), format=rdf.RDF_FORMATS[format])
 

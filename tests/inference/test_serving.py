@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from picture_helpers import SPACY_MODEL, cached_load_spacy, image_bytes, noise
 from prediction_helpers import NADAL, PERELLO, TEXT, read, write
+from transformers import AutoConfig
 
+from mmre.evaluation.thresholds import Thresholds, write_thresholds
 from mmre.inference import serving as serving_module
 from mmre.inference.run import predict
 from mmre.inference.serving import Service, make_app
@@ -105,6 +107,25 @@ def test_answers_have_what_predict_writes(changes, start, focalmre, folder, argu
         row = {name: value for name, value in post.items() if name != "image"}
         alone += as_lines(client.post("/predict", files={"post": (None, json.dumps(row)), **files}))
     assert [{**line, "fusion": None} for line in alone] == [{**line, "fusion": None} for line in expected]
+
+
+def test_relations_below_their_threshold_are_left_out_and_counted(start, focalmre, tmp_path):
+    posts = [{"id": "a", **PAIR}, {"id": "b", **ENTITIES}]
+    lines = as_lines(ask(start(), *posts))
+    names = [name for name in AutoConfig.from_pretrained(focalmre).id2label.values() if name != "None"]
+    scores = sorted(line["score"] for line in lines)
+    middle = (scores[len(scores) // 2 - 1] + scores[len(scores) // 2]) / 2
+    of_none = lines[0]["relation"]
+    lowest = dict.fromkeys(names, middle) | {of_none: None}
+    write_thresholds(tmp_path / "t.json", Thresholds(0.9, 1.0, lowest, 1, dict.fromkeys(names, 5)))
+    answer = ask(start(thresholds=str(tmp_path / "t.json")), *posts)
+    kept = [line for line in lines if line["relation"] != of_none and line["score"] >= middle]
+    assert as_lines(answer) == nearly(kept) and len(kept) < len(lines)
+    counts = [post["left_out"].get("below_threshold", 0) for post in answer.json()["posts"]]
+    assert sum(counts) == len(lines) - len(kept)
+    with pytest.raises(ValueError, match="the model's relation .* has none; make it anew"):
+        write_thresholds(tmp_path / "t.json", Thresholds(0.9, 1.0, {}, 1, {}))
+        start(thresholds=str(tmp_path / "t.json"))
 
 
 def test_requests_that_arrive_together_share_a_call_of_the_model(start):

@@ -5,8 +5,9 @@ import spacy
 from picture_helpers import SPACY_MODEL
 from prediction_helpers import read, write
 from spacy.tokens import DocBin
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 
+from mmre.evaluation.thresholds import Thresholds, write_thresholds
 from mmre.inference.run import predict
 from mmre.inference.spacy_component import DocRelation
 
@@ -72,6 +73,22 @@ def test_a_document_has_a_picture(focalmre, folder):
         lambda name, component, docs, error: failed.append((name, len(docs)))
     )
     assert list(nlp.pipe([doc])) == [] and failed == [("mmre_relations", 1)]
+
+
+def test_relations_below_their_threshold_are_left_out(mtb, nlp, tmp_path):
+    names = [name for name in AutoConfig.from_pretrained(mtb).id2label.values() if name != "None"]
+    everything = [each for text in TEXTS for each in nlp(text)._.relations]
+    best = max(everything, key=lambda each: each.score)
+    assert len(everything) > 1
+    lowest = dict.fromkeys(names) | {best.relation: best.score - 1e-4}
+    write_thresholds(tmp_path / "t.json", Thresholds(0.9, 1.0, lowest, 10, dict.fromkeys(names, 0)))
+    strict = spacy.load(SPACY_MODEL)
+    strict.add_pipe("mmre_relations", config={"model": mtb, "thresholds": str(tmp_path / "t.json")})
+    kept = [each for each in everything if each.relation == best.relation and each.score >= best.score - 1e-4]
+    found = [(each.head.text, each.tail.text) for text in TEXTS for each in strict(text)._.relations]
+    assert found == [(each.head.text, each.tail.text) for each in kept] and len(kept) < len(everything)
+    with pytest.raises(FileNotFoundError, match="--thresholds nowhere: there is no such file"):
+        spacy.blank("en").add_pipe("mmre_relations", config={"model": mtb, "thresholds": "nowhere"})
 
 
 def test_scores_below_the_lowest_are_left_out_and_values_out_of_range_refused(mtb, nlp):

@@ -31,19 +31,23 @@ def test_relations_below_their_threshold_are_left_out_and_counted(mtb, folder, a
     assert len(scores) > 1 and scores[0] < scores[-1]
     middle = (scores[-2] + scores[-1]) / 2
     others = [row for row in rows if row["relation"] != relation]
-    write_thresholds(tmp_path / "t.json", Thresholds(0.9, 1.0, dict.fromkeys(names) | {relation: middle}))
+    lowest = dict.fromkeys(names) | {relation: middle}
+    *other, few = [name for name in names if name != relation]
+    write_thresholds(tmp_path / "t.json", Thresholds(0.9, 1.0, lowest, 10, dict.fromkeys(names, 10) | {few: 9}))
     some = arguments("some.jsonl", thresholds=str(tmp_path / "t.json"))
     report = predict(mtb, path, some).text
     assert read(some) == [row for row in rows if row["relation"] == relation and row["score"] >= middle]
     assert f"for precision 0.9: {len(scores) - 1} relations below their threshold" in report
-    hopeless = [f"{name} ({sum(row['relation'] == name for row in others)})" for name in names if name != relation]
-    assert f"those that reach it at no threshold: {', '.join(hopeless)}" in report
+    counts = {name: f"{name} ({sum(row['relation'] == name for row in others)})" for name in names}
+    assert f"those that reach it at no threshold: {', '.join(counts[name] for name in other)}" in report
+    assert f"those that have none, of fewer than 10 posts: {counts[few]}" in report
 
 
 def test_thresholds_are_of_the_scores_at_the_temperature_of_the_model(mtb, folder, arguments, tmp_path):
     path = write(folder / "raw.jsonl", [{"text": TEXT, "entities": ENTITIES}])
     names = [name for name in AutoConfig.from_pretrained(mtb).id2label.values() if name != "None"]
-    write_thresholds(tmp_path / "t.json", Thresholds(0.9, 2.0, dict.fromkeys(names, 0.0)))
+    posts = dict.fromkeys(names, 10)
+    write_thresholds(tmp_path / "t.json", Thresholds(0.9, 2.0, dict.fromkeys(names, 0.0), 10, posts))
     args = arguments(thresholds=str(tmp_path / "t.json"))
     with pytest.raises(ValueError, match="scores of temperature 2, and the model's have 1"):
         predict(mtb, path, args)

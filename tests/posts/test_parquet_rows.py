@@ -11,7 +11,8 @@ import pytest
 
 from mmre.posts import parquet_rows
 from mmre.posts.checks import Problems
-from mmre.posts.parquet_rows import InlinePicture, is_parquet, read_parquet
+from mmre.posts.parquet_rows import InlinePicture, read_parquet
+from mmre.posts.post_files import kind_of_posts
 
 FIELDS = ("id", "text", "image", "head", "score")
 
@@ -26,7 +27,7 @@ def test_rows_come_in_the_order_of_files_with_their_places_and_without_nulls(tmp
     pq.write_table(pa.table({"id": [1, 2, None], "text": ["a", None, "b"]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"id": [9]}), tmp_path / "_unfinished.parquet")
     (tmp_path / "readme.txt").write_text("no posts")
-    assert is_parquet(tmp_path) and not is_parquet(tmp_path / "readme.txt")
+    assert kind_of_posts(tmp_path) == "parquet"
     found = rows(tmp_path)
     assert [row for _, row in found] == [{"id": "1", "text": "a"}, {"id": "2"}, {"text": "b"}, {"id": "3", "text": "c"}]
     places = [("a", 1), ("a", 2), ("a", 3), ("b", 1)]
@@ -38,7 +39,7 @@ def test_an_address_is_read_through_fsspec():
     files = fsspec.filesystem("memory")
     with files.open("/bucket/posts/a.parquet", "wb") as file:
         pq.write_table(pa.table({"text": ["a"]}), file)
-    assert is_parquet("memory://bucket/posts")
+    assert kind_of_posts("memory://bucket/posts") == "parquet"
     for address in ("memory://bucket/posts", "memory://bucket/posts/a.parquet"):
         assert rows(address) == [("/bucket/posts/a.parquet: row 1", {"text": "a"})]
     with pytest.raises(FileNotFoundError, match="memory://bucket/none: there is no parquet file"):
@@ -106,7 +107,7 @@ def test_little_of_a_file_is_read_before_it_is_needed(rows_of_a_group, tmp_path,
         def open(self, name: str, mode: str) -> Counted:
             return Counted(name, mode)
 
-    monkeypatch.setattr(parquet_rows, "find_parquet", lambda path: (Files(), [path]))
+    monkeypatch.setattr(parquet_rows, "find_post_files", lambda path, kind: (Files(), [path]))
     found = read_parquet(str(tmp_path / "a.parquet"), Problems(), FIELDS)
     read = []
     for _, row in found:

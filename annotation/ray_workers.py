@@ -1,4 +1,4 @@
-"""Workers of Ray, on this machine or a cluster: each has a model, and predicts the batches that it is handed.
+"""Workers of Ray, on this machine or a cluster: each has its models, and works on the batches that it is handed.
 
 A worker that dies is started anew, and its batches are handed out again. Results come back to the one process that
 reads the posts and writes what is found, so that a run with workers can be stopped, and gone on with, as one without.
@@ -12,75 +12,86 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from .arguments import LOCAL
+
 # So many times: a batch that kills each worker would otherwise never end.
 RESTARTS = 4
 # One that is worked on, and one that waits for it.
 BATCHES_OF_A_WORKER = 2
-LOCAL = "local"
-
-NumberedBatch = tuple[int, list[int], list[dict]]
 
 
 class RayWorker:
-    """Holds a predictor in a process of its own.
+    """Holds models in a process of its own.
 
     Args:
-        make: makes the predictor.
+        make: makes what works on batches; it is called with a batch and a pool of threads.
     """
 
     def __init__(self, make: Callable[[], Callable]):
-        self.predictor, self.pool = make(), ThreadPoolExecutor()
+        self.make, self.made, self.pool = make, None, ThreadPoolExecutor()
 
-    def predict(self, posts: list[dict]) -> list[dict]:
-        """Predict a batch of posts."""
-        return self.predictor(posts, self.pool)
+    def work(self, batch: Any) -> Any:
+        """Work on a batch; the models are loaded for the first one, so that what is wrong with them is told by it."""
+        if self.made is None:
+            self.made = self.make()
+        return self.made(batch, self.pool)
 
 
-def predict_on_ray(
-    make: Callable[[], Callable], batches: Iterable[NumberedBatch], address: str, workers: int | None
-) -> Iterator[NumberedBatch]:
-    """Predict batches with workers of Ray.
+def work_on_ray(
+    make: Callable[[], Callable], batches: Iterable[tuple[Any, Any]], address: str, workers: int | None
+) -> Iterator[tuple[Any, Any]]:
+    """Work on batches with workers of Ray.
 
     Args:
-        make: makes the predictor of a worker, in its process.
-        batches: numbers of batches, the places of their posts, and the posts; read as workers become free.
+        make: makes what works on batches, in the process of a worker.
+        batches: names of batches, and the batches; read as workers become free.
         address: of a cluster, or `"local"` for one of this machine, for as long as this takes.
         workers: how many there are; one for each GPU of the cluster, or one, if not given.
 
     Yields:
-        The number of a batch, the places, and the rows of its posts, as they are done.
+        The name of a batch, and what came of it, as they are done.
 
     Raises:
         ImportError: Ray is not installed.
         OSError: there is no such cluster.
+        ValueError: this machine has not room for so many workers.
         ray.exceptions.RayError: workers have died again and again.
+        Exception: what is raised in a worker, is raised here.
     """
     ray = check_cluster(address)
     try:
         # A cluster of its own has no dashboard; one that is there may have.
         more = {"include_dashboard": False} if address == LOCAL else {}
         ray.init(address=address, log_to_driver=False, **more)
-    except (ConnectionError, ValueError) as error:
-        raise OSError(f"--ray {address}: {error}") from error
+    except Exception as error:  # a cluster that does not start in time raises no other kind
+        raise OSError(f"--ray {address}: {' '.join(str(error).split())}") from error
     try:
         gpus = int(ray.cluster_resources().get("GPU", 0))
+        workers, room = workers or gpus or 1, gpus or int(ray.cluster_resources().get("CPU", 1))
+        if address == LOCAL and workers > room:  # some would wait for ever; other clusters may grow
+            what = "GPUs" if gpus else "CPUs"
+            raise ValueError(f"--workers {workers}: this machine has {room} {what}; expected at most so many")
         options = {"num_cpus": 1, "num_gpus": 1 if gpus else 0, "max_restarts": RESTARTS, "max_task_retries": RESTARTS}
         remote = ray.remote(**options)(RayWorker)
-        free = deque(remote.remote(make) for _ in range(workers or gpus or 1))
+        free = deque(remote.remote(make) for _ in range(workers))
         free.extend(list(free) * (BATCHES_OF_A_WORKER - 1))
         running = {}
 
-        def one_done() -> NumberedBatch:
+        def one_done() -> tuple[Any, Any]:
             (done,), _ = ray.wait(list(running), num_returns=1)
-            worker, number, places = running.pop(done)
+            worker, name = running.pop(done)
             free.append(worker)
-            return number, places, ray.get(done)
+            try:
+                return name, ray.get(done)
+            except ray.exceptions.RayTaskError as error:
+                # Its own message is a traceback of the worker, which says little to a user.
+                raise error.cause from error
 
-        for number, places, posts in batches:
+        for name, batch in batches:
             if not free:
                 yield one_done()
             worker = free.popleft()
-            running[worker.predict.remote(posts)] = worker, number, places
+            running[worker.work.remote(batch)] = worker, name
         while running:
             yield one_done()
     finally:
@@ -115,4 +126,4 @@ def check_cluster(address: str) -> Any:
     return ray
 
 
-__all__ = ["check_cluster", "predict_on_ray"]
+__all__ = ["check_cluster", "work_on_ray"]

@@ -1,0 +1,94 @@
+"""Files of posts: one file, a folder of them, or an address of either on a file system that fsspec knows."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import IO, Any
+
+import fsspec
+
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+KINDS = {".parquet": "parquet", ".jsonl": "jsonl", ".json": "jsonl", ".csv": "csv"}
+TEXTS = "texts"
+
+
+def kind_of_posts(path: str | os.PathLike) -> str:
+    """Tell how posts are written, by the names of files.
+
+    Args:
+        path: of a file or a folder, or the address of one, as `s3://bucket/posts`.
+
+    Returns:
+        `"parquet"`, `"jsonl"`, `"csv"`, or `"texts"` for a folder on this machine in which there is none of these.
+
+    Raises:
+        FileNotFoundError: nothing is there, or no file of posts at an address.
+        ImportError: the package for addresses of that kind is not installed; the message names it.
+        ValueError: the name does not tell, the files of a folder are of several kinds, or addresses of that kind are
+            not known.
+    """
+    path = os.fspath(path)
+    endings = " or ".join(KINDS)
+    if not os.path.isdir(path) and not ADDRESS.match(path):
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"{path}: there is no such file")
+        if _ending(path) not in KINDS:
+            raise ValueError(f"{path}: the name does not tell what it is; expected one that ends in {endings}")
+        return KINDS[_ending(path)]
+    # Of a folder on this machine the files in it decide: texts may have anything below them.
+    names = _names(*fsspec.core.url_to_fs(path)) if ADDRESS.match(path) else _shown(os.listdir(path))
+    found = {KINDS[_ending(name)] for name in names if _ending(name) in KINDS}
+    if len(found) > 1:
+        raise ValueError(f"{path}: files of several kinds, {', '.join(sorted(found))}; expected one kind in a folder")
+    if not found and ADDRESS.match(path):
+        raise FileNotFoundError(f"{path}: there is no file that ends in {endings}")
+    return found.pop() if found else TEXTS
+
+
+def find_post_files(path: str | os.PathLike, kind: str) -> tuple[Any, list[str]]:
+    """Find the files of posts at a path or an address, in the order of their names.
+
+    Args:
+        path: of a file or a folder, or the address of one.
+        kind: `"parquet"`, `"jsonl"` or `"csv"`.
+
+    Returns:
+        The file system, of fsspec, and the paths of the files on it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ImportError, ValueError: as of [`kind_of_posts`].
+    """
+    path = os.fspath(path)
+    files, root = fsspec.core.url_to_fs(path)
+    names = [path] if os.path.isfile(path) else _names(files, root)  # in messages a file stands as it was given
+    found = [name for name in names if KINDS.get(_ending(name)) == kind]
+    if not found:
+        raise FileNotFoundError(f"{path}: there is no {kind} file")
+    return files, found
+
+
+def open_post_file(path: str, mode: str = "rb", **options: Any) -> IO:
+    """Open a file of posts, on this machine or at an address, as `open` does."""
+    if ADDRESS.match(path):
+        return fsspec.open(path, mode, **options).open()
+    return open(path, mode, **options)
+
+
+def _names(files: Any, root: str) -> Sequence[str]:
+    if files.isfile(root):
+        return [root]
+    return _shown(sorted(files.find(root)) if files.isdir(root) else [])
+
+
+def _shown(names: Sequence[str]) -> list[str]:
+    # What a writer has not finished, or keeps for itself, has such a name.
+    return [name for name in names if not PurePosixPath(name).name.startswith(("_", "."))]
+
+
+def _ending(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+__all__ = ["ADDRESS", "TEXTS", "find_post_files", "kind_of_posts", "open_post_file"]
