@@ -17,6 +17,11 @@ from .text_layers import check_layered
 # What a vision encoder's class token, and its table of positions, may be called.
 CLASS_TOKENS = ("class_embedding", "cls_token")
 POSITIONS = ("position_embedding", "position_embeddings")
+CANNOT_BE_COUPLED = (
+    "The layers of {} cannot be coupled to another encoder's: their attention must go through transformers' attention "
+    "interface, with the keyword arguments that they are given, and have keys as wide as their states. Those of BERT, "
+    "RoBERTa and ELECTRA do, and of CLIP, ViT, DeiT and DINOv2."
+)
 
 
 class Exchange:
@@ -132,7 +137,11 @@ class CoupledRelationExtractionPreTrainedModel(PrefixRelationExtractionPreTraine
     prefixed = ("text_config", "vision_config")
 
     def _build_encoders(self) -> None:
-        super()._build_encoders()
+        try:
+            super()._build_encoders()
+        except KeyError as error:  # an encoder that looks its attention up in a list of its own
+            kinds = " or ".join(getattr(self.config, name).model_type for name in self.prefixed)
+            raise ValueError(CANNOT_BE_COUPLED.format(kinds)) from error
         check_layered(self.text_model)
         _check_vision_layers(self.vision_model)
         for encoder, layers in ((self.text_model, self.text_layers), (self.vision_model, self.vision_layers)):
@@ -221,8 +230,4 @@ def _check_exchange(encoder: PreTrainedModel, layer: nn.Module) -> None:
     layer.eval()(weight.new_zeros(1, 1, encoder.config.hidden_size), None, prefix=exchange)
     layer.train(training)
     if exchange.own is None or exchange.own[0].shape[-1] != encoder.config.hidden_size:
-        raise ValueError(
-            f"The layers of {type(encoder).__name__} cannot be coupled to another encoder's: their attention must go "
-            "through transformers' attention interface, with the keyword arguments that they are given, and have keys "
-            "as wide as their states. Those of BERT, RoBERTa and ELECTRA do, and of CLIP, ViT, DeiT and DINOv2."
-        )
+        raise ValueError(CANNOT_BE_COUPLED.format(type(encoder).__name__))

@@ -82,6 +82,9 @@ def test_an_encoder_that_cannot_be_coupled_is_refused(system):
     text |= {"num_attention_heads": 4, "intermediate_size": 20, "pad_token_id": 0, "cls_token_id": 1}
     with pytest.raises(ValueError, match="ModernBertModel cannot be run layer by layer"):
         build(tiny_config(system, text_config=text))
+    own_list = {"model_type": "data2vec-vision", "intermediate_size": 12, **ENCODER}
+    with pytest.raises(ValueError, match="The layers of .* or data2vec-vision cannot be coupled"):
+        build(tiny_config(system, vision_config=own_list))
     mobile = {**ENCODERS["text"], "model_type": "mobilebert", "embedding_size": 16, "pad_token_id": 0}
     with pytest.raises(ValueError, match="The layers of MobileBertModel cannot be coupled .* keys as wide as their"):
         build(tiny_config(system, text_config=mobile))
