@@ -10,10 +10,13 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from transformers import AutoProcessor
+from transformers.utils import logging
 
 from mmre.evaluation.markdown import as_cell
 from mmre.evaluation.plots import drawable
-from mmre.evaluation.run_record import SETTINGS_FILE
+from mmre.evaluation.run_record import SETTINGS_FILE, posts_in_short
+from mmre.inference.cards import CardMaker
+from mmre.inference.error_page import PAGE_FILE, write_error_page
 from mmre.inference.explanation_plot import draw_scores, score_colors
 from mmre.inference.explanations import Explanation, explain
 from mmre.inference.inner_values import ATTENTION
@@ -58,20 +61,49 @@ class TrainedRun:
         )["test"]
         self.name = f"{self.model.config.model_type}, {data.dataset}"
 
-    def rows(self, ids: Sequence[str], count: int) -> datasets.Dataset:
-        """Return the test posts of these ids, in their order; the first ones if there are none.
+    def rows(self, ids: Sequence[str], count: int | None = None) -> datasets.Dataset:
+        """Return the test posts of these ids, in their order; without ids the first `count`, or all.
 
         Raises:
             ValueError: there is no such post.
         """
         if not ids:
-            return self.posts.select(range(min(count, len(self.posts))))
+            return self.posts if count is None else self.posts.select(range(min(count, len(self.posts))))
         places = {post_id: place for place, post_id in enumerate(self.posts["id"])}
         missing = [post_id for post_id in ids if post_id not in places]
         if missing:
             some = ", ".join(list(places)[:3])
             raise ValueError(f"--posts {missing[0]}: {self.folder} has no such test post; it has {some} and others")
         return self.posts.select([places[post_id] for post_id in ids])
+
+
+def explain_run(folder: str, out: str | os.PathLike, ids: Sequence[str] = (), method: str = "occlusion") -> Path:
+    """Write a page of a run's test posts, the errors first.
+
+    Args:
+        folder: of the run.
+        out: new folder of the page and its pictures.
+        ids: of test posts; all if there are none.
+        method: of the explanations, see [`~mmre.inference.explanations.explain`].
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        OSError: the page is there already, or the run, its model or its posts are not.
+        ValueError: there is no such post, or the method does not exist for the model.
+    """
+    page = Path(out) / PAGE_FILE
+    if page.exists():
+        raise FileExistsError(f"{page} is there already; give another --out, or delete it")
+    run = TrainedRun(folder)
+    posts, make_card = run.rows(ids), CardMaker(run.model, run.processor, out, method)
+    relation_of = posts.features["relation"].int2str
+    cards = (
+        make_card(post["id"], post, gold=relation_of(post["relation"]), picture_name=short["image"])
+        for post, short in zip(logging.tqdm(posts, desc="Explaining", unit="post"), posts_in_short(posts))
+    )
+    return write_error_page(out, f"{run.folder.name}: {run.name}", method, cards)
 
 
 def measure_runs(folders: Sequence[str], ids: Sequence[str], method: str) -> Iterator[dict[str, Any]]:
@@ -197,4 +229,4 @@ def _panel(axes, found: Explanation, number: int, title: str) -> None:
     axes.set_title(title, fontsize=7)
 
 
-__all__ = ["FIGURES", "TrainedRun", "draw_figure", "faithfulness_table", "measure_runs"]
+__all__ = ["FIGURES", "TrainedRun", "draw_figure", "explain_run", "faithfulness_table", "measure_runs"]

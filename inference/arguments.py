@@ -100,14 +100,14 @@ class PredictionArguments(RayArguments, DecisionArguments):
         metadata={
             "metavar": "FOLDER",
             "help": "Also explain what the model says: a page of all posts in this new folder, errors first where "
-            "posts have their true `relation`.",
+            "posts have their true `relation`. Of the test posts of a run of mmre train: mmre explain.",
         },
     )
     explain_method: Literal["occlusion", "integrated_gradients", "attention"] = field(
         default="occlusion",
         metadata={
             "help": "Of --explain: take parts of the post away in turn (many runs of the model), gradients (needs "
-            "mmre[explain]), or the model's own attention (one run; FocalMRE and TGDI)."
+            "mmre[explain]), or the model's own attention (one run, of the systems that have one)."
         },
     )
     relations: str | None = field(

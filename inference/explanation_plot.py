@@ -58,10 +58,12 @@ def plot_explanation(explanation: Any) -> Figure:
     heights = [TOP_HEIGHT, SLOTS_HEIGHT if has_slots else 0.01, LINE_HEIGHT * (len(lines) + 2)]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained", dpi=DOTS_AN_INCH)
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=heights)
-    panels = top.subplots(1, 3 if explanation.scores.cells is not None else 1, squeeze=False)[0]
+    has_cells = scores.cells is not None
+    panels = top.subplots(1, 1 + bool(explanation.slots) + has_cells, squeeze=False)[0]
     _draw_relations(panels[-1], explanation)
-    if len(panels) > 1:
+    if explanation.slots:
         _draw_picture(panels[0], explanation)
+    if has_cells:
         norm, colors = scale
         whole = (0.0, 0.0, 1.0, 1.0)
         draw_scores(panels[1], explanation.image, whole, explanation.scores.cells, norm, colors)

@@ -42,7 +42,7 @@ class Explanation:
         scores: of the cells of the picture, of the regions, of the words and of the caption.
         words: spans of the words.
         slots: the pictures that the model sees.
-        attention: scores by the model's own attention of the entities to the patches; `None` if it has none.
+        attention: scores by the model's own attention of the entities to patches or regions; `None` if it has none.
         inner_values: gates, weights and scores inside the model, by the names of its output's fields.
         fusion: these in a few numbers: the model's `fusion_summary`.
         faithfulness: what the relation loses without the parts of the highest scores; empty unless it was checked.
@@ -151,7 +151,7 @@ def explain(
         method: `"occlusion"` takes each cell of the picture, each region, each word and the caption away in turn and
             measures what the relation's probability loses; `"integrated_gradients"` attributes its log-probability to
             them (needs captum: `pip install 'mmre[explain]'`); `"attention"` shows where the two entities look, which
-            needs no more than one run of the model, and which FocalMRE and TGDI have.
+            needs no more than one run of the model: at patches (FocalMRE, TGDI, UMT), at regions alone, or neither.
         check: also measure whether the scores, and the model's own attention, are faithful: whether the relation loses
             more without the parts of the highest scores than without as many at random.
         seed: of that random choice.
@@ -177,7 +177,7 @@ def explain(
     inner = read_inner_values(parts)
     if method == ATTENTION:
         if inner.attention is None:
-            reason = f"{type(model).__name__}, as configured, has none from the entities to patches"
+            reason = f"{type(model).__name__}, as configured, has none from the entities to the picture"
             if hasattr(model, "picture_attention") and not parts.slots:
                 reason = "the post has no picture"
             raise ValueError(f"method 'attention': {reason}; expected {' or '.join(map(repr, METHODS))}")

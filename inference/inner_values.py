@@ -1,5 +1,6 @@
 """Values inside a model on one post: its gates, weights and scores, and where the entities look in the picture."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,8 @@ class InnerValues(NamedTuple):
 def read_inner_values(parts: PostParts) -> InnerValues:
     """Run a model once on the whole post, and read what it tells of itself.
 
-    Its attention lies on the picture by each patch's place; pictures that it weighs count by their weights.
+    Its attention lies on the picture by each patch's place; pictures that it weighs count by their weights. Of some
+    models there are these weights alone.
     """
     model = parts.model
     if not hasattr(model, "fusion_summary"):
@@ -42,15 +44,21 @@ def read_inner_values(parts: PostParts) -> InnerValues:
     arrays = {name: value[0].float().cpu().numpy() for name, value in outputs.items() if name not in ("loss", "logits")}
     if found is None or not parts.slots:
         return InnerValues(arrays, summary, None)
-    attention, weights = found
     numbers = [slot.number for slot in parts.slots]
-    patches = attention[0].double().cpu().numpy()[numbers].reshape(-1, *parts.grid)
-    weights = None if weights is None else weights[0].double().cpu().numpy()[numbers]
+    attention, weights = (None if each is None else each[0].double().cpu().numpy()[numbers] for each in found)
+    if attention is None:  # of pictures alone, not of their patches
+        return InnerValues(arrays, summary, PartScores(slots=weights))
+    patches = attention.reshape(-1, *attention_grid(parts, attention.shape[1]))
     shares = np.full(len(numbers), 1 / len(numbers)) if weights is None else weights
     cells = sum(
         share * on_picture(each, slot.view.shown, parts.grid) for share, each, slot in zip(shares, patches, parts.slots)
     )
     return InnerValues(arrays, summary, PartScores(cells=cells, slots=weights, patches=patches))
+
+
+def attention_grid(parts: PostParts, count: int) -> tuple[int, int]:
+    """Return rows and columns of the places that a model looks at: its patches, or the cells of a square map."""
+    return parts.grid if math.prod(parts.grid) == count else (math.isqrt(count),) * 2
 
 
 __all__ = ["ATTENTION", "InnerValues", "read_inner_values"]

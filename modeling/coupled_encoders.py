@@ -36,6 +36,8 @@ class Exchange:
         self.keys_values = keys_values
         self.mask = mask
         self.own: tuple[torch.Tensor, torch.Tensor] | None = None
+        # How much the layer's tokens attend to these (B, T, L), if it is a list.
+        self.weights: list[torch.Tensor] | None = None
 
     def extend(
         self,
@@ -111,6 +113,15 @@ class CropEmbedding(nn.Module):
         # CLIP norms its first states; the name is CLIP's.
         norm = getattr(body, "pre_layrnorm", nn.Identity())
         return norm(torch.cat(states, dim=1)), torch.cat(masks, dim=1)
+
+    def by_slot(self, weights: torch.Tensor) -> torch.Tensor:
+        """Sum weights (B, S) of class token and patches over the patches of each crop: (B, R)."""
+        sums, start = [], 1
+        for (_, grid), positions in zip(self.groups, (self.grounded_positions, self.detected_positions)):
+            end = start + positions.num_embeddings
+            sums.append(weights[:, start:end].unflatten(1, (-1, grid**2)).sum(dim=2) if end > start else weights[:, :0])
+            start = end
+        return torch.cat(sums, dim=1)
 
     @staticmethod
     def _patches(

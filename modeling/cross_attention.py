@@ -34,7 +34,7 @@ class CrossAttention(nn.Module):
     def forward(self, states: torch.Tensor, context: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return (B, T, d), for states (B, T, d), a context (B, S, e) and its mask (B, S), true where it is read."""
         query, key, value = (
-            projection(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, T or S, size of a head)
+            self._heads(projection(x))
             for projection, x in ((self.q_proj, states), (self.k_proj, context), (self.v_proj, context))
         )
         exists = mask.any(dim=1)[:, None, None, None]  # (B, 1, 1, 1)
@@ -46,6 +46,19 @@ class CrossAttention(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
         )
         return self.out_proj((attended * exists).transpose(1, 2).flatten(2))
+
+    def weights(self, states: torch.Tensor, context: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return how much each state attends to each part of its context, a mean over heads: (B, T, S).
+
+        The arguments are those of `forward`. Zero is what the mask leaves out.
+        """
+        query, key = self._heads(self.q_proj(states)), self._heads(self.k_proj(context))
+        scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
+        scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
+        return scores.softmax(dim=-1).mean(dim=1) * mask[:, None, :]
+
+    def _heads(self, projected: torch.Tensor) -> torch.Tensor:
+        return projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, T or S, size of a head)
 
 
 class CrossAttentionLayer(nn.Module):

@@ -4,9 +4,10 @@ Dimensions: B posts, T tokens, R regions, P patches, d the text encoder's hidden
 objects'.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
-from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import can_return_tuple
 
 from .configuration_bert_sg import BertSGConfig
@@ -18,6 +19,7 @@ from .modeling_relation_extraction import (
     relation_loss,
 )
 from .region_embedding import RegionEmbedding
+from .region_weights import RegionWeightsOutput, WeighsRegions
 
 
 class BertSGPreTrainedModel(MultimodalRelationExtractionPreTrainedModel):
@@ -27,7 +29,7 @@ class BertSGPreTrainedModel(MultimodalRelationExtractionPreTrainedModel):
     base_model_prefix = "bert_sg"
 
 
-class BertSGForRelationClassification(BertSGPreTrainedModel):
+class BertSGForRelationClassification(WeighsRegions, BertSGPreTrainedModel):
     """BERT+SG, or BERT+SG+Att, with a relation classifier: predicts the relation between two entities of a post.
 
     With h_s and h_o the text encoder's states at the opening markers of head and tail, and f_j and b_j the vector and
@@ -77,8 +79,9 @@ class BertSGForRelationClassification(BertSGPreTrainedModel):
         image_mask: torch.BoolTensor | None = None,
         boxes: torch.FloatTensor | None = None,
         labels: torch.LongTensor | None = None,
+        output_fusion: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> SequenceClassifierOutput:
+    ) -> RegionWeightsOutput:
         """Predict the relation of each post.
 
         Args:
@@ -93,12 +96,12 @@ class BertSGForRelationClassification(BertSGPreTrainedModel):
             boxes (`torch.FloatTensor` of shape `(B, R, 4)`, *optional*): `[x_min, y_min, x_max, y_max]` of each region,
                 in fractions of the picture; needed with `pixel_values`.
             labels (`torch.LongTensor` of shape `(B,)`, *optional*): ids of the true relations.
+            output_fusion (`bool`): also return the weights of the pictures.
             num_items_in_batch (`int` or `torch.Tensor`, *optional*): number of posts over which the loss is a mean, if
                 not these B alone; the Trainer's, for gradient accumulation.
 
         Returns:
-            [`~transformers.modeling_outputs.SequenceClassifierOutput`] with `logits` of shape `(B, num_labels)`, and
-            `loss` if `labels` were given; or a tuple with `return_dict=False`.
+            [`RegionWeightsOutput`], or a tuple with `return_dict=False`.
 
         Raises:
             ValueError: if `pixel_values` has another number of slots than the model, a mask another shape, or there are
@@ -115,14 +118,30 @@ class BertSGForRelationClassification(BertSGPreTrainedModel):
             boxes = given_boxes(boxes, image_mask).to(cells.dtype)
             objects = self.object_embedding(cells.mean(dim=2), boxes)  # (B, R, e)
         logits = self.classifier(self.dropout(torch.cat([pair, self._pool(pair, objects, image_mask)], dim=-1)))
-        return SequenceClassifierOutput(loss=relation_loss(logits, labels, num_items_in_batch), logits=logits)
+        weights = None
+        if output_fusion and cells is not None:
+            weights = self._weights(pair, objects, image_mask)
+        return RegionWeightsOutput(
+            loss=relation_loss(logits, labels, num_items_in_batch), logits=logits, region_weights=weights
+        )
 
     def _pool(self, pair: torch.Tensor, objects: torch.Tensor, image_mask: torch.Tensor) -> torch.Tensor:
         """Return one vector of a post's objects, (B, 2d) or (B, e), for (B, 2d), (B, R, e) and their mask (B, R)."""
         if self.object_attention is not None:
             return self.object_attention(pair[:, None], objects, image_mask).squeeze(1)
-        count = image_mask.sum(dim=1, keepdim=True).clamp(min=1)
-        return (objects * image_mask[..., None]).sum(dim=1) / count
+        return (objects * self._weights(pair, objects, image_mask)[..., None]).sum(dim=1)
+
+    def _weights(self, pair: torch.Tensor, objects: torch.Tensor, image_mask: torch.Tensor) -> torch.Tensor:
+        """Return how much each object counts, (B, R): by attention, or all alike."""
+        if self.object_attention is not None:
+            return self.object_attention.weights(pair[:, None], objects, image_mask).squeeze(1)
+        return image_mask.to(objects.dtype) / image_mask.sum(dim=1, keepdim=True).clamp(min=1)
+
+    def picture_attention(
+        self, outputs: RegionWeightsOutput, inputs: Mapping[str, torch.Tensor]
+    ) -> tuple[None, torch.Tensor] | None:
+        """Return how much the pair looks at each object; without attention it looks at none."""
+        return super().picture_attention(outputs, inputs) if self.config.use_attention else None
 
 
 __all__ = ["BertSGForRelationClassification", "BertSGPreTrainedModel"]

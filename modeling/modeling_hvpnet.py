@@ -15,6 +15,7 @@ from .configuration_hvpnet import NUM_LEVELS, HVPNeTConfig
 from .image_tower import encode_images, existing_images, given_image_mask, patch_grid, scatter_images, select_patches
 from .modeling_relation_extraction import gather_tokens, relation_loss
 from .prefix_attention import Prefix, PrefixRelationExtractionPreTrainedModel, check_layers, encode_with_prefix
+from .region_weights import WeighsRegions, at_entities
 
 SIDE = 2  # each map is pooled to 2 x 2 cells
 
@@ -28,11 +29,14 @@ class HVPNeTOutput(ModelOutput):
         logits (`torch.Tensor` of shape `(B, num_labels)`): one score per relation.
         gates (`torch.Tensor` of shape `(B, I, K, 4)`): how much of each block each text layer takes; zero for absent
             images. With `output_fusion=True`, if the batch has an image.
+        region_weights (`torch.Tensor` of shape `(B, I)`): share of each image's prefix in the attention at the two
+            entities' opening markers, a mean over heads and text layers; zero for absent images. Likewise.
     """
 
     loss: torch.FloatTensor | None = None
     logits: torch.FloatTensor | None = None
     gates: torch.FloatTensor | None = None
+    region_weights: torch.FloatTensor | None = None
 
 
 class VisualPrefix(nn.Module):
@@ -64,7 +68,7 @@ class HVPNeTPreTrainedModel(PrefixRelationExtractionPreTrainedModel):
     base_model_prefix = "hvpnet"
 
 
-class HVPNeTForRelationClassification(HVPNeTPreTrainedModel):
+class HVPNeTForRelationClassification(WeighsRegions, HVPNeTPreTrainedModel):
     """HVPNeT with its relation classifier: predicts the relation between two entities of a post.
 
     Differences from the published code:
@@ -121,7 +125,7 @@ class HVPNeTForRelationClassification(HVPNeTPreTrainedModel):
             image_mask (`torch.BoolTensor` of shape `(B, I)`, *optional*): true where an image exists; all of them by
                 default.
             labels (`torch.LongTensor` of shape `(B,)`, *optional*): ids of the true relations.
-            output_fusion (`bool`): also return the gates.
+            output_fusion (`bool`): also return gates and weights of the images.
             num_items_in_batch (`int` or `torch.Tensor`, *optional*): number of posts over which the loss is a mean, if
                 not these B alone; the Trainer's, for gradient accumulation.
 
@@ -139,7 +143,7 @@ class HVPNeTForRelationClassification(HVPNeTPreTrainedModel):
             "the whole image and `num_object_images` crops",
             self.vision_model.dtype,
         )
-        text, gates = {"input_ids": input_ids, "attention_mask": attention_mask}, None
+        text, gates, weights = {"input_ids": input_ids, "attention_mask": attention_mask}, None, None
         if images is None:
             states = self.text_model(**text).last_hidden_state
         else:
@@ -147,12 +151,17 @@ class HVPNeTForRelationClassification(HVPNeTPreTrainedModel):
             prefixes = scatter_images(prefixes, image_mask).transpose(1, 2).flatten(2, 3)  # (B, K, 4 I, 2d)
             gates = scatter_images(gates, image_mask)
             prefix = Prefix(list(prefixes.unbind(dim=1)), image_mask.repeat_interleave(SIDE**2, dim=1))
+            if output_fusion:
+                prefix.weights = []
             states = encode_with_prefix(self.text_model, prefix, **text)  # (B, T, d)
+            if output_fusion:
+                weights = at_entities(prefix.weights, entity_positions).unflatten(1, (-1, SIDE**2)).sum(dim=2)
         logits = self.classifier(gather_tokens(states, entity_positions).flatten(1))
         return HVPNeTOutput(
             loss=relation_loss(logits, labels, num_items_in_batch),
             logits=logits,
             gates=gates if output_fusion else None,
+            region_weights=weights,
         )
 
     def _pyramids(self, images: torch.Tensor) -> torch.Tensor:
@@ -177,12 +186,17 @@ class HVPNeTForRelationClassification(HVPNeTPreTrainedModel):
             inputs (`Mapping[str, torch.Tensor]`): what `forward` was given.
 
         Returns:
-            For each post `gates`: for each image that exists the weight of each block, a mean over the text layers.
+            For each post `gates`: for each image that exists the weight of each block, a mean over the text layers; and
+            `region_weights`, a number for each image that exists.
         """
         shape = outputs.logits.shape[0], 1 + self.config.num_object_images
         image_mask = given_image_mask(inputs.get("pixel_values"), inputs.get("image_mask"), shape)
         gates = image_mask if outputs.gates is None else outputs.gates.mean(dim=2).float()  # (B, I, 4)
-        return [{"gates": post_gates[exists].tolist()} for post_gates, exists in zip(gates, image_mask)]
+        weights = image_mask if outputs.region_weights is None else outputs.region_weights.float()
+        return [
+            {"gates": post_gates[exists].tolist(), "region_weights": post_weights[exists].tolist()}
+            for post_gates, post_weights, exists in zip(gates, weights, image_mask)
+        ]
 
 
 __all__ = ["HVPNeTForRelationClassification", "HVPNeTOutput", "HVPNeTPreTrainedModel"]

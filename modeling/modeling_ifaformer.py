@@ -6,12 +6,12 @@ size, d_v the vision encoder's.
 
 import torch
 from torch import nn
-from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import can_return_tuple
 
 from .configuration_ifaformer import IFAformerConfig
 from .coupled_encoders import Bridge, CoupledRelationExtractionPreTrainedModel, Exchange
 from .modeling_relation_extraction import gather_tokens, relation_loss, token_mask
+from .region_weights import RegionWeightsOutput, WeighsRegions, at_entities
 from .text_layers import embed_text
 
 
@@ -22,7 +22,7 @@ class IFAformerPreTrainedModel(CoupledRelationExtractionPreTrainedModel):
     base_model_prefix = "ifaformer"
 
 
-class IFAformerForRelationClassification(IFAformerPreTrainedModel):
+class IFAformerForRelationClassification(WeighsRegions, IFAformerPreTrainedModel):
     """IFAformer with its relation classifier: predicts the relation between two entities of a post.
 
     With l from 1 to n, K, V and Q the keys, values and queries that a layer makes of its own states:
@@ -75,8 +75,9 @@ class IFAformerForRelationClassification(IFAformerPreTrainedModel):
         pixel_values: torch.FloatTensor | None = None,
         image_mask: torch.BoolTensor | None = None,
         labels: torch.LongTensor | None = None,
+        output_fusion: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> SequenceClassifierOutput:
+    ) -> RegionWeightsOutput:
         """Predict the relation of each post.
 
         Args:
@@ -89,12 +90,12 @@ class IFAformerForRelationClassification(IFAformerPreTrainedModel):
             image_mask (`torch.BoolTensor` of shape `(B, R)`, *optional*): true where a region exists; all of them by
                 default.
             labels (`torch.LongTensor` of shape `(B,)`, *optional*): ids of the true relations.
+            output_fusion (`bool`): also return the weights of the pictures.
             num_items_in_batch (`int` or `torch.Tensor`, *optional*): number of posts over which the loss is a mean, if
                 not these B alone; the Trainer's, for gradient accumulation.
 
         Returns:
-            [`~transformers.modeling_outputs.SequenceClassifierOutput`] with `logits` of shape `(B, num_labels)`, and
-            `loss` if `labels` were given; or a tuple with `return_dict=False`.
+            [`RegionWeightsOutput`], or a tuple with `return_dict=False`.
 
         Raises:
             ValueError: if `pixel_values` has another number of slots than the model, or a mask another shape.
@@ -103,6 +104,7 @@ class IFAformerForRelationClassification(IFAformerPreTrainedModel):
         text, text_layer_mask = embed_text(self.text_model, input_ids, attention_mask)  # (B, T, d)
         text_layers, vision_layers = self.text_layers, self.vision_layers
         number = 0 if vision is None else self.config.num_coupled_layers
+        seen = [] if output_fusion and vision is not None else None  # by each token, in each coupled layer
         for layer in text_layers[: len(text_layers) - number]:
             text = layer(text, text_layer_mask)
         if vision is not None:
@@ -117,10 +119,14 @@ class IFAformerForRelationClassification(IFAformerPreTrainedModel):
                 if index:
                     of_vision = exchange.own
                 exchange = Exchange(self.to_text[index](*of_vision), vision_mask)
+                exchange.weights = seen
                 text = text_layer(text, text_layer_mask, prefix=exchange)  # (B, T, d)
                 of_text = exchange.own
         logits = self.classifier(gather_tokens(text, entity_positions).flatten(1))
-        return SequenceClassifierOutput(loss=relation_loss(logits, labels, num_items_in_batch), logits=logits)
+        weights = self.crop_embedding.by_slot(at_entities(seen, entity_positions)) if seen else None
+        return RegionWeightsOutput(
+            loss=relation_loss(logits, labels, num_items_in_batch), logits=logits, region_weights=weights
+        )
 
 
 __all__ = ["IFAformerForRelationClassification", "IFAformerPreTrainedModel"]

@@ -7,12 +7,12 @@ encoder's.
 import torch
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import can_return_tuple
 
 from .configuration_mkgformer import MKGformerConfig
 from .coupled_encoders import Bridge, CoupledRelationExtractionPreTrainedModel, Exchange, fit
 from .modeling_relation_extraction import gather_tokens, relation_loss, token_mask
+from .region_weights import RegionWeightsOutput, WeighsRegions, at_entities
 from .text_layers import embed_text
 
 
@@ -39,6 +39,7 @@ class CorrelationAwareFusion(GradientCheckpointingLayer):
         exchange: Exchange,
         vision: torch.Tensor,
         vision_mask: torch.Tensor,
+        seen: list[torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """Run a layer of the text encoder.
 
@@ -49,6 +50,7 @@ class CorrelationAwareFusion(GradientCheckpointingLayer):
             exchange: takes the layer's keys and values.
             vision: (B, S, d_v).
             vision_mask: (B, S), true where a post has a picture.
+            seen: takes how much each token takes of each patch (B, T, S), if it is a list.
 
         Returns:
             The states after the layer (B, T, d).
@@ -59,7 +61,10 @@ class CorrelationAwareFusion(GradientCheckpointingLayer):
         scores = context @ vision.transpose(1, 2)  # (B, T, S)
         lowest = torch.finfo(scores.dtype).min
         weights = scores.masked_fill(~vision_mask[:, None], lowest).softmax(dim=-1).to(vision.dtype)
-        taken = weights @ vision * vision_mask.any(dim=1)[:, None, None]  # of nothing, nothing
+        weights = weights * vision_mask.any(dim=1)[:, None, None]  # of nothing, nothing
+        if seen is not None:
+            seen.append(weights)
+        taken = weights @ vision
         hidden = layer.intermediate.dense(attended) + self.dense(taken)
         return layer.output(layer.intermediate.intermediate_act_fn(hidden), attended)
 
@@ -71,7 +76,7 @@ class MKGformerPreTrainedModel(CoupledRelationExtractionPreTrainedModel):
     base_model_prefix = "mkgformer"
 
 
-class MKGformerForRelationClassification(MKGformerPreTrainedModel):
+class MKGformerForRelationClassification(WeighsRegions, MKGformerPreTrainedModel):
     """MKGformer with its relation classifier: predicts the relation between two entities of a post.
 
     Both encoders run alone but for their last layers. With l one of these, K, V and Q the keys, values and queries that
@@ -123,8 +128,9 @@ class MKGformerForRelationClassification(MKGformerPreTrainedModel):
         pixel_values: torch.FloatTensor | None = None,
         image_mask: torch.BoolTensor | None = None,
         labels: torch.LongTensor | None = None,
+        output_fusion: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> SequenceClassifierOutput:
+    ) -> RegionWeightsOutput:
         """Predict the relation of each post.
 
         Args:
@@ -137,12 +143,12 @@ class MKGformerForRelationClassification(MKGformerPreTrainedModel):
             image_mask (`torch.BoolTensor` of shape `(B, R)`, *optional*): true where a region exists; all of them by
                 default.
             labels (`torch.LongTensor` of shape `(B,)`, *optional*): ids of the true relations.
+            output_fusion (`bool`): also return the weights of the pictures.
             num_items_in_batch (`int` or `torch.Tensor`, *optional*): number of posts over which the loss is a mean, if
                 not these B alone; the Trainer's, for gradient accumulation.
 
         Returns:
-            [`~transformers.modeling_outputs.SequenceClassifierOutput`] with `logits` of shape `(B, num_labels)`, and
-            `loss` if `labels` were given; or a tuple with `return_dict=False`.
+            [`RegionWeightsOutput`], or a tuple with `return_dict=False`.
 
         Raises:
             ValueError: if `pixel_values` has another number of slots than the model, or a mask another shape.
@@ -151,6 +157,7 @@ class MKGformerForRelationClassification(MKGformerPreTrainedModel):
         text, text_layer_mask = embed_text(self.text_model, input_ids, attention_mask)  # (B, T, d)
         text_layers, vision_layers = self.text_layers, self.vision_layers
         number = 0 if vision is None else self.config.num_fused_layers
+        seen = [] if output_fusion and vision is not None else None  # by each token, in each fused layer
         exchange = Exchange()
         for layer in text_layers[: len(text_layers) - number]:
             exchange = Exchange()
@@ -164,9 +171,12 @@ class MKGformerForRelationClassification(MKGformerPreTrainedModel):
                 read = None if exchange.own is None else self.to_vision[index](*exchange.own)
                 vision = vision_layer(vision, vision_layer_mask, prefix=Exchange(read, text_mask))  # (B, S, d_v)
                 exchange = Exchange()
-                text = fusion(text_layer, text, text_layer_mask, exchange, vision, vision_mask)  # (B, T, d)
+                text = fusion(text_layer, text, text_layer_mask, exchange, vision, vision_mask, seen)  # (B, T, d)
         logits = self.classifier(gather_tokens(text, entity_positions).flatten(1))
-        return SequenceClassifierOutput(loss=relation_loss(logits, labels, num_items_in_batch), logits=logits)
+        weights = self.crop_embedding.by_slot(at_entities(seen, entity_positions)) if seen else None
+        return RegionWeightsOutput(
+            loss=relation_loss(logits, labels, num_items_in_batch), logits=logits, region_weights=weights
+        )
 
 
 __all__ = ["MKGformerForRelationClassification", "MKGformerPreTrainedModel"]

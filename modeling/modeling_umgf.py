@@ -6,7 +6,6 @@ encoder's, h the graph's.
 
 import torch
 from torch import nn
-from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import can_return_tuple
 
 from .configuration_umgf import UMGFConfig
@@ -18,6 +17,7 @@ from .modeling_relation_extraction import (
     relation_loss,
     token_mask,
 )
+from .region_weights import RegionWeightsOutput, WeighsRegions, at_entities
 
 
 class PairGate(nn.Module):
@@ -29,10 +29,17 @@ class PairGate(nn.Module):
         self.own = nn.Linear(size, size)
         self.other = nn.Linear(size, size, bias=False)
 
-    def forward(self, states: torch.Tensor, others: torch.Tensor, others_mask: torch.Tensor) -> torch.Tensor:
-        """Return the gated sum of the others, (B, X, h), for (B, X, h), the others (B, Y, h) and their mask (B, Y)."""
-        gates = torch.sigmoid(self.own(states)[:, :, None] + self.other(others)[:, None])  # (B, X, Y, h)
-        return (gates * (others * others_mask[..., None])[:, None]).sum(dim=2)  # an einsum takes three times as long
+    def forward(
+        self, states: torch.Tensor, others: torch.Tensor, others_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gate the others (B, Y, h), with their mask (B, Y), for each state (B, X, h).
+
+        Returns:
+            The gated sum of the others (B, X, h), and the gates (B, X, Y, h).
+        """
+        gates = torch.sigmoid(self.own(states)[:, :, None] + self.other(others)[:, None])
+        # An einsum takes three times as long.
+        return (gates * (others * others_mask[..., None])[:, None]).sum(dim=2), gates
 
 
 class GraphFusionLayer(nn.Module):
@@ -70,19 +77,23 @@ class GraphFusionLayer(nn.Module):
 
     def forward(
         self, words: torch.Tensor, words_mask: torch.Tensor, regions: torch.Tensor, regions_mask: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return words (B, T, h) and regions (B, R, h), for these and their masks (B, T) and (B, R)."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Run the layer on words (B, T, h) and regions (B, R, h), with their masks (B, T) and (B, R).
+
+        Returns:
+            Words and regions, and the gates through which the words take of the regions (B, T, R, h).
+        """
         nodes, masks = {"words": words, "regions": regions}, {"words": words_mask, "regions": regions_mask}
         for kind, states in nodes.items():
             nodes[kind] = self._add(kind, 0, states, self.attention[kind](states, states, masks[kind]))
         others = {"words": "regions", "regions": "words"}
-        taken = {
+        gated = {
             kind: self.gate[kind](nodes[kind], nodes[o], masks[o]) for kind, o in others.items() if kind in self.gate
         }
         for kind in self.fused:
-            nodes[kind] = self._add(kind, 1, nodes[kind], taken[kind])
+            nodes[kind] = self._add(kind, 1, nodes[kind], gated[kind][0])
             nodes[kind] = self._add(kind, 2, nodes[kind], self.mlp[kind](nodes[kind]))
-        return nodes["words"], nodes["regions"]
+        return nodes["words"], nodes["regions"], gated["words"][1]
 
     def _add(self, kind: str, step: int, states: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
         return self.norms[kind][step](states + self.dropout(change))
@@ -95,7 +106,7 @@ class UMGFPreTrainedModel(MultimodalRelationExtractionPreTrainedModel):
     base_model_prefix = "umgf"
 
 
-class UMGFForRelationClassification(UMGFPreTrainedModel):
+class UMGFForRelationClassification(WeighsRegions, UMGFPreTrainedModel):
     """UMGF with a relation classifier: predicts the relation between two entities of a post.
 
     Published is UMGF for named entities. Of that, the CRF drops out, and a linear layer reads the text encoder's states
@@ -138,8 +149,9 @@ class UMGFForRelationClassification(UMGFPreTrainedModel):
         pixel_values: torch.FloatTensor | None = None,
         image_mask: torch.BoolTensor | None = None,
         labels: torch.LongTensor | None = None,
+        output_fusion: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> SequenceClassifierOutput:
+    ) -> RegionWeightsOutput:
         """Predict the relation of each post.
 
         Args:
@@ -152,12 +164,12 @@ class UMGFForRelationClassification(UMGFPreTrainedModel):
             image_mask (`torch.BoolTensor` of shape `(B, R)`, *optional*): true where a region exists; all of them by
                 default.
             labels (`torch.LongTensor` of shape `(B,)`, *optional*): ids of the true relations.
+            output_fusion (`bool`): also return the weights of the pictures.
             num_items_in_batch (`int` or `torch.Tensor`, *optional*): number of posts over which the loss is a mean, if
                 not these B alone; the Trainer's, for gradient accumulation.
 
         Returns:
-            [`~transformers.modeling_outputs.SequenceClassifierOutput`] with `logits` of shape `(B, num_labels)`, and
-            `loss` if `labels` were given; or a tuple with `return_dict=False`.
+            [`RegionWeightsOutput`], or a tuple with `return_dict=False`.
 
         Raises:
             ValueError: if `pixel_values` has another number of slots than the model, or a mask another shape.
@@ -171,11 +183,17 @@ class UMGFForRelationClassification(UMGFPreTrainedModel):
             image_mask = torch.zeros_like(regions[..., 0], dtype=torch.bool)
         else:
             regions = self.region_mlp(cells.mean(dim=2))  # (B, R, h)
+        seen = []  # by each word, in each layer
         for layer in self.fusion_layers:
-            words, regions = layer(words, words_mask, regions, image_mask)
+            words, regions, gates = layer(words, words_mask, regions, image_mask)
+            if output_fusion and cells is not None:
+                seen.append(gates.mean(dim=-1) * image_mask[:, None])  # (B, T, R)
         entities = gather_tokens(torch.cat([text, words], dim=-1), entity_positions)  # (B, 2, d + h)
         logits = self.classifier(entities.flatten(1))
-        return SequenceClassifierOutput(loss=relation_loss(logits, labels, num_items_in_batch), logits=logits)
+        weights = at_entities(seen, entity_positions) if seen else None
+        return RegionWeightsOutput(
+            loss=relation_loss(logits, labels, num_items_in_batch), logits=logits, region_weights=weights
+        )
 
 
 __all__ = ["UMGFForRelationClassification", "UMGFPreTrainedModel"]

@@ -30,11 +30,15 @@ class UMTOutput(ModelOutput):
         logits (`torch.Tensor` of shape `(B, num_labels)`): one score per relation.
         gates (`torch.Tensor` of shape `(B, T, d)`): g, how much each token takes of the picture; zero for posts without
             one. With `output_fusion=True`.
+        cell_attentions (`torch.Tensor` of shape `(B, 2, P)`): attention of the two entities' opening markers over the
+            cells of the picture, a mean over heads; zero for posts without one. With `output_fusion=True`, if the batch
+            has a picture.
     """
 
     loss: torch.FloatTensor | None = None
     logits: torch.FloatTensor | None = None
     gates: torch.FloatTensor | None = None
+    cell_attentions: torch.FloatTensor | None = None
 
 
 class UMTPreTrainedModel(MultimodalRelationExtractionPreTrainedModel):
@@ -103,7 +107,7 @@ class UMTForRelationClassification(UMTPreTrainedModel):
             image_mask (`torch.BoolTensor` of shape `(B, 1)`, *optional*): true where a picture exists; all of them by
                 default.
             labels (`torch.LongTensor` of shape `(B,)`, *optional*): ids of the true relations.
-            output_fusion (`bool`): also return the gates.
+            output_fusion (`bool`): also return gates and attention.
             num_items_in_batch (`int` or `torch.Tensor`, *optional*): number of posts over which the loss is a mean, if
                 not these B alone; the Trainer's, for gradient accumulation.
 
@@ -119,16 +123,20 @@ class UMTForRelationClassification(UMTPreTrainedModel):
         text_mask = token_mask(input_ids, attention_mask)
         text = self.text_dropout(text)
         text = self.text_layer(text, text, text_mask)  # M (B, T, d)
+        attentions = None
         if cells is None:
             fused, gates = torch.cat([text, torch.zeros_like(text)], dim=-1), torch.zeros_like(text)
         else:
             fused, gates = self._fuse(text, text_mask, cells[:, 0], image_mask)
+            if output_fusion:
+                attentions = self._cell_attentions(gather_tokens(text, entity_positions), cells[:, 0], image_mask)
         entities = gather_tokens(fused, entity_positions)  # (B, 2, 2d)
         logits = self.classifier(entities.flatten(1))
         return UMTOutput(
             loss=relation_loss(logits, labels, num_items_in_batch),
             logits=logits,
             gates=gates if output_fusion else None,
+            cell_attentions=attentions,
         )
 
     def _fuse(
@@ -153,6 +161,11 @@ class UMTForRelationClassification(UMTPreTrainedModel):
         word_aware = torch.where(image_mask[:, :, None], word_aware, text)
         return torch.cat([word_aware, gates * image_aware], dim=-1), gates
 
+    def _cell_attentions(self, states: torch.Tensor, cells: torch.Tensor, image_mask: torch.Tensor) -> torch.Tensor:
+        """Return the attention (B, 2, P) of the entities' states (B, 2, d) over the cells (B, P, d_v)."""
+        attention, mask = self.image_aware_layer.attention, image_mask.expand(-1, cells.shape[1])
+        return attention.weights(states, self.key_projection(cells), mask)
+
     def fusion_summary(self, outputs: UMTOutput, inputs: Mapping[str, torch.Tensor]) -> list[dict]:
         """Say in a few numbers how text and picture were fused in each post.
 
@@ -165,6 +178,23 @@ class UMTForRelationClassification(UMTPreTrainedModel):
         """
         gates = gather_tokens(outputs.gates, inputs["entity_positions"]).mean(dim=-1).float()  # (B, 2)
         return [{"gates": post} for post in gates.tolist()]
+
+    def picture_attention(
+        self, outputs: UMTOutput, inputs: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, None] | None:
+        """Return where in the picture the two entities look.
+
+        Args:
+            outputs ([`UMTOutput`]): what `forward` returned with `output_fusion=True`.
+            inputs (`Mapping[str, torch.Tensor]`): what `forward` was given.
+
+        Returns:
+            `cell_attentions`, a mean over both entities, (B, 1, P); and `None`, for one picture needs no weight. `None`
+            alone without a picture.
+        """
+        if outputs.cell_attentions is None:
+            return None
+        return outputs.cell_attentions.mean(dim=1, keepdim=True), None
 
 
 __all__ = ["UMTForRelationClassification", "UMTOutput", "UMTPreTrainedModel"]

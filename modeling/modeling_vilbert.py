@@ -6,7 +6,6 @@ size, e the visual stream's, d_v the vision encoder's.
 
 import torch
 from torch import nn
-from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import can_return_tuple
 
 from .configuration_vilbert import ViLBERTConfig
@@ -19,6 +18,7 @@ from .modeling_relation_extraction import (
     token_mask,
 )
 from .region_embedding import RegionEmbedding
+from .region_weights import RegionWeightsOutput, WeighsRegions
 from .text_layers import check_layered, embed_text
 
 
@@ -56,7 +56,7 @@ class ViLBERTPreTrainedModel(MultimodalRelationExtractionPreTrainedModel):
     base_model_prefix = "vilbert"
 
 
-class ViLBERTForRelationClassification(ViLBERTPreTrainedModel):
+class ViLBERTForRelationClassification(WeighsRegions, ViLBERTPreTrainedModel):
     """ViLBERT with a relation classifier: predicts the relation between two entities of a post.
 
     The text encoder is a BERT, with its pretrained weights, whose first layers run alone. Before each of the last ones
@@ -105,8 +105,9 @@ class ViLBERTForRelationClassification(ViLBERTPreTrainedModel):
         image_mask: torch.BoolTensor | None = None,
         boxes: torch.FloatTensor | None = None,
         labels: torch.LongTensor | None = None,
+        output_fusion: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> SequenceClassifierOutput:
+    ) -> RegionWeightsOutput:
         """Predict the relation of each post.
 
         Args:
@@ -121,12 +122,12 @@ class ViLBERTForRelationClassification(ViLBERTPreTrainedModel):
             boxes (`torch.FloatTensor` of shape `(B, I, 4)`, *optional*): `[x_min, y_min, x_max, y_max]` of what each
                 slot shows, in fractions of the picture; needed with `pixel_values`.
             labels (`torch.LongTensor` of shape `(B,)`, *optional*): ids of the true relations.
+            output_fusion (`bool`): also return the weights of the pictures.
             num_items_in_batch (`int` or `torch.Tensor`, *optional*): number of posts over which the loss is a mean, if
                 not these B alone; the Trainer's, for gradient accumulation.
 
         Returns:
-            [`~transformers.modeling_outputs.SequenceClassifierOutput`] with `logits` of shape `(B, num_labels)`, and
-            `loss` if `labels` were given; or a tuple with `return_dict=False`.
+            [`RegionWeightsOutput`], or a tuple with `return_dict=False`.
 
         Raises:
             ValueError: if `pixel_values` has another number of slots than the model, a mask another shape, or there are
@@ -147,14 +148,21 @@ class ViLBERTForRelationClassification(ViLBERTPreTrainedModel):
         first = len(layers) - len(self.connections)
         for layer in layers[:first]:
             text = layer(text, layer_mask)
+        seen = []  # by the two entities, at each connection
         for index, connection in enumerate(self.connections):
+            if output_fusion and cells is not None:
+                entities = gather_tokens(text, entity_positions)
+                seen.append(connection.text.attention.weights(entities, vision, image_mask).mean(dim=1))  # (B, I)
             text, vision = connection(text, text_mask, vision, image_mask)
             text = layers[first + index](text, layer_mask)
             if index < len(self.vision_layers):
                 vision = self.vision_layers[index](vision, vision, image_mask)
         entities = gather_tokens(text, entity_positions)  # (B, 2, d)
         logits = self.classifier(self.dropout(entities.flatten(1)))
-        return SequenceClassifierOutput(loss=relation_loss(logits, labels, num_items_in_batch), logits=logits)
+        weights = torch.stack(seen).mean(dim=0) if seen else None
+        return RegionWeightsOutput(
+            loss=relation_loss(logits, labels, num_items_in_batch), logits=logits, region_weights=weights
+        )
 
 
 __all__ = ["ViLBERTForRelationClassification", "ViLBERTPreTrainedModel"]

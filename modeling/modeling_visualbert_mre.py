@@ -7,11 +7,11 @@ size, d_v the vision encoder's.
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import can_return_tuple
 
 from .configuration_visualbert_mre import VisualBertMREConfig
 from .modeling_relation_extraction import MultimodalRelationExtractionPreTrainedModel, gather_tokens, relation_loss
+from .region_weights import RegionWeightsOutput, WeighsRegions, at_entities
 
 
 class VisualBertMREPreTrainedModel(MultimodalRelationExtractionPreTrainedModel):
@@ -49,7 +49,7 @@ class VisualBertMREPreTrainedModel(MultimodalRelationExtractionPreTrainedModel):
         )
 
 
-class VisualBertMREForRelationClassification(VisualBertMREPreTrainedModel):
+class VisualBertMREForRelationClassification(WeighsRegions, VisualBertMREPreTrainedModel):
     """VisualBERT with a relation classifier: predicts the relation between two entities of a post.
 
     The Transformer is transformers' `VisualBertModel`. No code of it for MNRE is published. Differences from the paper:
@@ -94,8 +94,9 @@ class VisualBertMREForRelationClassification(VisualBertMREPreTrainedModel):
         pixel_values: torch.FloatTensor | None = None,
         image_mask: torch.BoolTensor | None = None,
         labels: torch.LongTensor | None = None,
+        output_fusion: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> SequenceClassifierOutput:
+    ) -> RegionWeightsOutput:
         """Predict the relation of each post.
 
         Args:
@@ -108,12 +109,12 @@ class VisualBertMREForRelationClassification(VisualBertMREPreTrainedModel):
             image_mask (`torch.BoolTensor` of shape `(B, I)`, *optional*): true where a picture exists; all of them by
                 default.
             labels (`torch.LongTensor` of shape `(B,)`, *optional*): ids of the true relations.
+            output_fusion (`bool`): also return the weights of the pictures.
             num_items_in_batch (`int` or `torch.Tensor`, *optional*): number of posts over which the loss is a mean, if
                 not these B alone; the Trainer's, for gradient accumulation.
 
         Returns:
-            [`~transformers.modeling_outputs.SequenceClassifierOutput`] with `logits` of shape `(B, num_labels)`, and
-            `loss` if `labels` were given; or a tuple with `return_dict=False`.
+            [`RegionWeightsOutput`], or a tuple with `return_dict=False`.
 
         Raises:
             ValueError: if `pixel_values` has another number of slots than the model, or a mask another shape.
@@ -125,10 +126,19 @@ class VisualBertMREForRelationClassification(VisualBertMREPreTrainedModel):
         if cells is not None:
             regions = self.region_projection(cells.mean(dim=2))  # (B, I, d_v)
             pictures = {"visual_embeds": regions, "visual_attention_mask": image_mask.to(attention_mask.dtype)}
-        states = self.text_model(input_ids=input_ids, attention_mask=attention_mask, **pictures).last_hidden_state
-        entities = gather_tokens(states, entity_positions)  # (B, 2, d)
+        asks = output_fusion and cells is not None
+        outputs = self.text_model(
+            input_ids=input_ids, attention_mask=attention_mask, output_attentions=asks, **pictures
+        )
+        weights = None
+        if asks:
+            seen = [layer.mean(dim=1)[..., input_ids.shape[1] :] for layer in outputs.attentions]  # (B, T + I, I) each
+            weights = at_entities(seen, entity_positions)
+        entities = gather_tokens(outputs.last_hidden_state, entity_positions)  # (B, 2, d)
         logits = self.classifier(self.dropout(entities.flatten(1)))
-        return SequenceClassifierOutput(loss=relation_loss(logits, labels, num_items_in_batch), logits=logits)
+        return RegionWeightsOutput(
+            loss=relation_loss(logits, labels, num_items_in_batch), logits=logits, region_weights=weights
+        )
 
 
 __all__ = ["VisualBertMREForRelationClassification", "VisualBertMREPreTrainedModel"]

@@ -31,6 +31,8 @@ class Prefix:
         self.keys_values = keys_values
         self.mask = mask
         self.layers_read: set[int] = set()
+        # Of each layer (B, T, L), if it is a list.
+        self.weights: list[torch.Tensor] | None = None
 
     def extend(
         self,
@@ -83,10 +85,31 @@ def prepend(
     return torch.cat([prefix_key, key], dim=2), torch.cat([prefix_value, value], dim=2), mask
 
 
+def weights_of_prefix(
+    prefix: Prefix, query: torch.Tensor, key: torch.Tensor, attention_mask: torch.Tensor, scaling: float | None
+) -> None:
+    """Keep how much each token attends to each part of the prefix, a mean over heads, if the prefix is asked to."""
+    if prefix.weights is not None:
+        scores = _scores(query, key, attention_mask, scaling)
+        prefix.weights.append(scores.softmax(dim=-1).mean(dim=1)[..., : prefix.mask.shape[1]])
+
+
+def _scores(
+    query: torch.Tensor, key: torch.Tensor, attention_mask: torch.Tensor | None, scaling: float | None
+) -> torch.Tensor:
+    scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    if attention_mask is None:
+        return scores
+    if attention_mask.dtype == torch.bool:
+        return scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+    return scores + attention_mask
+
+
 def prefix_sdpa_attention(module, query, key, value, attention_mask, prefix: Prefix | None = None, **kwargs):
     """Attend as transformers' sdpa attention does; over `prefix` too, if there is one."""
     if prefix is not None:
         key, value, attention_mask = prefix.extend(module, key, value, attention_mask, query.shape[2])
+        weights_of_prefix(prefix, query, key, attention_mask, kwargs.get("scaling"))
     return sdpa_attention_forward(module, query, key, value, attention_mask, is_causal=False, **kwargs)
 
 
@@ -96,12 +119,8 @@ def prefix_eager_attention(
     """Attend step by step; over `prefix` too, if there is one. Return the attention weights too."""
     if prefix is not None:
         key, value, attention_mask = prefix.extend(module, key, value, attention_mask, query.shape[2])
-    scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    if attention_mask is not None:
-        if attention_mask.dtype == torch.bool:
-            scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
-        else:
-            scores = scores + attention_mask
+        weights_of_prefix(prefix, query, key, attention_mask, scaling)
+    scores = _scores(query, key, attention_mask, scaling)
     weights = nn.functional.dropout(scores.softmax(dim=-1), p=dropout, training=module.training)
     return (weights @ value).transpose(1, 2).contiguous(), weights
 

@@ -20,6 +20,49 @@ def slow_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, 
     return result
 
 
+def slow_weights(query: torch.Tensor, key: torch.Tensor, num_heads: int) -> torch.Tensor:
+    """Return how much each of (T, d) attends to each of (S, d), a mean over heads: (T, S)."""
+    size, rows = query.shape[1] // num_heads, torch.zeros(len(query), len(key))
+    for head in range(num_heads):
+        part = slice(head * size, (head + 1) * size)
+        for position, asking in enumerate(query):
+            scores = [math.exp(float(asking[part] @ other[part]) / math.sqrt(size)) for other in key]
+            rows[position] += torch.tensor(scores) / sum(scores) / num_heads
+    return rows
+
+
+def slow_cross_weights(attention: nn.Module, states: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+    """Compute the weights (T, S) of `CrossAttention` for one post."""
+    query, key = (
+        x @ linear.weight.T + linear.bias for linear, x in ((attention.q_proj, states), (attention.k_proj, context))
+    )
+    return slow_weights(query, key, attention.num_heads)
+
+
+def slow_bert_weights(layer: nn.Module, states: torch.Tensor, prefix_keys: torch.Tensor | None = None) -> torch.Tensor:
+    """Compute how much a layer of BERT attends to [prefix; own tokens], for one post: (T, L + T)."""
+    own = layer.attention.self
+    query, key = (states @ each.weight.T + each.bias for each in (own.query, own.key))
+    return slow_weights(query, key if prefix_keys is None else torch.cat([prefix_keys, key]), own.num_attention_heads)
+
+
+def check_region_weights(given: torch.Tensor, post, weights: list[torch.Tensor], slots: list[int]) -> None:
+    """Compare the weights (R,) of one post's slots: a mean over layers and both entities, a sum over what is of a slot.
+
+    Args:
+        given: what the model said.
+        post: of `posts_of`.
+        weights: of each layer, of each token to each column (T, columns).
+        slots: the slot of each column.
+    """
+    expected = torch.zeros(len(given))
+    for column, slot in enumerate(slots):
+        for layer in weights:
+            for position in post.positions:
+                expected[slot] += layer[position, column] / (2 * len(weights))
+    torch.testing.assert_close(given, expected, atol=1e-4, rtol=1e-4)
+
+
 def slow_cross_attention(attention: nn.Module, states: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
     """Compute `CrossAttention` for one post."""
     query, key, value = (

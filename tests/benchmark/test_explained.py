@@ -53,6 +53,46 @@ def test_figure_4_has_four_pictures_a_post_and_figure_5_two(run, tgdi_run, tmp_p
             assert image.width == pytest.approx(columns * 2.6 * 150, abs=2)
 
 
+def test_a_page_of_a_run_has_a_card_for_each_of_its_test_posts(run, tmp_path, capsys):
+    posts = TrainedRun(run).posts
+    ids = list(posts["id"][:3])
+    command = ["explain", str(run), "--out", str(tmp_path / "why"), "--method", "attention"]
+    assert main([*command, "--posts", *ids]) == 0
+    assert str(tmp_path / "why" / "index.html") in capsys.readouterr().out
+    page = (tmp_path / "why" / "index.html").read_text("utf-8")
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    predictions = [json.loads(line) for line in (run / "predictions.jsonl").read_text("utf-8").splitlines()]
+    of_run = {line["id"]: line for line in predictions}
+    for post_id, card in zip(ids, data["cards"], strict=True):
+        expected = of_run[post_id]
+        assert (card["id"], card["gold"], card["predicted"]) == (post_id, expected["gold"], expected["predicted"])
+        assert card["score"] == pytest.approx(expected["probabilities"][expected["predicted"]], abs=2e-3)
+        assert "".join(piece[0] for piece in card["pieces"]) == expected["text"]
+        assert (tmp_path / "why" / card["picture"]).is_file()
+    assert main([*command, "--posts", *ids]) == 1
+    assert "index.html is there already; give another --out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["RUN", "--method", "oclusion", "--out", "OUT"], 2, "did you mean 'occlusion'"),
+        (["RUN"], 2, "required: --out"),
+        (["no/run", "--out", "OUT"], 1, "there is no file .*resolved_config.yaml; expected the output folder of a run"),
+        (["RUN", "--out", "OUT", "--posts", "nowhere"], 1, "--posts nowhere: .* has no such test post"),
+    ],
+)
+def test_a_page_that_cannot_be_made_is_one_line(run, tmp_path, capsys, words, status, message):
+    words = [{"RUN": str(run), "OUT": str(tmp_path / "why")}.get(word, word) for word in words]
+    try:
+        found = main(["explain", *words])
+    except SystemExit as error:
+        found = error.code
+    assert found == status
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "why").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [

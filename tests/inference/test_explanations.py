@@ -199,7 +199,7 @@ def test_focal_attention_is_that_of_both_opening_markers_without_the_class_token
             assert found.scores.slots[number] == pytest.approx(weight, abs=1e-6)
         assert found.inner_values["gates"].shape == outputs.gates.shape[1:]
     ablated = make("focalmre-ablated")
-    with pytest.raises(ValueError, match="as configured, has none from the entities to patches; expected 'occlusion'"):
+    with pytest.raises(ValueError, match="as configured, has none from the entities to the picture; expected"):
         explain(*ablated, method="attention")
 
 
@@ -298,9 +298,43 @@ def test_what_cannot_be_explained_is_refused(make, changes, options, message):
         explain(*make("focalmre", **changes), **options)
 
 
-def test_a_system_without_attention_to_patches_says_so(make):
-    with pytest.raises(ValueError, match="MTBForRelationClassification.* expected 'occlusion' or"):
-        explain(*make("mtb"), method="attention")
+@pytest.mark.parametrize("case", ["cnn", "mtb", "mega_mre", "bert_sg"])
+def test_a_system_without_attention_to_the_picture_says_so(make, case):
+    with pytest.raises(ValueError, match="ForRelationClassification, as configured, .* expected 'occlusion' or"):
+        explain(*make(case), method="attention")
+
+
+WEIGH_REGIONS = ["bert_sg-attention", "hvpnet", "ifaformer", "mkgformer", "umgf", "vilbert", "visualbert_mre"]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("case", WEIGH_REGIONS)
+def test_the_attention_of_a_system_without_weights_of_patches_is_of_its_regions(make, case, tmp_path):
+    model, processor, post = make(case)
+    found = explain(model, processor, post, method="attention", check=True)
+    inputs = processor(TEXT, post["image"], HEAD, TAIL, GROUNDED, DETECTED, post["caption"])
+    weights = model(**inputs, output_fusion=True).region_weights[0]
+    assert found.scores.slots == pytest.approx([float(weights[slot.number]) for slot in found.slots], abs=1e-6)
+    assert found.scores.cells is found.scores.patches is None
+    names = [slot.name for slot in found.slots]
+    assert {"grounded region 1", "detected region 1"} <= {*names}
+    assert [(line.explanation, line.parts) for line in found.faithfulness] == [("attention", "regions")]
+    found.save(tmp_path / "why.png")  # the picture with its regions, without an overlay
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("case", ["umt", "umt-patches"])
+def test_the_attention_of_umt_lies_on_the_cells_of_the_picture(make, case):
+    model, processor, post = make(case)
+    found = explain(model, processor, post, method="attention")
+    attention = model(**dict(PostParts(model, processor, post).inputs), output_fusion=True).cell_attentions[0]
+    expected = attention.mean(dim=0).reshape(2, 2)  # four cells, of a map or of patches
+    assert found.scores.patches[0] == pytest.approx(expected.numpy(), abs=1e-6) and found.scores.slots is None
+    # Over the rows of the finer grid, each row of cells is spread evenly.
+    cells = found.scores.cells
+    assert cells.shape == ((7, 7) if case == "umt" else (2, 2))
+    assert cells[0].sum() == pytest.approx(float(expected[0].sum()) * 2 / len(cells), abs=1e-5)
+    assert cells[:, -1].sum() == pytest.approx(float(expected[:, 1].sum()) * 2 / len(cells), abs=1e-5)
 
 
 @pytest.mark.parametrize("case", ["focalmre", "mtb", "tgdi"])

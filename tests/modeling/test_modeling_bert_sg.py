@@ -28,11 +28,16 @@ def objects_of(model, post) -> list[torch.Tensor]:
 
 
 def weighed_by_the_pair(attention, pair: torch.Tensor, objects: list[torch.Tensor]) -> torch.Tensor:
-    query, pooled = linear(attention.q_proj, pair), torch.zeros(12)
-    scores = [math.exp(float(query @ linear(attention.k_proj, each)) / math.sqrt(12)) for each in objects]
-    for score, each in zip(scores, objects):
-        pooled += score / sum(scores) * linear(attention.v_proj, each)
+    pooled = torch.zeros(12)
+    for weight, each in zip(weights_of(attention, pair, objects), objects):
+        pooled += weight * linear(attention.v_proj, each)
     return linear(attention.out_proj, pooled)
+
+
+def weights_of(attention, pair: torch.Tensor, objects: list[torch.Tensor]) -> list[float]:
+    query = linear(attention.q_proj, pair)
+    scores = [math.exp(float(query @ linear(attention.k_proj, each)) / math.sqrt(12)) for each in objects]
+    return [score / sum(scores) for score in scores]
 
 
 @torch.no_grad()
@@ -40,16 +45,22 @@ def weighed_by_the_pair(attention, pair: torch.Tensor, objects: list[torch.Tenso
 def test_the_pair_stands_beside_the_pooled_objects(case):
     model = tiny_model(case)
     batch = tiny_batch(case, model.config)
-    logits = model(**batch).logits
+    output = model(**batch, output_fusion=True)
     for index, post in enumerate(posts_of(model, batch)):
         states = model.text_model(post.input_ids[None]).last_hidden_state[0]
         pair, objects = linear(model.hidden_layer, at_the_entities(post, states)), objects_of(model, post)
         if case == "bert_sg":
             pooled = sum(objects) / len(objects) if objects else torch.zeros(12)
+            weights = [1 / len(objects)] * len(objects) if objects else []
         else:
             pooled = weighed_by_the_pair(model.object_attention, pair, objects)
+            weights = weights_of(model.object_attention, pair, objects)
         expected = linear(model.classifier, torch.cat([pair, pooled]))
-        torch.testing.assert_close(logits[index], expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(output.logits[index], expected, atol=1e-4, rtol=1e-4)
+        by_slot = dict(zip((slot for slot, _ in post.pictures), weights))
+        assert output.region_weights[index].tolist() == pytest.approx([by_slot.get(slot, 0) for slot in range(4)])
+    # Weights that are all alike are no attention.
+    assert (model.picture_attention(output, batch) is None) == (case == "bert_sg")
 
 
 def test_the_switch_adds_attention_and_changes_the_classifier_alone():

@@ -905,7 +905,9 @@ def test_a_system_that_fuses_says_in_a_few_numbers_how(case):
     if "pixel_values" in batch:
         assert len(output) > 1
         with_picture = int(batch["image_mask"].any(dim=1).sum())
-        assert len({json.dumps(summary) for summary in summaries}) == min(5, with_picture + 1)
+        # A plain mean weighs the regions of all posts with as many of them alike: two posts have two.
+        different = with_picture if case == "bert_sg" else with_picture + 1
+        assert len({json.dumps(summary) for summary in summaries}) == min(5, different)
     # Post by post the same, and without an image mask.
     for post in range(5):
         alone = take(batch, [post])

@@ -7,7 +7,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from model_helpers import ENCODERS, tiny_batch, tiny_config, tiny_model
 from post_by_post import at_the_entities, posts_of
-from slow_attention import slow_bert_layer, slow_embeddings
+from slow_attention import check_region_weights, slow_bert_layer, slow_bert_weights, slow_embeddings
 from transformers import AutoConfig, AutoModel
 
 from mmre.modeling import HVPNeTForRelationClassification
@@ -59,11 +59,15 @@ def test_the_pyramid_is_a_prefix_of_each_layer(case):
                     keys[layer].append(both[:SIZE])
                     values[layer].append(both[SIZE:])
         states = slow_embeddings(model.text_model.embeddings, post.input_ids)
+        weights = []
         for layer, own in enumerate(model.text_model.encoder.layer):
             prefix = (torch.stack(keys[layer]), torch.stack(values[layer])) if post.pictures else ()
+            weights.append(slow_bert_weights(own, states, prefix[0] if prefix else None))
             states = slow_bert_layer(own, states, prefix)
         expected = model.classifier.weight @ at_the_entities(post, states) + model.classifier.bias
         torch.testing.assert_close(output.logits[index], expected, atol=1e-4, rtol=1e-4)
+        four_cells = [slot for slot, _ in post.pictures for _ in range(4)]
+        check_region_weights(output.region_weights[index], post, weights, four_cells)
     assert (output.gates[~batch["image_mask"]] == 0).all()
 
 

@@ -4,7 +4,15 @@ import pytest
 import torch
 from model_helpers import ENCODERS, tiny_batch, tiny_config, tiny_model
 from post_by_post import at_the_entities, posts_of
-from slow_attention import slow_bert_layer, slow_clip_layer, slow_crops, slow_embeddings, slow_norm
+from slow_attention import (
+    check_region_weights,
+    slow_bert_layer,
+    slow_bert_weights,
+    slow_clip_layer,
+    slow_crops,
+    slow_embeddings,
+    slow_norm,
+)
 
 TEXT, VISION = ENCODERS["text"], ENCODERS["patches"]
 DEPTHS = {
@@ -41,11 +49,11 @@ def cross(bridge, keys_values):
 def test_each_layer_reads_the_keys_and_values_of_the_other_encoder(values):
     model = tiny_model("ifaformer", **values)
     batch = tiny_batch("ifaformer", model.config)
-    logits = model(**batch).logits
+    output = model(**batch, output_fusion=True)
     text_layers, vision_layers = list(model.text_model.encoder.layer), list(model.vision_model.encoder.layers)
     number = min(len(text_layers), len(vision_layers))
     for index, post in enumerate(posts_of(model, batch)):
-        text = slow_embeddings(model.text_model.embeddings, post.input_ids)
+        text, weights = slow_embeddings(model.text_model.embeddings, post.input_ids), []
         if not post.pictures:
             for layer in text_layers:
                 text = slow_bert_layer(layer, text)
@@ -63,10 +71,14 @@ def test_each_layer_reads_the_keys_and_values_of_the_other_encoder(values):
                 read = before_vision if pair == 0 else of_vision
                 if pair < number - 1:
                     vision = slow_clip_layer(vision_layer, vision, cross(model.to_vision[pair], before_text))
-                text = slow_bert_layer(text_layer, text, cross(model.to_text[pair], read))
+                read = cross(model.to_text[pair], read)
+                weights.append(slow_bert_weights(text_layer, text, read[0])[:, 1:])  # without the class token
+                text = slow_bert_layer(text_layer, text, read)
                 before_text = of_text
         expected = model.classifier.weight @ at_the_entities(post, text) + model.classifier.bias
-        torch.testing.assert_close(logits[index], expected, atol=2e-4, rtol=1e-4)
+        torch.testing.assert_close(output.logits[index], expected, atol=2e-4, rtol=1e-4)
+        patches = [slot for slot, _ in post.pictures for _ in range(4 if slot < 2 else 1)]
+        check_region_weights(output.region_weights[index], post, weights, patches)
 
 
 def test_encoders_of_one_size_need_no_bridge():

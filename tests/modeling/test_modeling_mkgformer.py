@@ -7,6 +7,7 @@ import torch
 from model_helpers import ENCODERS, tiny_batch, tiny_config, tiny_model
 from post_by_post import at_the_entities, posts_of
 from slow_attention import (
+    check_region_weights,
     slow_attention,
     slow_bert_layer,
     slow_clip_layer,
@@ -34,21 +35,23 @@ def through(linear, states: torch.Tensor) -> torch.Tensor:
     return states @ linear.weight.T if hasattr(linear, "weight") else states
 
 
-def slow_fused_layer(layer, fusion, states, vision) -> torch.Tensor:
-    """Compute a layer of BERT whose feed-forward takes of the patches (S, d), token by token."""
+def slow_fused_layer(layer, fusion, states, vision) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute a layer of BERT whose feed-forward takes of the patches (S, d), token by token; and their weights."""
     own, out = layer.attention.self, layer.attention.output
     query, key, value = (states @ each.weight.T + each.bias for each in (own.query, own.key, own.value))
     context = slow_attention(query, key, value, own.num_attention_heads)
     attended = slow_norm(out.LayerNorm, states + context @ out.dense.weight.T + out.dense.bias)
-    rows = []
+    rows, weights = [], []
     for token, each in zip(context, attended):
         scores = [float(token @ patch) for patch in vision]
-        weights = [math.exp(score - max(scores)) for score in scores]
-        taken = sum(weight / sum(weights) * patch for weight, patch in zip(weights, vision))
+        scores = [math.exp(score - max(scores)) for score in scores]
+        weights.append([score / sum(scores) for score in scores])
+        taken = sum(weight * patch for weight, patch in zip(weights[-1], vision))
         first = layer.intermediate.dense
         rows.append(first.weight @ each + first.bias + fusion.dense.weight @ taken)
     hidden, last = slow_gelu(torch.stack(rows)), layer.output
-    return slow_norm(last.LayerNorm, attended + hidden @ last.dense.weight.T + last.dense.bias)
+    fused = slow_norm(last.LayerNorm, attended + hidden @ last.dense.weight.T + last.dense.bias)
+    return fused, torch.tensor(weights)
 
 
 @torch.no_grad()
@@ -56,11 +59,11 @@ def slow_fused_layer(layer, fusion, states, vision) -> torch.Tensor:
 def test_the_encoders_run_alone_and_meet_in_their_last_layers(values):
     model = tiny_model("mkgformer", **values)
     batch = tiny_batch("mkgformer", model.config)
-    logits = model(**batch).logits
+    output = model(**batch, output_fusion=True)
     text_layers, vision_layers = list(model.text_model.encoder.layer), list(model.vision_model.encoder.layers)
     number = len(model.fusions)
     for index, post in enumerate(posts_of(model, batch)):
-        text = slow_embeddings(model.text_model.embeddings, post.input_ids)
+        text, weights = slow_embeddings(model.text_model.embeddings, post.input_ids), []
         if not post.pictures:
             for layer in text_layers:
                 text = slow_bert_layer(layer, text)
@@ -81,11 +84,14 @@ def test_the_encoders_run_alone_and_meet_in_their_last_layers(values):
                 prefix = tuple(text @ each.weight.T + each.bias for each in (own.key, own.value))
                 if fused >= 0:
                     fusion = model.fusions[fused]
-                    text = slow_fused_layer(layer, fusion, text, through(fusion.vision, vision))
+                    text, of_patches = slow_fused_layer(layer, fusion, text, through(fusion.vision, vision))
+                    weights.append(of_patches[:, 1:])  # without the class token
                 else:
                     text = slow_bert_layer(layer, text)
         expected = model.classifier.weight @ at_the_entities(post, text) + model.classifier.bias
-        torch.testing.assert_close(logits[index], expected, atol=5e-4, rtol=1e-4)
+        torch.testing.assert_close(output.logits[index], expected, atol=5e-4, rtol=1e-4)
+        patches = [slot for slot, _ in post.pictures for _ in range(4 if slot < 2 else 1)]
+        check_region_weights(output.region_weights[index], post, weights, patches)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from model_helpers import take, tiny_batch, tiny_model
 from post_by_post import at_the_entities, posts_of
-from slow_attention import slow_layer
+from slow_attention import slow_cross_weights, slow_layer
 
 
 @torch.no_grad()
@@ -24,6 +24,8 @@ def test_words_and_cells_see_each_other(case):
                 for projection in (model.key_projection, model.query_projection)
             )
             image_aware = slow_layer(model.image_aware_layer, text, keys)  # C
+            weights = slow_cross_weights(model.image_aware_layer.attention, text, keys)[post.positions]
+            torch.testing.assert_close(output.cell_attentions[index], weights, atol=1e-4, rtol=1e-4)
             seen = slow_layer(model.word_aware_image_layer, queries, text)  # U
             word_aware = slow_layer(model.word_aware_layer, text, seen)  # T
             for t, c in zip(word_aware, image_aware):
@@ -32,6 +34,7 @@ def test_words_and_cells_see_each_other(case):
         else:
             fused = [torch.cat([state, torch.zeros_like(state)]) for state in text]
             gates = [torch.zeros_like(state) for state in text]
+            assert (output.cell_attentions[index] == 0).all()
         expected = model.classifier.weight @ at_the_entities(post, torch.stack(fused)) + model.classifier.bias
         torch.testing.assert_close(output.logits[index], expected, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(output.gates[index, : len(text)], torch.stack(gates), atol=1e-4, rtol=1e-4)

@@ -4,7 +4,14 @@ import pytest
 import torch
 from model_helpers import ENCODERS, tiny_batch, tiny_config, tiny_model, without
 from post_by_post import at_the_entities, posts_of
-from slow_attention import slow_bert_layer, slow_embeddings, slow_layer, slow_norm
+from slow_attention import (
+    check_region_weights,
+    slow_bert_layer,
+    slow_cross_weights,
+    slow_embeddings,
+    slow_layer,
+    slow_norm,
+)
 
 from mmre.modeling import ViLBERTForRelationClassification
 
@@ -15,7 +22,7 @@ CASE = "vilbert"
 def test_the_streams_run_alone_meet_and_run_on():
     model = tiny_model(CASE)  # four text layers: two alone, then twice co-attention and a layer
     batch = tiny_batch(CASE, model.config)
-    logits = model(**batch).logits
+    output = model(**batch, output_fusion=True)
     region, layers = model.region_embedding, model.text_model.encoder.layer
     assert (len(model.connections), len(model.vision_layers)) == (2, 1)
     for index, post in enumerate(posts_of(model, batch)):
@@ -29,11 +36,14 @@ def test_the_streams_run_alone_meet_and_run_on():
         vision = slow_norm(region.norm, torch.stack(rows)) if rows else torch.zeros(0, 12)
         text = slow_bert_layer(layers[1], slow_bert_layer(layers[0], text))
         first, last = model.connections
+        weights = [slow_cross_weights(first.text.attention, text, vision)]
         text, vision = slow_layer(first.text, text, vision), slow_layer(first.vision, vision, text)
         text, vision = slow_bert_layer(layers[2], text), slow_layer(model.vision_layers[0], vision, vision)
+        weights.append(slow_cross_weights(last.text.attention, text, vision))
         text = slow_bert_layer(layers[3], slow_layer(last.text, text, vision))
         expected = model.classifier.weight @ at_the_entities(post, text) + model.classifier.bias
-        torch.testing.assert_close(logits[index], expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(output.logits[index], expected, atol=1e-4, rtol=1e-4)
+        check_region_weights(output.region_weights[index], post, weights, [slot for slot, _ in post.pictures])
 
 
 def test_half_of_the_text_layers_have_a_connection():

@@ -5,7 +5,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from model_helpers import ENCODERS, tiny_batch, tiny_config, tiny_model
 from post_by_post import at_the_entities, posts_of
-from slow_attention import slow_bert_layer, slow_norm
+from slow_attention import check_region_weights, slow_bert_layer, slow_bert_weights, slow_norm
 from transformers import AutoModel, BertConfig, BertModel, VisualBertConfig, VisualBertModel
 
 from mmre.modeling import VisualBertMREConfig, VisualBertMREForRelationClassification
@@ -19,7 +19,7 @@ def test_text_and_pictures_are_one_row_of_states(visual_embedding_dim):
     text = {**ENCODERS["text"], "model_type": "visual_bert", "visual_embedding_dim": visual_embedding_dim}
     model = tiny_model(CASE, text_config=text)
     batch = tiny_batch(CASE, model.config)
-    logits = model(**batch).logits
+    output = model(**batch, output_fusion=True)
     embeddings = model.text_model.embeddings
     for index, post in enumerate(posts_of(model, batch)):
         rows = [
@@ -38,11 +38,13 @@ def test_text_and_pictures_are_one_row_of_states(visual_embedding_dim):
                 + embeddings.visual_position_embeddings.weight[0]
                 + embeddings.visual_token_type_embeddings.weight[1]
             )
-        states = slow_norm(embeddings.LayerNorm, torch.stack(rows))
+        states, weights = slow_norm(embeddings.LayerNorm, torch.stack(rows)), []
         for layer in model.text_model.encoder.layer:
+            weights.append(slow_bert_weights(layer, states)[:, len(post.input_ids) :])
             states = slow_bert_layer(layer, states)
         expected = model.classifier.weight @ at_the_entities(post, states) + model.classifier.bias
-        torch.testing.assert_close(logits[index], expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(output.logits[index], expected, atol=1e-4, rtol=1e-4)
+        check_region_weights(output.region_weights[index], post, weights, [slot for slot, _ in post.pictures])
 
 
 def test_a_bert_gives_its_weights_and_its_positions_and_types_to_the_pictures(tmp_path):
