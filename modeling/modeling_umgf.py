@@ -32,7 +32,7 @@ class PairGate(nn.Module):
     def forward(
         self, states: torch.Tensor, others: torch.Tensor, others_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gate the others (B, Y, h), with their mask (B, Y), for each state (B, X, h).
+        """Take of the others (B, Y, h), with their mask (B, Y), for each state (B, X, h).
 
         Returns:
             The gated sum of the others (B, X, h), and the gates (B, X, Y, h).
