@@ -156,6 +156,7 @@ def test_the_error_page_in_a_browser(browser, make_processor, tiny_model, pictur
         | {"gold_score": 1 - score}
         for number, score in enumerate(scores)
     ]
+    cards[0] |= {"cells": None, "regions": [["grounded region 1", [0, 0, 0.5, 0.5], 0.4]]}
     path = write_error_page(tmp_path, "Errors", "occlusion", cards)
     page, asked = browser.new_page(), []
     page.on("request", lambda request: asked.append(request.url))
@@ -176,9 +177,22 @@ def test_the_error_page_in_a_browser(browser, make_processor, tiny_model, pictur
     assert ids() == numbers(sorted(range(60), key=lambda number: scores[number]))
     page.locator(".after").first.click()
     assert page.locator(".place").first.inner_text() == "25 to 48 of 60, page 2 of 3"
+    for typed, place in (
+        ("3", "49 to 60 of 60, page 3 of 3"),
+        ("99", "49 to 60 of 60, page 3 of 3"),
+        ("", "1 to 24 of 60"),
+    ):
+        page.locator(".number").first.fill(typed)
+        page.locator(".number").first.press("Enter")
+        page.locator(".number").first.blur()
+        assert page.locator(".place").first.inner_text().startswith(place)
     page.click("#confusions button")
     assert page.locator(".place").first.inner_text() == "1 to 20 of 20, page 1 of 1"
     page.click("#reset")
+    page.fill("#search", "post-0")
+    # A region with a score, of a system that weighs regions alone, is coloured itself.
+    frame = page.locator("svg .frame")
+    assert page.locator("svg .cell").count() == 0 and frame.get_attribute("fill") == "rgb(180,4,38)"
     page.fill("#search", "POST-59")
     assert ids() == ["post-59"]
     assert page.locator("svg .frame").count() == 1 and page.locator("svg .cell").count() == 16
