@@ -2,14 +2,16 @@
 
 FORMAT is doccano (JSONL with relations), label_studio (JSON), prodigy (JSONL), brat (a folder), opennre (JSON lines),
 tacred (JSON) or docbin (spaCy's). Posts of one picture or one text go into one split. Pictures are named, not opened:
-put their files into one folder, and give it to `mmre train --image_dir`.
+put their files into one folder, and give it by --image_dir.
 """
 
+import shlex
 from pathlib import Path
 
 from .parser import UsageError
 
 HELP = "import posts from doccano, Label Studio, Prodigy, brat and others"
+MOST_NAMES = 3
 IMPORT_FORMATS = ("doccano", "label_studio", "prodigy", "brat", "opennre", "tacred", "docbin")
 
 
@@ -19,6 +21,12 @@ def add_arguments(parser) -> None:
     parser.add_argument("format", metavar="FORMAT", choices=IMPORT_FORMATS, help=f"One of {', '.join(IMPORT_FORMATS)}.")
     parser.add_argument("path", metavar="PATH", type=Path, help="The exported file; of brat a folder.")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="A new folder.")
+    parser.add_argument(
+        "--image_dir",
+        type=Path,
+        metavar="FOLDER",
+        help="Folder of the pictures, for the command that comes next; that of the export by default.",
+    )
     parser.add_argument(
         "--none",
         default="all",
@@ -42,11 +50,25 @@ def run(args) -> int:
         )
     if not args.out.absolute().parent.is_dir():
         raise UsageError(f"--out {args.out}: there is no folder {args.out.parent}")
+    if args.image_dir is not None and not args.image_dir.is_dir():
+        raise UsageError(f"--image_dir {args.image_dir} is no folder")
     from mmre.posts.importing import import_posts
 
     none = None if args.none == "all" else int(args.none)
     report = import_posts(args.format, args.path, args.out, none, args.validation, args.test, args.seed)
     print(report.text)
-    files = " ".join(f"--{split}_file {path}" for split, path in report.files.items())
-    print(f"next: mmre train own_posts {files}")
+    folder = args.image_dir or (args.path if args.path.is_dir() else args.path.parent)
+    missing = [name for name in report.pictures if not (folder / name).is_file()]
+    words = ["mmre", "train", "own_posts", "--dataset", str(args.out)]
+    if missing and len(missing) == len(report.pictures) and args.image_dir is None:
+        folder = args.out  # where they are looked for without the option
+    elif report.pictures:
+        words += ["--image_dir", str(folder)]
+    if missing:
+        names = ", ".join(missing[:MOST_NAMES]) + (", ..." if len(missing) > MOST_NAMES else "")
+        print(f"{len(missing)} of {len(report.pictures)} pictures are not there: put them into {folder}: {names}")
+    for split, option in (("validation", "--do_eval"), ("test", "--do_predict")):
+        if split not in report.files:
+            words += [option, "false"]
+    print(f"next: {shlex.join(words)}")
     return 0

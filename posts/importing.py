@@ -33,10 +33,11 @@ READERS = {
 
 
 class ImportReport(NamedTuple):
-    """Report of an import: a few lines, and the files that were written, by split."""
+    """Report of an import: a few lines, the files that were written, by split, and the names of all pictures."""
 
     text: str
     files: dict[str, Path]
+    pictures: list[str]
 
 
 def import_posts(
@@ -171,7 +172,7 @@ def _write(
     passed_over = [f"{count} {what}" for what, count in counts.items() if count]
     if passed_over:
         lines.append(f"passed over: {', '.join(passed_over)}")
-    return ImportReport("\n".join(lines), files)
+    return ImportReport("\n".join(lines), files, sorted({post.image for post in posts} - {None}))
 
 
 __all__ = ["READERS", "ImportReport", "import_posts"]

@@ -39,13 +39,28 @@ def kind_of_data(data: str | os.PathLike) -> str:
         data: as [`open_posts`] takes it.
 
     Returns:
-        `"mnre"`, by that name or for a folder of its text files; `"synthetic"`; `"digits"`; `"files"`; or `"saved"`,
-        for a data set in a folder or on the Hub.
+        `"mnre"`, by that name or for a folder of its text files; `"synthetic"`; `"digits"`; `"files"`, by that name or
+        for a folder of them; or `"saved"`, for a data set in a folder or on the Hub.
     """
     data = str(data)
     if data in NAMED_DATA:
         return data
-    return "mnre" if os.path.isdir(data) and not is_saved(data) and is_mnre_folder(data) else "saved"
+    if not os.path.isdir(data) or is_saved(data):
+        return "saved"
+    if find_split_files(data):
+        return "files"
+    return "mnre" if is_mnre_folder(data) else "saved"
+
+
+def find_split_files(folder: str | os.PathLike) -> dict[str, str]:
+    """Find the files of a user's own posts in a folder, as `mmre import` writes them: `train.jsonl` and so on.
+
+    Returns:
+        The path of each split that has a file; of two files of a split, the first of `.csv`, `.jsonl` and `.json`.
+    """
+    paths = {split: [os.path.join(folder, split + ending) for ending in FILE_ENDINGS] for split in SPLITS}
+    there = {split: [path for path in of_split if os.path.isfile(path)] for split, of_split in paths.items()}
+    return {split: found[0] for split, found in there.items() if found}
 
 
 def open_posts(
@@ -67,7 +82,8 @@ def open_posts(
 
     Args:
         data: `"mnre"`, with `data_dir`, or the folder of its files; `"synthetic"`; `"digits"`; `"files"`, of a user's
-            own; or a data set in our schema: a folder of `save_to_disk` or of parquet files, or a name on the Hub.
+            own, or a folder with `train.jsonl` and so on (or `.csv`); or a data set in our schema: a folder of
+            `save_to_disk` or of parquet files, or a name on the Hub.
         data_dir: with `"mnre"`, the folder of its files.
         files: with `"files"`, the file of each split that has one, as [`load_files`] reads them.
         image_dir: the folder of the images of MNRE (below the folder of its files if not given), or the one that
@@ -130,7 +146,7 @@ def open_posts(
             posts = make_digit_posts(num_train=num_synthetic_posts)
         elif kind == "files":
             posts = load_files(
-                **files,
+                **(files or find_split_files(data)),
                 relations=relations,
                 image_dir=image_dir,
                 on_missing_image=on_missing_image,
@@ -189,9 +205,9 @@ def _check_arguments(
         raise ValueError("the data 'mnre' needs `data_dir`, the folder of its files")
     if data != "mnre" and data_dir is not None:
         raise ValueError(f"`data_dir` belongs to the data 'mnre', not to {data!r}")
-    if kind == "files" and not files:
+    if data == "files" and not files:
         raise ValueError("the data 'files' needs `files`, a file of at least the split 'train'")
-    if kind != "files" and files:
+    if data != "files" and files:
         raise ValueError(f"`files` belongs to the data 'files', not to {data!r}")
     for split in files:
         if split not in SPLITS:

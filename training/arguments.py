@@ -127,8 +127,8 @@ class DataArguments:
     dataset: str = field(
         default="mnre",
         metadata={
-            "help": "'mnre', 'synthetic', 'digits', 'files' (your own, see `train_file`), or a data set in the same "
-            "schema: its name on the Hub or the path of its folder."
+            "help": "'mnre', 'synthetic', 'digits', 'files' (your own, see `train_file`), a folder of such files, as "
+            "`mmre import` writes it, or a data set in the same schema: its name on the Hub or the path of its folder."
         },
     )
     data_dir: str | None = field(default=None, metadata={"help": "Folder of the MNRE files."})

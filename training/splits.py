@@ -148,7 +148,8 @@ def _check_splits(missing: list[str], data: DataArguments, do_train: bool) -> No
     if missing:
         raise FileNotFoundError(
             f"`dataset` {data.dataset!r} has no posts for: {', '.join(missing)}. With 'files', give "
-            f"{', '.join(f'--{split}_file' for split in missing)}. Without them: "
+            f"{', '.join(f'--{split}_file' for split in missing)}; in a folder of files, {missing[0]}.jsonl and so on. "
+            "Without them: "
             f"{'; '.join(without[split] for split in missing)}."
         )
 

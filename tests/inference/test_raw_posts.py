@@ -5,6 +5,7 @@ import itertools
 import json
 from pathlib import Path
 
+import fsspec
 import pytest
 from prediction_helpers import (
     NADAL,
@@ -17,7 +18,7 @@ from prediction_helpers import (
     write,
 )
 
-from mmre.inference.raw_posts import read_raw_posts
+from mmre.inference.raw_posts import read_raw_posts, survey_raw_posts
 from mmre.inference.run import predict
 from mmre.inference.triples import CSV_HEADER
 from mmre.posts.checks import Problems
@@ -94,6 +95,30 @@ def test_a_folder_of_images_and_texts_is_a_list_of_posts(focalmre, folder, argum
     )
     assert {row["id"] for row in read(args)} == set("abcd")
     assert read(args) == read(other)
+
+
+def test_a_folder_of_files_and_an_address_are_read_as_one_file(tmp_path, arguments):
+    lines = [json.dumps({"id": str(number), "text": TEXT, "head": NADAL, "tail": PERELLO}) for number in range(5)]
+    cells = [f"{number},{TEXT},{NADAL[0]},{NADAL[1]},{PERELLO[0]},{PERELLO[1]}" for number in range(5)]
+    header = "id,text,head_start,head_end,tail_start,tail_end"
+    files = fsspec.filesystem("memory")
+    for kind, first, second in (
+        ("jsonl", lines[:2], lines[2:]),
+        ("csv", [header, *cells[:2]], [header, *cells[2:]]),
+    ):
+        (tmp_path / kind).mkdir()
+        for name, content in (("b", second), ("a", first)):
+            (tmp_path / kind / f"{name}.{kind}").write_text("\n".join(content), "utf-8")
+        files.put(str(tmp_path / kind), f"/raw19/{kind}", recursive=True)
+        for posts in (str(tmp_path / kind), f"memory://raw19/{kind}", f"memory://raw19/{kind}/b.{kind}"):
+            problems = Problems()
+            found = list(read_raw_posts(posts, arguments(), problems))
+            assert not problems and [post["pairs"] for post in found] == [[(NADAL, PERELLO)]] * len(found)
+            assert [post["id"] for post in found] == list("234" if posts.endswith(f"b.{kind}") else "01234")
+            assert survey_raw_posts(posts, arguments()).count == len(found)
+    (tmp_path / "jsonl" / "c.jsonl").write_text('{"id": "2", "text": 7}\n', "utf-8")
+    with pytest.raises(ValueError, match=r"c\.jsonl:1: text: 7; expected .*"):
+        survey_raw_posts(str(tmp_path / "jsonl"), arguments())
 
 
 def test_a_folder_is_a_folder_whatever_its_name_ends_in(folder, arguments):

@@ -1,15 +1,20 @@
 """Import: pairs without a relation, splits that share nothing, and files that training reads."""
 
 import json
+import shlex
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mmre.cli.main import main
 from mmre.posts import open_posts
 from mmre.posts.importing import import_posts
 from mmre.posts.splits_apart import groups_of, split_apart
+from mmre.training.settings import Settings, read_config, resolve
+from mmre.training.splits import check_data
 
 DATA = Path(__file__).parents[1] / "data" / "imports"
 
@@ -109,9 +114,48 @@ def test_the_command_imports_each_format_and_says_what_comes_next(kind, tmp_path
     path = {"brat": "brat", "label_studio": "label_studio.json", "tacred": "tacred.json"}.get(kind, f"{kind}.jsonl")
     out = tmp_path / "out"
     assert main(["import", kind, str(DATA / path), "--out", str(out), "--validation", "0", "--test", "0"]) == 0
-    assert f"next: mmre train own_posts --train_file {out}/train.jsonl" in capsys.readouterr().out
-    posts = open_posts("files", files={"train": str(out / "train.jsonl")}, use_images=False)
-    assert len(posts["train"]) == len(rows(out)) > 1
+    printed = capsys.readouterr().out
+    assert f"next: mmre train own_posts --dataset {out}" in printed
+    assert printed.endswith(" --do_eval false --do_predict false\n")
+    posts = open_posts(out, use_images=False)
+    assert posts.keys() == {"train"} and len(posts["train"]) == len(rows(out)) > 1
+
+
+def next_command(capsys) -> tuple[str, Settings]:
+    """Return what is printed before the command that comes next, and the settings that this command has."""
+    before, _, words = capsys.readouterr().out.partition("next: mmre train own_posts ")
+    words = shlex.split(words)
+    settings = resolve(read_config("own_posts"), dict(zip((word[2:] for word in words[::2]), words[1::2])))
+    check_data(settings.data, False)
+    return before, settings
+
+
+def test_the_command_that_comes_next_finds_posts_and_pictures(tmp_path, capsys):
+    folder, out = tmp_path / "a folder", tmp_path / "out"
+    folder.mkdir()
+    path = shutil.copy(DATA / "doccano.jsonl", folder)
+    options = ["--validation", "0", "--test", "0"]
+    assert main(["import", "doccano", path, "--out", str(out), *options]) == 0
+    before, settings = next_command(capsys)
+    named = "rome.jpg, wedding.jpg"
+    assert f"2 of 2 pictures are not there: put them into {out}: {named}" in before
+    assert settings.data.image_dir is None and not settings.training.do_predict and not settings.training.do_eval
+    with pytest.raises(ValueError, match="there is no such file"):
+        open_posts(**settings.data.places)
+    for name in named.split(", "):
+        Image.new("RGB", (9, 9)).save(out / name)
+    assert open_posts(**settings.data.places).keys() == {"train"}
+    # Beside the export, and where the option says.
+    for number, (place, given) in enumerate(((folder, []), (out, ["--image_dir", str(out)]))):
+        for name in named.split(", "):
+            Image.new("RGB", (9, 9)).save(place / name)
+        again = ["import", "doccano", path, "--out", str(tmp_path / str(number)), *options, *given]
+        assert main(again) == 0
+        before, settings = next_command(capsys)
+        assert "not there" not in before and settings.data.image_dir == str(place)
+        assert len(open_posts(**settings.data.places)["train"]) == 8
+    assert main([*again[:-1], str(tmp_path / "no"), "--out", str(tmp_path / "x")]) == 2
+    assert "--image_dir" in capsys.readouterr().err
 
 
 def test_what_is_wrong_is_said_in_one_line(tmp_path, capsys):

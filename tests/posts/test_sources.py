@@ -1,6 +1,7 @@
 """The one door to data: every kind of posts through `open_posts`, each option, and what does not fit."""
 
 import functools
+import json
 
 import datasets
 import pytest
@@ -78,6 +79,22 @@ def test_files_a_saved_folder_and_a_folder_of_parquet_are_the_same_posts(files, 
         assert opened["train"]["grounded_regions"][:] == [[BOX], []]
     without = open_posts(saved, regions="none", columns=["id", "grounded_regions"])["train"]
     assert without.column_names == ["id", "grounded_regions"] and not any(without["grounded_regions"])
+
+
+def test_a_folder_of_files_is_opened_by_its_path(tmp_path):
+    row = {"text": "Bo weds Cy", "head": [0, 2], "tail": [8, 10], "relation": "couple"}
+    for name, count in (("train.jsonl", 3), ("validation.json", 2), ("other.jsonl", 1)):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for _ in range(count)))
+    (tmp_path / "test.csv").write_text(
+        "text,head_start,head_end,tail_start,tail_end,relation\nBo weds Cy,0,2,8,10,couple"
+    )
+    posts = open_posts(tmp_path)
+    assert {split: len(rows) for split, rows in posts.items()} == {"train": 3, "validation": 2, "test": 1}
+    assert kind_of_data(tmp_path) == "files"
+    with pytest.raises(ValueError, match="`files` belongs to the data 'files'"):
+        open_posts(tmp_path, files={"train": "x.csv"})
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
+        open_posts(tmp_path, image_dir="nowhere")
 
 
 def test_mnre_is_opened_by_its_name_or_by_its_folder(mnre, caplog):
