@@ -11,7 +11,6 @@ from pathlib import Path
 from .parser import UsageError
 
 HELP = "import posts from doccano, Label Studio, Prodigy, brat and others"
-MOST_NAMES = 3
 IMPORT_FORMATS = ("doccano", "label_studio", "prodigy", "brat", "opennre", "tacred", "docbin")
 
 
@@ -52,6 +51,7 @@ def run(args) -> int:
         raise UsageError(f"--out {args.out}: there is no folder {args.out.parent}")
     if args.image_dir is not None and not args.image_dir.is_dir():
         raise UsageError(f"--image_dir {args.image_dir} is no folder")
+    from mmre.posts.checks import some
     from mmre.posts.importing import import_posts
 
     none = None if args.none == "all" else int(args.none)
@@ -65,8 +65,8 @@ def run(args) -> int:
     elif report.pictures:
         words += ["--image_dir", str(folder)]
     if missing:
-        names = ", ".join(missing[:MOST_NAMES]) + (", ..." if len(missing) > MOST_NAMES else "")
-        print(f"{len(missing)} of {len(report.pictures)} pictures are not there: put them into {folder}: {names}")
+        count = f"{len(missing)} of {len(report.pictures)} pictures are not there"
+        print(f"{count}: put them into {folder}: {some(missing)}")
     for split, option in (("validation", "--do_eval"), ("test", "--do_predict")):
         if split not in report.files:
             words += [option, "false"]
