@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .arguments import PredictionArguments
     from .explanations import Explanation, explain
+    from .exporting import export_program, program_inputs
     from .in_context import InContextRelationClassifier
     from .loading import load_model
     from .predictor import Predictor
@@ -23,8 +24,10 @@ _FILES = {
     "PromptArguments": "prompt_arguments",
     "ServingArguments": "serving_arguments",
     "explain": "explanations",
+    "export_program": "exporting",
     "load_model": "loading",
     "predict": "run",
+    "program_inputs": "exporting",
     "serve": "serving",
 }
 
@@ -36,8 +39,10 @@ __all__ = [
     "PromptArguments",
     "ServingArguments",
     "explain",
+    "export_program",
     "load_model",
     "predict",
+    "program_inputs",
     "serve",
 ]
 

@@ -117,6 +117,13 @@ class PredictionArguments(RayArguments, DecisionArguments):
             "tab what it means, if need be."
         },
     )
+    onnx: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "FILE",
+            "help": "Compute with this program, exported from MODEL, by ONNX Runtime, on the CPU (needs mmre[onnx]).",
+        },
+    )
     image_dir: str | None = field(
         default=None,
         metadata={"metavar": "FOLDER", "help": "Folder that the paths of images start from, if not that of POSTS."},
@@ -170,6 +177,7 @@ class PredictionArguments(RayArguments, DecisionArguments):
             raise ValueError("--thresholds: they are of a trained model, not of a chat model; leave it out")
         if self.output_fusion and self.relations is not None:
             raise ValueError("--output_fusion: a chat model, asked for --relations, does not tell; leave it out")
+        self._check_onnx()
         self.check_workers()
         if self.ray is not None and self.explain is not None:
             raise ValueError("--explain; workers of --ray explain nothing, leave one of them out")
@@ -178,6 +186,22 @@ class PredictionArguments(RayArguments, DecisionArguments):
             raise ValueError("--explain: a chat model, asked for --relations, is not explained; leave it out")
         if self.output_fusion and self.format != "jsonl":
             raise ValueError(f"--output_fusion; the format {self.format} has no room for it, expected jsonl")
+
+    def _check_onnx(self) -> None:
+        if self.onnx is None:
+            return
+        if self.dtype != "auto":
+            raise ValueError(
+                f"--dtype {self.dtype}; the program of --onnx has a type of its own, leave one of them out"
+            )
+        others = {
+            "relations": "asks a chat model in words, of which there is no program",
+            "explain": "looks into MODEL, and a program gives its logits alone",
+            "output_fusion": "looks into MODEL, and a program gives its logits alone",
+        }
+        for name, why in others.items():
+            if getattr(self, name):
+                raise ValueError(f"--{name} {why}; leave it or --onnx out")
 
 
 __all__ = ["DecisionArguments", "PredictionArguments"]

@@ -38,6 +38,7 @@ from .error_page import PAGE_FILE, write_error_page
 from .in_context import InContextRelationClassifier
 from .loading import load_pipeline
 from .neo4j import nodes_path
+from .onnx_programs import program_fingerprint, use_program
 from .predictor import Predictor
 from .raw_posts import Survey, read_raw_posts, survey_raw_posts
 from .rdf import RDF_FORMATS, load_rdflib
@@ -72,7 +73,7 @@ def predict(model: str, posts: str, args: PredictionArguments) -> PredictionRepo
 
     Raises:
         OutputFileError: an unfinished file is there and was made with other settings or of other posts.
-        ImportError: spaCy is needed and not installed.
+        ImportError: spaCy or ONNX Runtime is needed and not installed.
         OSError: a model or a file is not there, or the output is there already.
         ValueError: another run is writing the output. Or the posts are bad; one report names the bad places. Or the
             model is none for relations, or does not read what is to be found.
@@ -150,6 +151,8 @@ def open_predictor(model: str, posts: str, args: PredictionArguments, needs_spac
     if args.relations is None:
         files = {f"--{option}": what for option, what in FILE_INPUTS.items() if getattr(args, option) is not None}
         extract = open_pipeline(model, args, files)
+        if args.onnx is not None:
+            use_program(extract, model, args.onnx)
     else:
         extract = open_chat_model(model, args)
     if args.picture_cache is not None:
@@ -265,6 +268,7 @@ def prediction_header(
         "transformers": transformers.__version__,
         "batch_size": args.batch_size,
         "dtype": args.dtype,
+        "onnx_sha256": None if args.onnx is None else program_fingerprint(args.onnx),
         "output_fusion": args.output_fusion,
         "keep": args.keep,
         "explain": None if args.explain is None else [args.explain, args.explain_method],

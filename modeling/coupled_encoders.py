@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_coupled_encoders import CoupledRelationExtractionConfig
-from .image_tower import existing_images, scatter_images
+from .image_tower import checked_image_mask, existing_images, scatter_images
 from .prefix_attention import PrefixRelationExtractionPreTrainedModel, prepend
 from .text_layers import check_layered
 
@@ -93,23 +93,30 @@ class CropEmbedding(nn.Module):
 
     def forward(
         self, vision_model: PreTrainedModel, pixel_values: torch.Tensor, image_mask: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Embed crops (B, R, 3, H, W), with their mask (B, R).
 
         Returns:
             The states (B, S, d_v), and their mask (B, S), true where a post has a picture; at the class token where it
-            has any.
+            has any. Neither if there is no picture at all.
         """
         body = _body(vision_model)
         class_token = _named(body.embeddings, CLASS_TOKENS).reshape(1, 1, -1)
         states = [class_token.expand(image_mask.shape[0], -1, -1)]
         masks = [image_mask.any(dim=1, keepdim=True)]
+        has_picture = False
         for (slots, grid), positions in zip(self.groups, (self.grounded_positions, self.detected_positions)):
             if positions.num_embeddings:
                 group_mask = image_mask[:, slots]
                 patches = self._patches(_convolution(body), pixel_values[:, slots], group_mask, grid)
+                if patches is None:
+                    patches = class_token.new_zeros(image_mask.shape[0], 1, 1)
+                else:
+                    has_picture = True
                 states.append(patches + positions.weight)
                 masks.append(group_mask.repeat_interleave(grid**2, dim=1))
+        if not has_picture:
+            return None, None
         # CLIP norms its first states; the name is CLIP's.
         norm = getattr(body, "pre_layrnorm", nn.Identity())
         return norm(torch.cat(states, dim=1)), torch.cat(masks, dim=1)
@@ -126,14 +133,14 @@ class CropEmbedding(nn.Module):
     @staticmethod
     def _patches(
         convolution: nn.Conv2d, pixel_values: torch.Tensor, image_mask: torch.Tensor, grid: int
-    ) -> torch.Tensor:
-        """Return the patches of crops that are scaled to `grid` x `grid` of them: (B, slots * grid^2, d_v)."""
+    ) -> torch.Tensor | None:
+        """Return the patches of crops that are scaled to `grid` x `grid` of them, (B, slots * grid^2, d_v); or none."""
         shape = tuple(image_mask.shape)
         # CPUs scale no picture in half precision.
         dtype = torch.promote_types(convolution.weight.dtype, torch.float32)
         images, image_mask = existing_images(pixel_values, image_mask, shape, "", dtype)
         if images is None:
-            return convolution.weight.new_zeros(shape[0], shape[1] * grid**2, convolution.out_channels)
+            return None
         height, width = convolution.kernel_size
         size = (grid * height, grid * width)
         images = nn.functional.interpolate(images, size=size, mode="bilinear", antialias=True)
@@ -178,11 +185,13 @@ class CoupledRelationExtractionPreTrainedModel(PrefixRelationExtractionPreTraine
             The states (B, S, d_v); their mask (B, S), true where a post has a picture; and the mask that the layers
             want (B, 1, S, S). None of them if there is no picture at all.
         """
-        shape, dtype = (batch_size, self.config.num_slots), self.vision_model.dtype
-        images, image_mask = existing_images(pixel_values, image_mask, shape, "grounded, then detected regions", dtype)
-        if images is None:
+        shape = batch_size, self.config.num_slots
+        image_mask = checked_image_mask(pixel_values, image_mask, shape, "grounded, then detected regions")
+        if image_mask is None:
             return None, None, None
         states, mask = self.crop_embedding(self.vision_model, pixel_values, image_mask)
+        if states is None:
+            return None, None, None
         # A softmax over nothing is not a number; nobody reads the states of a post without a picture.
         attended = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None, :]
         return states, mask, attended.expand(-1, -1, states.shape[1], -1)

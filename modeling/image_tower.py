@@ -5,6 +5,9 @@ Dimensions: B posts, N images that exist in the batch, P patches, d_v the vision
 
 import copy
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import nn
@@ -12,6 +15,24 @@ from torch.utils._pytree import tree_map
 from transformers import AutoBackbone, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
 from transformers.utils import ModelOutput, is_torchdynamo_exporting
+
+# While a program is exported that is given each picture once: these, and the number of each slot's picture.
+_given_once: ContextVar[tuple[torch.Tensor, torch.Tensor] | None] = ContextVar("given_once", default=None)
+
+
+@contextmanager
+def pictures_given_once(pictures: torch.Tensor, picture_index: torch.Tensor) -> Iterator[None]:
+    """Have an exported program encode these pictures alone, in place of those of all slots.
+
+    Args:
+        pictures: (D, 3, H, W), the different ones of the batch; at least one.
+        picture_index: (B, slots), the number of each slot's picture; of an absent one any.
+    """
+    token = _given_once.set((pictures, picture_index))
+    try:
+        yield
+    finally:
+        _given_once.reset(token)
 
 
 def build_vision_encoder(config: PreTrainedConfig, features: str, dtype: torch.dtype) -> PreTrainedModel:
@@ -64,7 +85,8 @@ def existing_images(
     """Return the images that exist.
 
     An exported program has no shape that depends on its data, so while a model is exported these are the images of all
-    slots, absent ones as zero images, and what comes of those is left out by the mask alone.
+    slots, absent ones as zero images, and what comes of those is left out by the mask alone; or the images of
+    [`pictures_given_once`], which what comes of them is put into the slots of.
 
     Args:
         pixel_values: (B, slots, 3, H, W), or none.
@@ -75,16 +97,40 @@ def existing_images(
 
     Returns:
         The existing images (N, 3, H, W) and the mask (B, slots); none and none if there is no image at all. While
-        exporting, N = B slots, also without any image.
+        exporting, N = B slots, also without any image, or the number of images that are given once.
 
     Raises:
         ValueError: if `pixel_values` has another number of slots than the model, or is not there though the mask says
             that there are images.
     """
+    image_mask = checked_image_mask(pixel_values, image_mask, shape, slots)
+    if image_mask is None:
+        return None, None
+    if is_torchdynamo_exporting() and _given_once.get() is not None:
+        return _given_once.get()[0].to(dtype), image_mask
+    if is_torchdynamo_exporting():
+        # Zero, for what stands in absent slots may be anything, and NaN would pass a mask that multiplies.
+        images = torch.where(image_mask[:, :, None, None, None], pixel_values, 0.0)
+        return images.flatten(0, 1).to(dtype), image_mask
+    # One look at the mask, for which a GPU is waited for: it says at once whether there are pictures, and which.
+    existing = image_mask.flatten().nonzero().squeeze(1)
+    if len(existing) == 0:
+        return None, None
+    return pixel_values.flatten(0, 1)[existing].to(dtype), image_mask
+
+
+def checked_image_mask(
+    pixel_values: torch.Tensor | None, image_mask: torch.Tensor | None, shape: tuple[int, int], slots: str
+) -> torch.Tensor | None:
+    """Return the mask of the images (B, slots), none without `pixel_values`; arguments are those of `existing_images`.
+
+    Raises:
+        ValueError: as of `existing_images`.
+    """
     if pixel_values is None:
         if image_mask is not None and not is_torchdynamo_exporting() and image_mask.any():
             raise ValueError("`image_mask` says that there are images, but `pixel_values` is None.")
-        return None, None
+        return None
     if pixel_values.shape[:2] != shape:
         raise ValueError(
             f"`pixel_values` must have shape (batch, slots, 3, height, width) with {shape[0]} posts and {shape[1]} "
@@ -92,14 +138,7 @@ def existing_images(
         )
     if image_mask is not None and image_mask.shape != shape:
         raise ValueError(f"`image_mask` must have shape {shape}, but its shape is {tuple(image_mask.shape)}.")
-    image_mask = given_image_mask(pixel_values, image_mask, shape)
-    if is_torchdynamo_exporting():
-        # Zero, for what stands in absent slots may be anything, and NaN would pass a mask that multiplies.
-        images = torch.where(image_mask[:, :, None, None, None], pixel_values, 0.0)
-        return images.flatten(0, 1).to(dtype), image_mask
-    if not image_mask.any():
-        return None, None
-    return pixel_values[image_mask].to(dtype), image_mask
+    return given_image_mask(pixel_values, image_mask, shape)
 
 
 def given_image_mask(
@@ -152,6 +191,8 @@ def scatter_images(features: torch.Tensor, image_mask: torch.Tensor) -> torch.Te
     if not is_torchdynamo_exporting():
         # By each slot's place among the images: torch.compile cannot differentiate `images[image_mask] = features`.
         features = features[(image_mask.flatten().cumsum(0) - 1).clamp(min=0)]
+    elif _given_once.get() is not None:
+        features = features[_given_once.get()[1].flatten()]
     images = features.unflatten(0, image_mask.shape)
     return torch.where(image_mask.view(*image_mask.shape, *(1,) * (images.dim() - 2)), images, 0.0)
 
@@ -172,14 +213,27 @@ def encode_images(vision_model: PreTrainedModel, images: torch.Tensor, **argumen
     """
     if images.shape[0] < 2 or images.requires_grad or is_torchdynamo_exporting() or _mixes_images(vision_model):
         return vision_model(pixel_values=images, **arguments)
-    bits = images.flatten(1).view({2: torch.int16, 4: torch.int32, 8: torch.int64}[images.element_size()])
-    different, index = torch.unique(bits, dim=0, return_inverse=True)  # bits, for NaN is not equal to itself
-    if len(different) == len(images):
+    first, index = different_images(images)
+    if len(first) == len(images):
         return vision_model(pixel_values=images, **arguments)
-    first = index.new_full((len(different),), len(images))
-    first = first.scatter_reduce(0, index, torch.arange(len(images), device=index.device), "amin")
     outputs = vision_model(pixel_values=images[first], **arguments)
     return tree_map(lambda value: value[index] if isinstance(value, torch.Tensor) else value, outputs)
+
+
+def different_images(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Find the different ones among images, those of other bits.
+
+    Args:
+        images: (N, 3, H, W), at least one.
+
+    Returns:
+        The number of the first image of each kind (D,), and the kind of each image (N,): `images[first][index]` are the
+        images.
+    """
+    bits = images.flatten(1).view({2: torch.int16, 4: torch.int32, 8: torch.int64}[images.element_size()])
+    different, index = torch.unique(bits, dim=0, return_inverse=True)  # bits, for NaN is not equal to itself
+    first = index.new_full((len(different),), len(images))
+    return first.scatter_reduce(0, index, torch.arange(len(images), device=index.device), "amin"), index
 
 
 def _mixes_images(vision_model: PreTrainedModel) -> bool:

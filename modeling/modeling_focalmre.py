@@ -294,6 +294,8 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
         image_mask = given_image_mask(
             inputs.get("pixel_values"), inputs.get("image_mask"), tuple(outputs.region_weights.shape)
         )
+        # At once, for a GPU would be waited for at each post.
+        numbers, image_mask = {name: values.cpu() for name, values in numbers.items()}, image_mask.cpu()
         first_detected = self.config.num_grounded_regions
         groups = {"grounded_regions": slice(first_detected), "detected_regions": slice(first_detected, None)}
         return [
@@ -353,7 +355,9 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
         )
         if existing is None:
             return None, None
-        zero_image_counts = self._counts_absent_slots and (is_torchdynamo_exporting() or not image_mask.all())
+        zero_image_counts = self._counts_absent_slots and (
+            is_torchdynamo_exporting() or len(existing) < image_mask.numel()
+        )
         if zero_image_counts:
             # The official code encodes a zero image in every absent slot. They are all alike: one is enough.
             existing = torch.cat([existing, torch.zeros_like(existing[:1])])

@@ -195,7 +195,7 @@ class HVPNeTForRelationClassification(WeighsRegions, HVPNeTPreTrainedModel):
         weights = image_mask if outputs.region_weights is None else outputs.region_weights.float()
         return [
             {"gates": post_gates[exists].tolist(), "region_weights": post_weights[exists].tolist()}
-            for post_gates, post_weights, exists in zip(gates, weights, image_mask)
+            for post_gates, post_weights, exists in zip(gates.cpu(), weights.cpu(), image_mask.cpu())
         ]
 
 

@@ -131,9 +131,10 @@ class TextModulatedMatchingGate(nn.Module):
         vision = self.image_proj(patches.flatten(1, 2))  # V (B, I P, d)
         scores = _masked_softmax(vision @ text.transpose(1, 2) * self.scale, text_mask)  # (B, I P, T), equation (8)
         context = scores @ text  # C', equation (9)
-        compared = torch.cat([vision, context, vision * context], dim=-1)  # (B, I P, 3d)
-        exists = image_mask.repeat_interleave(patches.shape[2], dim=1)[:, :, None].to(compared.dtype)  # (B, I P, 1)
-        mean = (compared * exists).sum(dim=1) / exists.sum(dim=1).clamp(min=1)
+        exists = image_mask.repeat_interleave(patches.shape[2], dim=1)[:, None, :].to(vision.dtype)  # (B, 1, I P)
+        share = exists / exists.sum(dim=2, keepdim=True).clamp(min=1)
+        # The mean of each part of [V; C'; V * C'], so that the three are never copied side by side.
+        mean = torch.cat([share @ part for part in (vision, context, vision * context)], dim=-1).squeeze(1)  # (B, 3d)
         gate = torch.sigmoid(self.mlp(mean))  # equation (10)
         gate = torch.where(image_mask.any(dim=1, keepdim=True), gate, torch.ones_like(gate))
         return gate, scores.unflatten(1, patches.shape[1:3])
@@ -230,23 +231,31 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
                 f"`text_mask` must have the shape of `input_ids`, {tuple(input_ids.shape)}, but its shape is "
                 f"{tuple(text_mask.shape)}."
             )
+        reads_captions = self.config.use_caption
         # T is the start of T_e; all of it while exporting, for a program has no length that depends on its data.
         text_length = text_mask.shape[1]
         if not is_torchdynamo_exporting():
             ends = (text_mask * torch.arange(1, text_length + 1, device=text_mask.device)).amax(dim=1)
-            shortest, text_length = torch.stack(ends.aminmax()).tolist()
+            more_than_text = (text_mask != attention_mask).any()
+            shortest, text_length, has_captions = torch.stack([*ends.aminmax(), more_than_text]).tolist()
             if shortest == 0:
                 raise ValueError("`text_mask` must be true on each post's text, but it is false for all of a post.")
+            reads_captions = self.config.use_caption and has_captions
         text_ids, text_mask = input_ids[:, :text_length], text_mask[:, :text_length]
-        if not self.config.use_caption:
+        if not reads_captions:
             input_ids, attention_mask = text_ids, text_mask
+        # Looked up once, for two encodings of the text: the gradient of a look-up is as large as the whole vocabulary.
+        words = self._look_up(input_ids)
 
         levels, image_mask = self._encode_images(pixel_values, image_mask, batch_size=input_ids.shape[0])
-        fused, hierarchy_gates = self._interact_across_modalities(input_ids, attention_mask, levels, image_mask)  # f1
+        fused, hierarchy_gates = self._interact_across_modalities(words, attention_mask, levels, image_mask)  # f1
         gate = scores = None
         result = gather_tokens(fused, entity_positions)
         if self.config.use_text_oriented_interaction:
-            text = self.text_model(input_ids=text_ids, attention_mask=text_mask).last_hidden_state  # H
+            text = fused  # H, where nothing but the text was read, and without dropout, which draws anew
+            if hierarchy_gates is not None or reads_captions or self.text_model.training:
+                words = {name: values[:, :text_length] for name, values in words.items()}
+                text = self.text_model(**words, attention_mask=text_mask).last_hidden_state  # H
             text = self.text_attention(text, text_mask)  # H_s (B, T, d)
             gate, scores = self._match(levels, image_mask, text, text_mask)  # m (B, d)
             gated = fused if gate is None else gate[:, None, :] * fused  # f2, equation (11)
@@ -291,7 +300,7 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
             image_mask = given_image_mask(inputs.get("pixel_values"), inputs.get("image_mask"), shape)
             gates = outputs.hierarchy_gates  # (B, I, K, c), none if no post has an image
             gates = image_mask if gates is None else gates.mean(dim=2).float()
-            for summary, post_gates, exists in zip(summaries, gates, image_mask):
+            for summary, post_gates, exists in zip(summaries, gates.cpu(), image_mask.cpu()):
                 summary["hierarchy_gates"] = post_gates[exists].tolist()
         return summaries
 
@@ -314,6 +323,14 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
         positions = inputs["entity_positions"][:, None, None, :].expand(-1, *outputs.matching_scores.shape[1:3], -1)
         return outputs.matching_scores.gather(3, positions).sum(dim=3), None
 
+    def _look_up(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return what the text encoder reads in place of `input_ids` (B, T): the embeddings of the tokens."""
+        words = {"inputs_embeds": self.get_input_embeddings()(input_ids)}
+        embeddings = getattr(self.text_model, "embeddings", None)
+        if hasattr(embeddings, "create_position_ids_from_input_ids"):  # RoBERTa does not count padding
+            words["position_ids"] = embeddings.create_position_ids_from_input_ids(input_ids, embeddings.padding_idx)
+        return words
+
     def _encode_images(
         self, pixel_values: torch.Tensor | None, image_mask: torch.Tensor | None, batch_size: int
     ) -> tuple[list[torch.Tensor] | None, torch.Tensor | None]:
@@ -335,19 +352,19 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
 
     def _interact_across_modalities(
         self,
-        input_ids: torch.Tensor,
+        words: dict[str, torch.Tensor],
         attention_mask: torch.Tensor,
         levels: list[torch.Tensor] | None,
         image_mask: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Let the images into the text, equations (4) to (6): f1 (B, T_e, d), and the hierarchy gates (B, I, K, c)."""
         if levels is None or not self.config.use_cross_modal_interaction:
-            return self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state, None
+            return self.text_model(**words, attention_mask=attention_mask).last_hidden_state, None
         features, gates = self.visual_features(levels)  # (N, K, L, d), (N, K, c)
         features = scatter_images(features, image_mask).permute(0, 2, 1, 3, 4).flatten(2, 3)  # (B, K, I L, d)
         mask = image_mask.repeat_interleave(self.config.visual_prompt_length, dim=1)  # (B, I L)
         prefix = self.visual_prefixes(features.unbind(dim=1), mask)
-        fused = encode_with_prefix(self.text_model, prefix, input_ids=input_ids, attention_mask=attention_mask)
+        fused = encode_with_prefix(self.text_model, prefix, **words, attention_mask=attention_mask)
         return fused, scatter_images(gates, image_mask)
 
     def _match(

@@ -5,13 +5,18 @@ The reference is always the model in eager mode, which `test_modeling_*.py` comp
 
 import io
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 from model_helpers import CASES, ENCODERS, IMAGE_SIZE, OF_TOKENS, SYSTEMS, tiny_model, tiny_structure
 from torch import nn
 from torch.export import Dim
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel
+
+from mmre.inference import exporting
+from mmre.modeling.coupled_encoders import CoupledRelationExtractionPreTrainedModel
 
 PARITY = {"atol": 1e-4, "rtol": 0.0}
 SHAPES = [(3, 9), (1, 6), (5, 14), (2, 33)]  # Posts and tokens; the first is what a program is exported with.
@@ -122,6 +127,48 @@ def check_program(model, program):
 
 def test_an_exported_program_agrees_for_other_batches_lengths_and_images(exported):
     check_program(*exported)
+
+
+class ConvolvedImages(TorchDispatchMode):
+    """Counts the images that go through the first convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.number = None
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        if "conv" in str(function) and arguments[0].dim() == 4 and self.number is None:
+            self.number = len(arguments[0])
+        return function(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=[] if name in ("focalmre", "tgdi") else pytest.mark.slow)
+        for name, case in (SYSTEMS | {"focalmre": "focalmre-official"}).items()
+    ],
+)
+def test_a_program_that_is_given_each_picture_once_agrees_and_encodes_no_other(case, monkeypatch):
+    model = make_model(case)
+    monkeypatch.setattr(exporting, "made_inputs", lambda processor, number: make_inputs(model, *SHAPES[0]))
+    module = exporting.export_program(model, SimpleNamespace(max_length=40)).module()
+    for inputs in cases(model):
+        if "image_mask" in inputs and len(inputs["image_mask"]) > 1:
+            # A picture of two posts, and of two slots of one post.
+            inputs["pixel_values"][1] = inputs["pixel_values"][0]
+            inputs["pixel_values"][0, 0] = inputs["pixel_values"][0, -1]
+        given = exporting.program_inputs(inputs)
+        with torch.no_grad(), ConvolvedImages() as convolved:
+            logits = module(**given)
+        with torch.no_grad():
+            torch.testing.assert_close(logits, model(**inputs).logits, **PARITY)
+        if "image_mask" in inputs and not isinstance(model, CoupledRelationExtractionPreTrainedModel):
+            pictures = inputs["pixel_values"][inputs["image_mask"]]
+            different = max(len({picture.numpy().tobytes() for picture in pictures}), 1)
+            assert len(given["pixel_values"]) == different
+            # The official code's zero image, of absent slots, is one more.
+            assert convolved.number == different + (case == "focalmre-official")
 
 
 @pytest.mark.slow

@@ -377,6 +377,10 @@ def has_matching_gate(config) -> bool:
     return config.use_text_oriented_interaction and config.use_matching_gate
 
 
+def reads_text_alone(config) -> bool:
+    return not config.use_caption and not config.use_cross_modal_interaction
+
+
 @pytest.fixture(params=VARIANTS)
 def trace(request) -> Trace:
     if request.param not in _TRACES:
@@ -434,7 +438,8 @@ def test_equations_4_and_6_attend_over_the_visual_prefix_in_each_layer(trace):
 
 def test_the_text_alone_is_encoded_without_a_prefix(trace):
     if trace.config.use_text_oriented_interaction:
-        trace.check_layers("text_model", 1, "H")
+        # Without dropout it is the first encoding, where that reads neither a caption nor a picture.
+        trace.check_layers("text_model", 0 if reads_text_alone(trace.config) else 1, "H")
     else:
         assert len(trace.outputs["text_model"]) == 1
 
@@ -472,12 +477,13 @@ def test_equations_11_and_12_put_the_gated_fusion_before_the_text(trace):
 
 def test_equation_13_encodes_the_text_again_over_the_fused_prefix(trace):
     if trace.config.use_text_oriented_interaction:
+        before = 1 if reads_text_alone(trace.config) else 2
         if trace.config.toi_encoder == "separate":
-            assert len(trace.outputs["text_model"]) == 2
+            assert len(trace.outputs["text_model"]) == before
             trace.check_layers("toi_model", 0, "f3")
         else:
-            assert len(trace.outputs["text_model"]) == 3
-            trace.check_layers("text_model", 2, "f3")
+            assert len(trace.outputs["text_model"]) == before + 1
+            trace.check_layers("text_model", before, "f3")
 
 
 def test_equation_14_fuses_both_results_at_head_and_tail(trace):
@@ -747,6 +753,42 @@ def test_the_fusion_weight_goes_from_the_first_result_to_the_refined_one():
         close(ends[-1], ablated(**batch).logits, **TOLERANCE)
     assert (ends[0] - ends[1]).abs().amax(dim=1).min() > 0.1
     close(halfway, (ends[0] + ends[1]) / 2, **TOLERANCE)
+
+
+# What the three encodings of the text share
+
+
+@pytest.mark.parametrize("padding", ["after", "before"])
+@pytest.mark.parametrize("text", TEXT_ENCODERS)
+def test_words_are_looked_up_once_with_the_logits_and_gradients_of_twice(text, padding, monkeypatch):
+    model = make_model(text).double()
+    batch = make_batch(model.config, torch.float64, labels=True)
+    if padding == "before":
+        for name in ("input_ids", "attention_mask", "text_mask"):
+            batch[name] = batch[name].flip(1)
+    looked_up = []
+    model.get_input_embeddings().register_forward_hook(lambda *_: looked_up.append(1))
+    loss, gradients = loss_and_gradients(model, batch)
+    assert len(looked_up) == 1
+    monkeypatch.setattr(model, "_look_up", lambda input_ids: {"input_ids": input_ids})
+    twice, expected = loss_and_gradients(model, batch)
+    assert len(looked_up) == 3
+    torch.testing.assert_close((loss, gradients), (twice, expected), atol=1e-12, rtol=1e-10)
+
+
+def test_a_text_with_nothing_beside_it_is_encoded_once_with_the_logits_and_gradients_of_twice():
+    model = make_model().double()
+    batch = without(make_batch(model.config, torch.float64, labels=True), "pixel_values", "image_mask")
+    alone = batch | {"attention_mask": batch["text_mask"].long()}
+    states, results = record_text_states(model), []
+    for training in (False, True):  # its dropout is zero, but a model in training is not asked
+        model.train(training)
+        results.append(loss_and_gradients(model, alone))
+    assert len(states) == 2 + 3
+    torch.testing.assert_close(results[0], results[1], atol=1e-12, rtol=1e-10)
+    states.clear()
+    model.eval()(**batch)  # one with captions
+    assert len(states) == 3
 
 
 def copy_to_toi(model) -> None:
