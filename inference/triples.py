@@ -91,8 +91,10 @@ def write_triples(
                 with opened(counts["files"]) as file:
                     writers[args.format](group, file, args.keep)
         else:
-            counts["files"], counts["nodes"] = write_graph(groups, opened, header, args)
+            counts["files"], counts["nodes"], counts["linked"] = write_graph(groups, opened, header, args)
     nodes = f" between {counts['nodes']} entities" if counts["nodes"] else ""
+    if nodes and args.link is not None:
+        nodes += f" ({counts['linked']} have an identifier of --link)"
     files = "" if folder is None else f" in {counts['files']} files"
     report = [
         f"{out}: {counts['triples']} triples{nodes} of {header['posts']} posts{files}",
@@ -206,7 +208,7 @@ def write_graph(
     opened: Callable[[int | str], AbstractContextManager[TextIO]],
     header: dict,
     args: PredictionArguments,
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Write triples as RDF or for Neo4j, with one node for each name and type in all files together.
 
     Args:
@@ -216,7 +218,7 @@ def write_graph(
         args: format, names, links, and the fields of posts that are kept.
 
     Returns:
-        The numbers of files with triples, and of nodes.
+        The numbers of files with triples, of nodes, and of those among these that have an identifier of `args.link`.
     """
     # No path of this machine goes into a graph.
     name = Path(header["model"]).resolve().name if Path(header["model"]).is_dir() else header["model"]
@@ -241,7 +243,9 @@ def write_graph(
                     write_relationships(group, file, nodes, model, is_symmetric, args.keep)
             with opened("nodes") as file:
                 write_nodes(nodes, file)
-        return number, sum(1 for _ in nodes)
+        own = f"{args.base_iri}entity/"
+        linked = Counter(not node.iri.startswith(own) for node in nodes)
+        return number, linked.total(), linked[True]
 
 
 def symmetric_relations(header: dict) -> Callable[[str], bool]:

@@ -5,7 +5,7 @@ import os
 import psutil
 
 # On a machine with much other work, a local cluster needs longer to start than Ray waits by itself.
-os.environ.setdefault("RAY_raylet_start_wait_time_s", "600")
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
 os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
 
 

@@ -219,7 +219,8 @@ def test_a_prediction_is_a_graph_with_links(mtb, folder, arguments, tmp_path):
     report = predict(mtb, posts, args)
     graph = Graph().parse(args.out)
     statements = list(graph[: RDF.type : RDF.Statement])
-    assert statements and f"{len(statements)} triples between 2 entities of 1 posts" in report.text
+    said = f"{len(statements)} triples between 2 entities (1 have an identifier of --link) of 1 posts"
+    assert statements and said in report.text
     assert graph.value(graph.value(statements[0], PROV.wasAttributedTo), RDFS.label) == Literal("mtb")
     assert str(tmp_path) not in Path(args.out).read_text()  # no path of this machine
     nadal = URIRef("http://www.wikidata.org/entity/Q10132")
