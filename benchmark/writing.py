@@ -271,12 +271,12 @@ def comparison(result: dict[str, Any], name_a: str, name_b: str) -> str:
         lines.append(f"| {key.upper()}: {name} | {' | '.join(values)} | {interval} |")
     difference, test = result["f1_difference"], result["mcnemar"]
     low, high = (100 * end for end in difference["interval"])
-    p_of_mcnemar = "p < 0.0001" if test["p_value"] < 1e-4 else f"p = {test['p_value']:.4f}"
+    p_value = "p < 0.0001" if test["p_value"] < 1e-4 else f"p = {test['p_value']:.4f}"
     lines += [
         "",
         f"F1 of A minus F1 of B: {100 * difference['value']:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}, "
         f"p = {difference['p_value']:.4f} (paired bootstrap, {BOOTSTRAP_SAMPLES:,} samples of the posts).",
-        f"Only A is right on {test['only_a']} posts, only B on {test['only_b']}: {p_of_mcnemar} (McNemar's exact test).",
+        f"Only A is right on {test['only_a']} posts, only B on {test['only_b']}: {p_value} (McNemar's exact test).",
     ]
     return "\n".join(lines) + "\n"
 
