@@ -9,7 +9,7 @@ import mmre.processing  # noqa: F401, both register the systems with transformer
 from mmre.inference import explain
 from mmre.posts import make_synthetic_posts
 
-POST = 18  # of the test posts
+POST = 35  # of the test posts; models of several seeds and machines are sure of it
 
 posts = make_synthetic_posts(num_train=0, num_validation=0, num_test=POST + 1, image_size=(640, 480))
 model, processor = (kind.from_pretrained("outputs/quickstart") for kind in (AutoModel, AutoProcessor))
