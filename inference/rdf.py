@@ -15,6 +15,7 @@ Names begin with `--base_iri`; terms are from RDF, RDFS, PROV and Dublin Core, o
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, TextIO
 from urllib.parse import quote
@@ -74,14 +75,22 @@ class RdfWriter:
         return graph
 
     def write(self, graph: Any) -> None:
-        """Write a graph; of Turtle each prefix once."""
-        for line in graph.serialize(format=self.format).splitlines(keepends=True):
-            if line.startswith("@prefix "):
-                prefix = line.split()[1]
-                if self.prefixes.get(prefix) == line:
-                    continue
+        """Write a graph, always in the same order; of Turtle each prefix once."""
+        # Else rdflib numbers the prefixes, and orders N-Triples, by the hashes of the process.
+        for predicate in sorted(set(graph.predicates())):
+            with suppress(ValueError):  # a name that no prefix fits
+                graph.compute_qname(predicate)
+        lines = graph.serialize(format=self.format).split("\n")
+        if self.format == "nt":  # a line break within a literal is escaped
+            self.file.write("".join(f"{line}\n" for line in sorted(filter(None, lines))))
+            return
+        head = next((number for number, line in enumerate(lines) if not line.startswith("@prefix ")), len(lines))
+        for line in lines[:head]:
+            prefix = line.split()[1]
+            if self.prefixes.get(prefix) != line:
                 self.prefixes[prefix] = line
-            self.file.write(line)
+                self.file.write(f"{line}\n")
+        self.file.write("\n".join(lines[head:]))
 
     def write_statements(self, triples: Iterable[dict], nodes: Nodes) -> None:
         """Write statements with their sources, part by part, and collect their nodes."""

@@ -1,6 +1,10 @@
 """A folder of files in place of one: together they hold the triples of one file."""
 
 import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -67,6 +71,30 @@ def test_files_of_a_graph_are_each_whole_and_together_one_graph(tmp_path, format
     if format == "nt":  # of the three posts that say it, one file says that Ann lives in Rome
         said = "".join(path.read_text("utf-8") for path in folder.glob("triples-*"))
         assert said.count("<http://example.org/relation/lives_in> <http://example.org/entity/LOC/rome> .") == 2
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import test_triple_files
+
+test_triple_files.NAMES[:] = [f"Name {number}" for number in range(40)]
+for format in ("nt", "ttl"):
+    print(test_triple_files.written(Path(sys.argv[1]), f"one.{format}")[0].read_text("utf-8"))
+"""
+
+
+def test_a_graph_is_the_same_bytes_whatever_the_hashes_of_a_process(tmp_path):
+    found = set()
+    for seed in "123":
+        paths = [str(Path(__file__).parent), *sys.path]
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(paths)}
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, env=environment, check=True
+        )
+        found.add(done.stdout)
+    (text,) = found
+    assert text.count("rdf:Statement") + text.count("rdf-syntax-ns#Statement>") == 2 * 40
 
 
 def test_files_of_relationships_have_one_file_of_nodes(tmp_path):
