@@ -41,7 +41,13 @@ def measure(model: str, posts: Path, count: int, workers: int) -> tuple[list[str
     """Run a prediction, and return its figures, and the hash of its output."""
     out = posts.with_name(f"triples-{workers}.jsonl")
     words = [sys.executable, "-m", "mmre.cli.main", "predict", model, str(posts), "--out", str(out)]
-    words += ["--batch_size", str(BATCH), *(["--ray", "local", "--workers", str(workers)] if workers else [])]
+    words += [
+        "--decision",
+        "pair",
+        "--batch_size",
+        str(BATCH),
+        *(["--ray", "local", "--workers", str(workers)] if workers else []),
+    ]
     part, batches = Path(f"{out}.part"), -(-count // BATCH)
     samples, processor = [], {}
     with open(posts.with_name(f"log-{workers}"), "w+", encoding="utf-8") as log:
@@ -88,7 +94,8 @@ def main() -> None:
             figures, content = measure(args.model, posts, args.posts, workers)
             hashes.add(content)
             print(f"| {workers or 'no Ray'} | {' | '.join(figures)} |", flush=True)
-    print("the same bytes each time" if len(hashes) == 1 else "the bytes differ")
+        triples = (Path(folder) / f"triples-{args.workers[0]}.jsonl").read_bytes().count(b"\n")
+    print(f"{triples} triples; {'the same bytes each time' if len(hashes) == 1 else 'the bytes differ'}")
 
 
 if __name__ == "__main__":
