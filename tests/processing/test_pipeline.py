@@ -341,13 +341,17 @@ def test_scores_are_the_softmax_of_the_logits_over_the_temperature_and_answers_s
 
 
 def test_a_configuration_of_an_earlier_version_has_no_temperature(folder, post, tmp_path):
-    shutil.copytree(folder, tmp_path / "old")
-    config = json.loads((tmp_path / "old" / "config.json").read_text("utf-8"))
-    assert config.pop("score_temperature") != 1 and config.pop("trained_without_none") is False
-    (tmp_path / "old" / "config.json").write_text(json.dumps(config), "utf-8")
-    extract = pipeline(TASK, model=str(tmp_path / "old"), device="cpu")
-    assert extract.model.config.score_temperature == 1 and extract.model.config.trained_without_none is False
-    assert extract(post, top_k=100) != pipeline(TASK, model=str(folder), device="cpu")(post, top_k=100)
+    config = json.loads((folder / "config.json").read_text("utf-8")) | {"score_temperature": 2.5}
+    old = {name: value for name, value in config.items() if name not in ("score_temperature", "trained_without_none")}
+    assert len(old) == len(config) - 2
+    pipelines = {}
+    for name, values in (("new", config), ("old", old)):
+        shutil.copytree(folder, tmp_path / name)
+        (tmp_path / name / "config.json").write_text(json.dumps(values), "utf-8")
+        pipelines[name] = pipeline(TASK, model=str(tmp_path / name), device="cpu")
+    read = pipelines["old"].model.config
+    assert read.score_temperature == 1 and read.trained_without_none is False
+    assert pipelines["old"](post, top_k=100) != pipelines["new"](post, top_k=100)
     assert torch.equal(
         module.as_probabilities(torch.tensor([1.0, 2.0]), PreTrainedConfig()), torch.tensor([1.0, 2.0]).softmax(-1)
     )
