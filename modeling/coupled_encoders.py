@@ -11,7 +11,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_coupled_encoders import CoupledRelationExtractionConfig
 from .image_tower import checked_image_mask, existing_images, scatter_images
-from .prefix_attention import PrefixRelationExtractionPreTrainedModel, prepend
+from .prefix_attention import PREFIX_ATTENTIONS, PrefixRelationExtractionPreTrainedModel, prepend
 from .text_layers import check_layered
 
 # What a vision encoder's class token, and its table of positions, may be called.
@@ -158,6 +158,8 @@ class CoupledRelationExtractionPreTrainedModel(PrefixRelationExtractionPreTraine
         try:
             super()._build_encoders()
         except KeyError as error:  # an encoder that looks its attention up in a list of its own
+            if error.args[0] not in PREFIX_ATTENTIONS.values():
+                raise
             kinds = " or ".join(getattr(self.config, name).model_type for name in self.prefixed)
             raise ValueError(CANNOT_BE_COUPLED.format(kinds)) from error
         check_layered(self.text_model)

@@ -1,11 +1,9 @@
 """Annotation with workers of Ray: the same file, also when a worker dies; errors in a line."""
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
-from ray_helpers import ray_processes
+from ray_helpers import kill_a_worker
 
 from mmre.annotation import run as run_module
 from mmre.annotation.plan import open_unlabelled_posts
@@ -21,16 +19,7 @@ def test_the_file_is_the_same_with_two_workers_of_which_one_is_killed(mnre, argu
         arguments("ray.jsonl", batch_size=1, ray="local", workers=2),
     )
     annotate(open_unlabelled_posts(mnre), alone)
-    killed, append_line = [], run_module.append_line
-
-    def append_and_kill(file, line):
-        append_line(file, line)
-        if "batch" in line and not killed:
-            worker = ray_processes()[0]
-            os.kill(worker.pid, signal.SIGKILL)
-            killed.append(worker.pid)
-
-    monkeypatch.setattr(run_module, "append_line", append_and_kill)
+    killed = kill_a_worker(monkeypatch, run_module)
     report = annotate(open_unlabelled_posts(mnre), together)
     assert killed and "This time: 5 images in" in report
     assert Path(together.out).read_bytes() == Path(alone.out).read_bytes()

@@ -1,13 +1,11 @@
 """Prediction with workers of Ray: the same triples, also when a worker dies, and when a run is gone on with."""
 
 import json
-import os
-import signal
 from pathlib import Path
 
 import pytest
 from prediction_helpers import NADAL, PERELLO, TEXT, write
-from ray_helpers import ray_processes
+from ray_helpers import kill_a_worker
 
 from mmre.inference import run as run_module
 from mmre.inference.run import predict
@@ -29,16 +27,7 @@ def test_triples_are_the_same_with_two_workers_of_which_one_is_killed(
     (tmp_path / "alone").mkdir(), (tmp_path / "ray").mkdir()
     path, alone = many_posts(folder), arguments(f"alone/{name}", batch_size=2, triples_per_file=size)
     predict(focalmre, path, alone)
-    killed, append_line = [], run_module.append_line
-
-    def append_and_kill(file, line):
-        append_line(file, line)
-        if "batch" in line and not killed:
-            worker = ray_processes()[0]
-            os.kill(worker.pid, signal.SIGKILL)
-            killed.append(worker.pid)
-
-    monkeypatch.setattr(run_module, "append_line", append_and_kill)
+    killed = kill_a_worker(monkeypatch, run_module)
     together = arguments(f"ray/{name}", batch_size=2, triples_per_file=size, ray="local", workers=2)
     report = predict(focalmre, path, together)
     assert killed and report.failed == 8
