@@ -42,6 +42,30 @@ def drop_pictures(dataset: datasets.Dataset) -> datasets.Dataset:
     return replace_columns(dataset, nothing)
 
 
+def without_images(rows: datasets.Dataset, unreadable: list[int]) -> datasets.Dataset:
+    """Remove the images of some posts, and their regions.
+
+    Args:
+        rows: a data set of posts.
+        unreadable: the indices of these posts.
+
+    Returns:
+        The data set, with its columns in their order; captions stay.
+    """
+    images = rows.select_columns(["image"])
+    nothing = datasets.Dataset.from_dict({"image": [None]}, features=images.features)
+    sources = list(range(len(rows)))
+    for index in unreadable:
+        sources[index] = len(rows)
+    images = datasets.concatenate_datasets([images, nothing]).select(sources)
+    result = datasets.concatenate_datasets([rows.remove_columns("image"), images], axis=1)
+    regions = {column: rows[column][:] for column in REGION_COLUMNS if column in rows.column_names}
+    for of_posts in regions.values():
+        for index in unreadable:
+            of_posts[index] = []
+    return replace_columns(result, regions).select_columns(rows.column_names)
+
+
 def drop_regions(dataset: datasets.Dataset) -> datasets.Dataset:
     """Remove all regions, and keep the pictures.
 
@@ -102,4 +126,11 @@ def with_relations(posts: datasets.DatasetDict, relations: Sequence[str]) -> dat
     return datasets.DatasetDict(changed)
 
 
-__all__ = ["drop_pictures", "drop_regions", "region_count_as_caption", "replace_columns", "with_relations"]
+__all__ = [
+    "drop_pictures",
+    "drop_regions",
+    "region_count_as_caption",
+    "replace_columns",
+    "with_relations",
+    "without_images",
+]

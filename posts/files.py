@@ -9,11 +9,12 @@ from transformers.utils import logging
 from mmre.processing.picture_files import MAX_PIXELS
 
 from .checks import Problems
+from .column_changes import without_images
 from .image_checks import TEXT_ONLY_HINT, check_images, check_on_missing_image
 from .lookalikes import escaped, one_form, path_on_disk, warn_of_alike
-from .row_checks import check_ids, check_post, check_relations, training_relations
+from .row_checks import Record, check_ids, check_post, check_relations, training_relations
 from .row_readers import check_file, is_csv, read_csv, read_json_lines
-from .schema import NEGATIVE_RELATION, REGION_COLUMNS, SPLITS, post_features
+from .schema import NEGATIVE_RELATION, ROWS_AT_ONCE, SPLITS, post_features
 from .utf16 import Utf16Spans
 
 logger = logging.get_logger(__name__)
@@ -69,35 +70,39 @@ def load_files(
     for path in paths.values():
         check_file(path)
 
-    problems = Problems()
-    splits = {split: read_file(path, split, problems) for split, path in paths.items()}
+    problems, records, rows = Problems(), {}, {}
+    for split, path in paths.items():
+        records[split], rows[split] = read_file(path, split, image_dir, problems)
     if relations is None:
-        known, source = training_relations(splits["train"], paths["train"], problems), f"those of {paths['train']}"
+        known, source = training_relations(records["train"], paths["train"], problems), f"those of {paths['train']}"
     else:
         known, source = check_names(map(one_form, relations)), "the relations of the checkpoint, or the caller's"
-    check_relations(splits, known, source, problems)
-    check_ids(splits, problems)
-    missing = add_image_paths(splits, image_dir, on_missing_image != "keep", max_image_pixels)
+    check_relations(records, known, source, problems)
+    check_ids(records, problems)
+    missing = Problems()
+    unreadable = {} if on_missing_image == "keep" else find_unreadable(records, max_image_pixels, missing)
     if on_missing_image == "error":
         problems.extend(missing)
     problems.raise_if_any(TEXT_ONLY_HINT if missing and on_missing_image == "error" else "")
     if missing:
         logger.warning(missing.report())
-    if not any(post["relation"] == NEGATIVE_RELATION for posts in splits.values() for post in posts):
+    if not any(record.relation == NEGATIVE_RELATION for of_split in records.values() for record in of_split):
         logger.warning(
             f"No post has the relation {NEGATIVE_RELATION!r}. Posts without a relation must have it, by this name: "
             "precision, recall and F1 leave it out."
         )
     warn_of_alike(known)
-    features = post_features(known)
-    return datasets.DatasetDict(
-        {
-            split: datasets.Dataset.from_dict(
-                {column: [post[column] for post in posts] for column in features}, features=features
-            )
-            for split, posts in splits.items()
-        }
-    )
+    loaded, features = {}, post_features(known)
+    numbers = {name: number for number, name in enumerate(known)}
+    for split, of_split in rows.items():
+        if unreadable.get(split):
+            of_split = without_images(of_split, unreadable[split])
+        ids = datasets.Dataset.from_dict(
+            {"relation": [numbers[record.relation] for record in records[split]]},
+            features=datasets.Features({"relation": features["relation"]}),
+        )
+        loaded[split] = datasets.concatenate_datasets([of_split, ids], axis=1).select_columns([*features])
+    return datasets.DatasetDict(loaded)
 
 
 def check_names(relations: Iterable[str]) -> list[str]:
@@ -108,56 +113,82 @@ def check_names(relations: Iterable[str]) -> list[str]:
     return names
 
 
-def read_file(path: str, split: str, problems: Problems) -> list[dict]:
-    """Read the posts of a file, the bad ones too, so that later rows keep their number."""
-    before, posts, spans = len(problems), [], Utf16Spans()
-    for where, row in (read_csv if is_csv(path) else read_json_lines)(path, problems):
-        post = {"id": None, "image": None, "relation": None} | dict.fromkeys(REGION_COLUMNS, [])
-        if row is not None:
-            post = check_post(row, path, where, problems, is_csv(path))
-            if row.get("text") == post["text"] is not None:
-                spans.look_at(path, where, post["text"], [(post[e]["start"], post[e]["end"]) for e in ("head", "tail")])
-        post |= {"id": post["id"] or f"{split}-{len(posts)}", "file": path, "where": where}
-        posts.append(post)
-    spans.report(problems)
-    if not posts and len(problems) == before:
-        problems.add(path, path, "content", "no posts", "one post on each line")
-    return posts
-
-
-def add_image_paths(
-    splits: dict[str, list[dict]], image_dir: str | os.PathLike | None, look: bool, max_pixels: int
-) -> Problems:
-    """Give each post the path of its image.
+def read_file(
+    path: str, split: str, image_dir: str | os.PathLike | None, problems: Problems
+) -> tuple[list[Record], datasets.Dataset | None]:
+    """Read the posts of a file; of what is long, such as texts and boxes, only the form that a data set holds is kept.
 
     Args:
-        splits: the posts of each split; those whose image cannot be read lose image and regions.
-        image_dir: the folder that relative paths start from; the folder of their file if not given.
-        look: whether to look at the images.
-        max_pixels: most pixels of an image.
+        path: of the file.
+        split: its split, for the ids of posts that have none.
+        image_dir: the folder that relative paths of images start from; the folder of the file if not given.
+        problems: gets what is wrong with the file.
 
     Returns:
-        The images that cannot be read.
+        The records of the rows that are objects; and all columns but the relation, None if there are problems.
     """
-    missing = Problems()
-    for posts in splits.values():
-        for post in posts:
-            if post["image"] is not None:
-                folder = os.path.dirname(post["file"]) if image_dir is None else image_dir
-                post["image"] = path_on_disk(os.path.abspath(os.path.join(folder, post["image"])))
-    if not look:
-        return missing
-    paths = dict.fromkeys(post["image"] for posts in splits.values() for post in posts if post["image"] is not None)
+    before, number, spans = len(problems), 0, Utf16Spans()
+    folder = os.path.dirname(path) if image_dir is None else image_dir
+    records, posts, parts, known = [], [], [], {}  # relations and paths that many posts share are kept once
+    for number, (where, row) in enumerate((read_csv if is_csv(path) else read_json_lines)(path, problems), start=1):
+        if row is None:
+            continue
+        post = check_post(row, path, where, problems, is_csv(path))
+        if row.get("text") == post["text"] is not None:
+            spans.look_at(path, where, post["text"], [(post[e]["start"], post[e]["end"]) for e in ("head", "tail")])
+        post["id"] = post["id"] or f"{split}-{number - 1}"
+        if post["image"] is not None:
+            post["image"] = path_on_disk(os.path.abspath(os.path.join(folder, post["image"])))
+        for name in ("relation", "image"):
+            if isinstance(post[name], str):
+                post[name] = known.setdefault(post[name], post[name])
+        records.append(Record(post["id"], post["relation"], post["image"], path, where))
+        posts.append(post)
+        if len(posts) == ROWS_AT_ONCE:
+            parts += _stored(posts, problems)
+            posts = []
+    spans.report(problems)
+    if not number and len(problems) == before:
+        problems.add(path, path, "content", "no posts", "one post on each line")
+    parts += _stored(posts, problems)
+    return records, None if problems else datasets.concatenate_datasets(parts)
+
+
+def _stored(posts: list[dict], problems: Problems) -> list[datasets.Dataset]:
+    """Return posts as a data set without relations; nothing for none, and where there are problems."""
+    if problems or not posts:
+        return []
+    features = post_features([NEGATIVE_RELATION])
+    del features["relation"]
+    columns = {column: [post[column] for post in posts] for column in features}
+    return [datasets.Dataset.from_dict(columns, features=features)]
+
+
+def find_unreadable(records: dict[str, list[Record]], max_pixels: int, missing: Problems) -> dict[str, list[int]]:
+    """Find the images that cannot be read.
+
+    Args:
+        records: of the posts of each split, with the path of each image.
+        max_pixels: most pixels of an image.
+        missing: gets these images.
+
+    Returns:
+        The indices of their posts in each split.
+    """
+    everywhere = (record.image for of_split in records.values() for record in of_split)
+    paths = dict.fromkeys(path for path in everywhere if path is not None)
     there = [path for path in paths if os.path.isfile(path)]
     reasons = dict.fromkeys(paths, "there is no such file") | dict(zip(there, check_images(there, max_pixels)))
-    for posts in splits.values():
-        for post in posts:
-            reason = reasons.get(post["image"])
+    unreadable = {split: [] for split in records}
+    for split, of_split in records.items():
+        for index, record in enumerate(of_split):
+            reason = reasons.get(record.image)
             if reason:
                 expected = "an image that can be read"
-                missing.add(post["file"], post["where"], "image", f"{escaped(post['image'])} ({reason})", expected)
-                post |= {"image": None, **{column: [] for column in REGION_COLUMNS}}
-    return missing
+                found = f"{escaped(record.image)} ({reason})"
+                missing.add(record.file, record.where, "image", found, expected)
+                unreadable[split].append(index)
+    return unreadable
 
 
 __all__ = ["load_files"]

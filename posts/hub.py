@@ -11,13 +11,14 @@ from transformers.utils import logging
 
 from mmre.processing.picture_files import MAX_PIXELS
 from mmre.processing.suggestions import unknown
+from mmre.processing.words import join_words
 
 from .checks import Problems, show
-from .column_changes import replace_columns
+from .column_changes import without_images
 from .image_checks import TEXT_ONLY_HINT, check_images, check_on_missing_image, missing_images
 from .lookalikes import has_invisible, one_form, warn_of_alike
-from .row_checks import check_ids, check_post, check_regions_have_image
-from .schema import NEGATIVE_RELATION, REGION_COLUMNS, SPLITS, post_features
+from .row_checks import Record, check_ids, check_post
+from .schema import NEGATIVE_RELATION, ROWS_AT_ONCE, SPLITS, post_features
 from .utf16 import Utf16Spans
 
 logger = logging.get_logger(__name__)
@@ -78,11 +79,13 @@ def load_saved_posts(
     problems, missing, checked = Problems(), Problems(), {}
     for split, rows in loaded.items():
         where = f"{name}, {split}"
-        checked[split] = check_rows(rows, where, problems)
-        if "image" in columns and on_missing_image != "keep":
-            unreadable = check_stored_images(rows, checked[split], where, problems, missing, max_image_pixels)
+        looks = "image" in columns and on_missing_image != "keep"
+        without_image = missing_images(rows) if looks else [False] * len(rows)
+        checked[split] = check_rows(rows, without_image, where, problems)
+        if looks:
+            unreadable = check_stored_images(rows, without_image, where, missing, max_image_pixels)
             if unreadable and on_missing_image == "text_only":
-                loaded[split] = _without_images(rows, unreadable)
+                loaded[split] = without_images(rows, unreadable)
     check_ids(checked, problems)
     if not any(checked.values()):
         problems.add(str(name), str(name), "content", "no posts", "at least one")
@@ -92,7 +95,7 @@ def load_saved_posts(
     if missing:
         logger.warning(missing.report())
     if has_words:
-        loaded = {split: _with_text(rows, checked[split]) for split, rows in loaded.items()}
+        loaded = {split: _with_text(rows) for split, rows in loaded.items()}
     return datasets.DatasetDict({split: rows.select_columns(wanted) for split, rows in loaded.items()})
 
 
@@ -137,49 +140,49 @@ def _folder_hint(name: str) -> str:
     return f" ({clause})" if clause.endswith("?") else ""
 
 
-def check_rows(rows: datasets.Dataset, where: str, problems: Problems) -> list[dict]:
-    """Check each row of a split, and return the posts with the place where each stands."""
+def check_rows(rows: datasets.Dataset, without_image: Sequence[bool], where: str, problems: Problems) -> list[Record]:
+    """Check each row of a split, but for the images.
+
+    Args:
+        rows: of the split.
+        without_image: of each row whether it may have no regions, for it has no image.
+        where: name of the split.
+        problems: gets what is wrong.
+
+    Returns:
+        The records of the posts.
+    """
     names = getattr(rows.features.get("relation"), "names", None)
-    posts, spans = [], Utf16Spans()
+    records, spans = [], Utf16Spans()
     for index, row in enumerate(rows.remove_columns([name for name in ["image"] if name in rows.column_names])):
         place = f"{where}[{index}]"
-        post = check_post(row | {"image": "below"}, where, place, problems)
+        post = check_post(row | {"image": None if without_image[index] else "below"}, where, place, problems)
         label = post["relation"]
         if names is not None and (type(label) is not int or not 0 <= label < len(names)):
             problems.add(where, place, "relation", show(label), f"the id of a relation, 0 to {len(names) - 1}")
         if post["id"] is None:
             problems.add(where, place, "id", "nothing", "text, another one for each post")
-        posts.append(post | {"file": where, "where": place})
+        records.append(Record(post["id"], label, None, where, place))
         if row.get("text") == post["text"] is not None:
             spans.look_at(where, place, post["text"], [(post[e]["start"], post[e]["end"]) for e in ("head", "tail")])
     spans.report(problems)
-    return posts
+    return records
 
 
-def _with_text(rows: datasets.Dataset, posts: list[dict]) -> datasets.Dataset:
-    """Replace words and spans of words by the text and the spans of characters that checked posts have."""
+def _with_text(rows: datasets.Dataset) -> datasets.Dataset:
+    """Replace words and spans of words, which are checked, by the text and the spans of characters."""
     columns, schema = ["text", "head", "tail"], post_features([NEGATIVE_RELATION])
     features = datasets.Features({column: schema[column] for column in columns})
-    text = datasets.Dataset.from_dict(
-        {column: [post[column] for post in posts] for column in columns}, features=features
-    )
-    return datasets.concatenate_datasets([rows.remove_columns(["tokens", "head", "tail"]), text], axis=1)
-
-
-def _without_images(rows: datasets.Dataset, unreadable: list[int]) -> datasets.Dataset:
-    """Remove the images of some rows, and the regions of these rows."""
-    images = rows.select_columns(["image"])
-    nothing = datasets.Dataset.from_dict({"image": [None]}, features=images.features)
-    sources = list(range(len(rows)))
-    for index in unreadable:
-        sources[index] = len(rows)
-    images = datasets.concatenate_datasets([images, nothing]).select(sources)
-    result = datasets.concatenate_datasets([rows.remove_columns("image"), images], axis=1)
-    regions = {column: rows[column][:] for column in REGION_COLUMNS if column in rows.column_names}
-    for of_posts in regions.values():
-        for index in unreadable:
-            of_posts[index] = []
-    return replace_columns(result, regions).select_columns(rows.column_names)
+    parts = [datasets.Dataset.from_dict({column: [] for column in columns}, features=features)]
+    for batch in rows.select_columns(["tokens", "head", "tail"]).iter(ROWS_AT_ONCE):
+        spans = ([(span["start"], span["end"]) for span in pair] for pair in zip(batch["head"], batch["tail"]))
+        joined = [join_words(words, pair) for words, pair in zip(batch["tokens"], spans)]
+        texts = {"text": [text for text, _ in joined]}
+        for number, entity in enumerate(("head", "tail")):
+            texts[entity] = [dict(zip(("start", "end"), pair[number])) for _, pair in joined]
+        parts.append(datasets.Dataset.from_dict(texts, features=features))
+    kept = rows.remove_columns(["tokens", "head", "tail"])
+    return datasets.concatenate_datasets([kept, datasets.concatenate_datasets(parts)], axis=1)
 
 
 def check_same_relations(loaded: dict[str, datasets.Dataset], name: str) -> None:
@@ -231,15 +234,14 @@ def check_schema(features: datasets.Features, where: str, columns: Sequence[str]
 
 
 def check_stored_images(
-    rows: datasets.Dataset, posts: list[dict], where: str, problems: Problems, missing: Problems, max_pixels: int
+    rows: datasets.Dataset, without_image: Sequence[bool], where: str, missing: Problems, max_pixels: int
 ) -> list[int]:
-    """Check that images decode, and that posts without one have no regions.
+    """Check that the images of a split decode.
 
     Args:
         rows: of a split.
-        posts: these rows, checked.
+        without_image: of each row whether it has no image.
         where: name of the split.
-        problems: gets the regions of posts without an image.
         missing: gets the images that do not decode.
         max_pixels: most pixels of an image.
 
@@ -247,17 +249,11 @@ def check_stored_images(
         The indices of the rows whose images do not decode.
     """
     stored = rows.select_columns(["image"]).cast_column("image", datasets.Image(decode=False))
-    is_missing = missing_images(rows)
-    there, unreadable = [], []
-    for index, post in enumerate(posts):
-        if is_missing[index]:
-            check_regions_have_image(post, where, post["where"], problems)
-        else:
-            there.append(index)
+    there, unreadable = [index for index, lacks in enumerate(without_image) if not lacks], []
     for index, reason in zip(there, check_images(stored.select(there)["image"], max_pixels)):
         if reason:
             expected = "an image, embedded as `push_to_hub` does it"
-            missing.add(where, posts[index]["where"], "image", reason, expected)
+            missing.add(where, f"{where}[{index}]", "image", reason, expected)
             unreadable.append(index)
     return unreadable
 

@@ -1,8 +1,9 @@
 """Checks of the rows of a data set of posts, whatever they are read from."""
 
+import itertools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmre.processing.focal_augmentation import clip_box
 from mmre.processing.suggestions import unknown
@@ -14,6 +15,16 @@ from .row_readers import SPAN_COLUMNS
 from .schema import NEGATIVE_RELATION, REGION_COLUMNS
 
 Check = Callable[[bool, str, Any, str], bool]
+
+
+class Record(NamedTuple):
+    """A post in short, kept until the posts of all splits are read and can be compared."""
+
+    id: str | None
+    relation: Any
+    image: str | None
+    file: str
+    where: str
 
 
 def checker(file: str, where: str, problems: Problems) -> Check:
@@ -129,10 +140,10 @@ def as_span(value: Any) -> Span | None:
     return None
 
 
-def training_relations(posts: list[dict], path: str, problems: Problems) -> list[str] | None:
+def training_relations(records: list[Record], path: str, problems: Problems) -> list[str] | None:
     """Return the relations of the training posts, the negative one first; None if there is no other."""
-    names = {post["relation"] for post in posts if is_relation(post["relation"])} - {NEGATIVE_RELATION}
-    if posts and not names:
+    names = {record.relation for record in records if is_relation(record.relation)} - {NEGATIVE_RELATION}
+    if records and not names:
         expected = f"at least one beside {NEGATIVE_RELATION!r}"
         problems.add(path, path, "relation", "none in the whole file", expected)
     return [NEGATIVE_RELATION, *sorted(names)] if names else None
@@ -144,43 +155,39 @@ def is_relation(name: Any) -> bool:
     return is_name and (name == NEGATIVE_RELATION or name.casefold() != NEGATIVE_RELATION.casefold())
 
 
-def check_relations(splits: dict[str, list[dict]], known: list[str] | None, source: str, problems: Problems) -> None:
+def check_relations(splits: dict[str, list[Record]], known: list[str] | None, source: str, problems: Problems) -> None:
     """Report each post without a relation, or with one that is not known.
 
     Args:
-        splits: the posts of each split.
+        splits: the records of the posts of each split.
         known: names of the relations; None if all are.
         source: what these names are, for messages: "those of train.csv".
         problems: gets what is wrong.
     """
-    for posts in splits.values():
-        for post in posts:
-            name = post["relation"]
-            if "text" not in post:  # a malformed line, which is reported as such
-                continue
-            if not is_relation(name):
-                expected = (
-                    f"a name without space around it or invisible characters, {NEGATIVE_RELATION!r} where there is no "
-                    "relation"
-                )
-                found = ascii(name) if isinstance(name, str) and has_invisible(name) else show(name)
-                problems.add(post["file"], post["where"], "relation", found, told_text(name, expected))
-            elif known is not None and name not in known:
-                clause = f"{unknown('relation', name, known)} (known are {source})"
-                problems.note(post["file"], post["where"], "relation", clause)
+    for _, name, _, file, where in itertools.chain.from_iterable(splits.values()):
+        if not is_relation(name):
+            expected = (
+                f"a name without space around it or invisible characters, {NEGATIVE_RELATION!r} where there is no "
+                "relation"
+            )
+            found = ascii(name) if isinstance(name, str) and has_invisible(name) else show(name)
+            problems.add(file, where, "relation", found, told_text(name, expected))
+        elif known is not None and name not in known:
+            clause = f"{unknown('relation', name, known)} (known are {source})"
+            problems.note(file, where, "relation", clause)
 
 
-def check_ids(splits: dict[str, list[dict]], problems: Problems) -> None:
+def check_ids(splits: dict[str, list[Record]], problems: Problems) -> None:
     """Report each post whose id another post of any split has."""
     first = {}
-    for post in (post for posts in splits.values() for post in posts):
-        found, where = post["id"], post["where"]
+    for found, _, _, file, where in itertools.chain.from_iterable(splits.values()):
         if found is not None and first.setdefault(found, where) != where:
-            problems.add(post["file"], where, "id", f"{show(found)}, as at {first[found]}", "another for each post")
+            problems.add(file, where, "id", f"{show(found)}, as at {first[found]}", "another for each post")
 
 
 __all__ = [
     "Check",
+    "Record",
     "check_columns",
     "check_entity",
     "check_ids",

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import tracemalloc
 
 import pytest
 from PIL import Image
@@ -326,6 +327,20 @@ def test_an_image_larger_than_pillow_takes_for_safe_is_named(folder, monkeypatch
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     text = report(folder, [post()])
     assert "train.jsonl:1: image: a.png (DecompressionBombError: " in text and " pixels" in text
+
+
+def test_the_rows_of_a_long_file_are_not_held_as_python_objects(folder):
+    peaks = {}
+    for number in (1, 2_000, 6_000):  # the first one fills caches
+        path = write(folder / "train.jsonl", [post(caption="word " * 400, image=None)] * number)
+        tracemalloc.start()
+        rows = load_files(path)["train"]
+        peaks[number] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(rows) == number and {*rows["caption"]} == {"word " * 400}
+        assert [rows[index]["id"] for index in (0, number - 1)] == ["train-0", f"train-{number - 1}"]
+    # The captions of 4,000 more posts are 8 MB.
+    assert peaks[6_000] - peaks[2_000] < 4_000_000, peaks
 
 
 def test_arguments_are_checked(folder):

@@ -12,6 +12,7 @@ from PIL import Image
 from post_file_helpers import BOX, post, write
 
 from mmre.posts import load_files, load_saved_posts, make_synthetic_posts, post_features
+from mmre.posts.schema import ROWS_AT_ONCE
 
 RELATIONS = ["None", "/per/per/couple", "/per/misc/awarded"]
 
@@ -206,6 +207,23 @@ def test_a_stored_data_set_comes_back_as_it_was(stored, tmp_path):
     first, second = read["train"]
     assert first["image"].size == (8, 6) and second["image"] is None
     assert first["grounded_regions"] == [BOX] and first["id"] == "train-0"
+
+
+def test_a_stored_data_set_of_words_comes_back_as_text(folder, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+    number = 2 * ROWS_AT_ONCE + 1  # three parts
+    texts = [f"Ann {'very ' * (row % 3)}weds Bo" for row in range(number)]
+    lines = [post(text=text, head=[0, 3], tail=[len(text) - 2, len(text)], image=None) for text in texts]
+    posts = load_files(write(folder / "train.jsonl", lines))
+    words = [text.split(" ") for text in texts]
+    spans = {"head": [(0, 1)] * number, "tail": [(len(row) - 1, len(row)) for row in words]}
+    columns = {"tokens": words} | {name: [{"start": a, "end": b} for a, b in of] for name, of in spans.items()}
+    features = posts["train"].features
+    features = {"tokens": datasets.List(features["text"]), **{name: features[name] for name in spans}}
+    as_words = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+    kept = posts["train"].remove_columns(["text", *spans])
+    name = store({"train": datasets.concatenate_datasets([kept, as_words], axis=1)}, folder / "stored")
+    assert load_saved_posts(name)["train"].to_list() == posts["train"].to_list()
 
 
 def test_the_columns_of_a_stored_data_set_are_checked(stored):
