@@ -159,6 +159,8 @@ def plan_rows(
         values = values | cell.arguments
         train |= place_of_word_vectors(cell, suite, values | train)
         reads = inputs_of(cell, values | train)
+        if not reads & PICTURE_INPUTS:
+            train.pop("picture_cache", None)
         captions = [None]
         if args.data not in SHARED_RECIPES and "caption" in reads:
             captions = args.captions or [values.get("captions")]
@@ -170,6 +172,8 @@ def plan_rows(
             rows.append(Row(cell, name, runs))
     if suite.compares:
         _check_different(rows)
+    if "picture_cache" in args.train and not any(r.settings["data"]["picture_cache"] for row in rows for r in row.runs):
+        raise ValueError(f"--picture_cache keeps pictures, and no system of {suite.title!r} reads any: leave it out.")
     return rows
 
 

@@ -129,6 +129,15 @@ def test_the_address_is_of_the_recipe_and_of_what_the_data_are_not_of_where_they
     assert not {*addresses(mnre)} & {text, focalmre, tgdi}
 
 
+def test_pictures_are_kept_for_the_systems_that_read_them(tmp_path):
+    folder = str(tmp_path / "pictures")
+    rows = plan(THREE, train={"picture_cache": folder})
+    kept = {name: row.runs[0].settings["data"]["picture_cache"] for name, row in rows.items()}
+    assert kept == {"text only": None, "FocalMRE": folder, "TGDI": folder}
+    with pytest.raises(ValueError, match="^--picture_cache keeps pictures, and no system of 'three systems' reads any"):
+        plan(THREE._replace(cells=THREE.cells[:1]), train={"picture_cache": folder})
+
+
 def test_one_run_stands_in_all_tables_that_show_it(mnre, vectors):
     whole = {"focalmre_table1": "FocalMRE", "focalmre_table3": "FocalMRE", "focalmre_table4": "FocalMRE"}
     whole |= {"focalmre_table5": "Focal augmented", "focalmre_fig3": "4 VG, 3 OD"}
