@@ -1,17 +1,20 @@
 """Data sets of posts that the code makes, one by one."""
 
+import functools
 import random
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 
 import datasets
+from datasets.arrow_writer import ArrowWriter
 
-from .schema import post_features
+from .schema import ROWS_AT_ONCE, post_features
 
 
 def make_splits(
     relations: Sequence[str], sizes: Mapping[str, int], seed: int, make_post: Callable[[random.Random, str], dict]
 ) -> datasets.DatasetDict:
-    """Make the splits of a data set.
+    """Make the splits of a data set, in temporary files that last as long as the process.
 
     Args:
         relations: names of the relations, in the order of their ids.
@@ -22,13 +25,21 @@ def make_splits(
     features = post_features(relations)
     splits = {}
     for split, size in sizes.items():
-        rows = []
-        for index in range(size):
-            rng = random.Random(f"{seed}-{split}-{index}")  # noqa: S311 (not for secrets)
-            rows.append(features.encode_example({"id": f"{split}-{index}", **make_post(rng, split)}))
-        columns = {name: [row[name] for row in rows] for name in features}  # `from_list` refuses an empty split
-        splits[split] = datasets.Dataset.from_dict(columns, features=features)
+        with tempfile.NamedTemporaryFile(dir=_folder().name, suffix=".arrow", delete=False) as file:
+            path = file.name
+        with ArrowWriter(path=path, features=features, writer_batch_size=ROWS_AT_ONCE) as writer:
+            for index in range(size):
+                rng = random.Random(f"{seed}-{split}-{index}")  # noqa: S311 (not for secrets)
+                writer.write(features.encode_example({"id": f"{split}-{index}", **make_post(rng, split)}))
+            writer.finalize()
+        splits[split] = datasets.Dataset.from_file(path)
     return datasets.DatasetDict(splits)
+
+
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory:
+    """Return the folder of this process, which is removed at its end."""
+    return tempfile.TemporaryDirectory(prefix="mmre-posts-")
 
 
 __all__ = ["make_splits"]

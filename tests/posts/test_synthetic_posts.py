@@ -2,8 +2,10 @@
 
 import io
 import math
+import pickle
 import random
 from collections import Counter
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -36,6 +38,14 @@ def _encoded(split: datasets.Dataset) -> list[dict]:
 
 def _all(rows):
     return [row for split in rows.values() for row in split]
+
+
+def test_pictures_lie_on_disk_and_come_along_into_another_process():
+    rows = make_synthetic_posts(num_train=3, num_validation=0, num_test=0)["train"]
+    (file,) = rows.cache_files
+    assert Path(file["filename"]).stat().st_size > rows.data.nbytes
+    assert len(pickle.dumps(rows)) < rows.data.nbytes / 2  # its file goes by name
+    assert pickle.loads(pickle.dumps(rows)).to_list() == rows.to_list()  # noqa: S301 (our own)
 
 
 def test_schema(posts):
