@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from mmre.posts.file_lock import take
+from mmre.posts.whole_file import remove_unfinished
 
 LOCK_FILE = ".lock"
 
@@ -48,10 +49,14 @@ def only_run(output_dir: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def only_writer(out: str | os.PathLike) -> Iterator[None]:
-    """Hold the lock of an output file, `OUT.lock`; make the file's folder.
+def only_writer(out: str | os.PathLike, *beside: str | os.PathLike) -> Iterator[None]:
+    """Hold the lock of an output file, `OUT.lock`; make the file's folder, and remove what killed runs left of it.
 
     The system frees the lock of a process that is killed.
+
+    Args:
+        out: the file.
+        beside: further files of the run, in the same folder.
 
     Raises:
         ValueError: if another process holds it.
@@ -59,6 +64,8 @@ def only_writer(out: str | os.PathLike) -> Iterator[None]:
     """
     lock = _acquire(Path(f"{out}.lock"), f"another run is writing {out}: wait for it, or give another --out")
     try:
+        for path in (out, *beside):
+            remove_unfinished(path)
         yield
     finally:
         with suppress(OSError):  # Windows deletes no open file

@@ -87,12 +87,12 @@ def fit_thresholds(
         of_relation = predictions.predicted == number
         scores, right = predictions.scores[of_relation], predictions.gold[of_relation] == number
         posts[name] = len(scores)
-        candidates = np.unique(scores)  # ascending: the first that is enough keeps the most
-        kept_right = (right[scores >= score] for score in candidates)
-        enough = (
-            score for score, kept in zip(candidates, kept_right) if len(kept) >= min_posts and kept.mean() >= precision
-        )
-        lowest = next(enough, None)
+        order = np.argsort(scores)
+        # Ascending: the first score that is enough keeps the most. From its first answer on, all are kept.
+        candidates, first = np.unique(scores[order], return_index=True)
+        kept, kept_right = len(scores) - first, right[order][::-1].cumsum()[::-1][first]
+        enough = (kept >= min_posts) & (kept_right / kept >= precision)
+        lowest = candidates[enough.argmax()] if enough.any() else None
         # Down to the decimals that `mmre predict` writes, so that it keeps the answer whose score this is.
         found[name] = None if lowest is None else math.floor(lowest * 10**THRESHOLD_DECIMALS) / 10**THRESHOLD_DECIMALS
     return Thresholds(precision, temperature, found, min_posts, posts)
@@ -102,8 +102,9 @@ def count_kept(predictions: Predictions, thresholds: Thresholds) -> dict[str, Ke
     """Count what the thresholds keep of some predictions, and how much of that is right, for each relation."""
     counts = {}
     for name in thresholds.relations:
-        number = predictions.relations.index(name)
-        kept = (predictions.predicted == number) & [thresholds.keeps(name, score) for score in predictions.scores]
+        number, threshold = predictions.relations.index(name), thresholds.relations[name]
+        reached = predictions.scores >= (math.inf if threshold is None else threshold)
+        kept = (predictions.predicted == number) & reached
         gold = predictions.gold == number
         counts[name] = KeptCount(int(kept.sum()), int((kept & gold).sum()), int(gold.sum()))
     return counts

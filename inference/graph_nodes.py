@@ -11,6 +11,14 @@ from .entity_links import EntityLinks
 from .entity_names import graph_name, node_name
 
 
+def as_iri_part(name: str) -> str:
+    """Return a name as a part of an IRI, which no character of it can end or leave.
+
+    A reader that resolves `.` and `..`, as RFC 3986 has it, would make another IRI of these.
+    """
+    return quote(name, safe="") if name not in (".", "..") else name.replace(".", "%2E")
+
+
 class Node(NamedTuple):
     """Node of a graph.
 
@@ -56,7 +64,7 @@ class Nodes:
         """Add a mention of an entity (`text`, and `type` if it is known), and return the IRI of its node."""
         name, kind = node_name(entity["text"]), entity.get("type")
         iri = (self.links and self.links.find(name, kind)) or self.base_iri + "entity/" + "/".join(
-            quote(part, safe="") for part in ((name,) if kind is None else (kind, name))
+            map(as_iri_part, (name,) if kind is None else (kind, name))
         )
         self._add(iri, "label", graph_name(entity["text"]))
         if kind is not None:
@@ -83,4 +91,4 @@ class Nodes:
             yield node
 
 
-__all__ = ["Node", "Nodes"]
+__all__ = ["Node", "Nodes", "as_iri_part"]

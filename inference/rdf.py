@@ -14,16 +14,17 @@ Names begin with `--base_iri`; terms are from RDF, RDFS, PROV and Dublin Core, o
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from itertools import islice
 from typing import Any, TextIO
-from urllib.parse import quote
 
-from .graph_nodes import Nodes
+from .graph_nodes import Nodes, as_iri_part
 
 RDF_FORMATS = {"nt": "nt", "ttl": "turtle"}
 NODES_AT_ONCE = 1000
+# Kinds of names that stand for themselves in Turtle, as `type:PER`; relations have prefixes by their place.
+OWN_PREFIXES = ("relation", "type", "vocabulary", "field", "statement", "post")
 
 
 class RdfWriter:
@@ -63,25 +64,37 @@ class RdfWriter:
         self.write(graph)
 
     def named(self, kind: str, name: str) -> Any:
-        """Return the IRI of what is not an entity: no character of a name can end it or leave its place."""
-        return self.rdflib.URIRef(f"{self.base_iri}{kind}/{quote(name, safe='/' if kind == 'relation' else '')}")
+        """Return the IRI of what is not an entity; the name of a relation may have several parts."""
+        parts = name.split("/") if kind == "relation" else [name]
+        return self.rdflib.URIRef(f"{self.base_iri}{kind}/{'/'.join(map(as_iri_part, parts))}")
 
     def graph(self) -> Any:
         """Return an empty graph with the prefixes of this file."""
         graph = self.rdflib.Graph(bind_namespaces="none")
         for prefix in ("rdf", "rdfs", "xsd", "prov", "dcterms"):
             graph.bind(prefix, getattr(self.rdflib, prefix.upper()))
-        graph.bind("vocabulary", self.base_iri + "vocabulary/")
+        for kind in OWN_PREFIXES:
+            graph.bind(kind, f"{self.base_iri}{kind}/")
+        # Else rdflib makes prefixes up, and numbers them by the hashes of the process.
+        names = graph.namespace_manager
+        shorten = names.compute_qname
+        names.compute_qname = lambda iri, generate=True: shorten(iri, generate=False)
         return graph
+
+    def bind_relations(self, graph: Any) -> None:
+        """Give relations prefixes that say where they stand, as `relation-per-per:couple` of `/per/per/couple`."""
+        start = f"{self.base_iri}relation/"
+        for predicate in set(graph.predicates()):
+            folders = str(predicate).removeprefix(start).split("/")[:-1]
+            # Two places never have one prefix, for no part of a place has a dash.
+            if predicate.startswith(start) and all(re.fullmatch(r"\w+", part, re.ASCII) for part in folders):
+                graph.bind("-".join(["relation", *folders]), start + "".join(f"{part}/" for part in folders))
 
     def write(self, graph: Any) -> None:
         """Write a graph, always in the same order; of Turtle each prefix once."""
-        # Else rdflib numbers the prefixes, and orders N-Triples, by the hashes of the process.
-        for predicate in sorted(set(graph.predicates())):
-            with suppress(ValueError):  # a name that no prefix fits
-                graph.compute_qname(predicate)
+        self.bind_relations(graph)
         lines = graph.serialize(format=self.format).split("\n")
-        if self.format == "nt":  # a line break within a literal is escaped
+        if self.format == "nt":  # its order hangs on hashes; a line break within a literal is escaped
             self.file.write("".join(f"{line}\n" for line in sorted(filter(None, lines))))
             return
         head = next((number for number, line in enumerate(lines) if not line.startswith("@prefix ")), len(lines))

@@ -44,7 +44,7 @@ from .raw_posts import Survey, read_raw_posts, survey_raw_posts
 from .rdf import RDF_FORMATS, load_rdflib
 from .relation_lists import read_relations
 from .relation_schema import RelationSchema, read_schema
-from .triples import PredictionReport, in_order, write_triples
+from .triples import PredictionReport, errors_path, in_order, write_triples
 
 PREDICTION_VERSION = 3
 # So many are in memory together, and are ordered among themselves.
@@ -78,7 +78,8 @@ def predict(model: str, posts: str, args: PredictionArguments) -> PredictionRepo
         ValueError: another run is writing the output. Or the posts are bad; one report names the bad places. Or the
             model is none for relations, or does not read what is to be found.
     """
-    with only_writer(args.out):
+    beside = [errors_path(args.out)] + ([nodes_path(args.out)] if args.format == "neo4j" else [])
+    with only_writer(args.out, *beside):
         return _predict(model, posts, args)
 
 

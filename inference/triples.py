@@ -58,7 +58,7 @@ def write_triples(
     Returns:
         What there was.
     """
-    out, failed = Path(args.out), Path(f"{args.out}.errors.jsonl")
+    out, failed = Path(args.out), errors_path(args.out)
     counts, unreached, reasons = Counter(), Counter(), []
     with ExitStack() as stack:
         errors = stack.enter_context(whole_file(failed))
@@ -113,6 +113,11 @@ def write_triples(
     else:
         failed.unlink()
     return PredictionReport("\n".join(report), header["posts"], counts["failed"])
+
+
+def errors_path(out: str) -> Path:
+    """Return the path of the file, beside an output, with the posts that failed."""
+    return Path(f"{out}.errors.jsonl")
 
 
 def threshold_line(thresholds: Thresholds, unreached: Counter) -> str:
@@ -253,4 +258,4 @@ def symmetric_relations(header: dict) -> Callable[[str], bool]:
     return {row["relation"] for row in header["schema"] or () if row["symmetric"]}.__contains__
 
 
-__all__ = ["PredictionReport", "in_order", "triple_line", "write_triples"]
+__all__ = ["PredictionReport", "errors_path", "in_order", "triple_line", "write_triples"]

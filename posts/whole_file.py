@@ -1,9 +1,10 @@
 """The one way to write a file, or a folder of files: it is whole at its path, or not there."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -42,6 +43,23 @@ def whole_file(path: str | os.PathLike, mode: str = "w", newline: str | None = "
         raise
 
 
+def remove_unfinished(path: str | os.PathLike) -> None:
+    """Remove the unfinished files of a path, `PATH.PID.unfinished`, which killed processes left.
+
+    Call it while you hold the lock of the path: the number in a name is a process of any machine or container that
+    has this folder, so that it does not tell whether the process still writes.
+
+    Args:
+        path: of the file.
+    """
+    path = Path(path)
+    left = re.compile(re.escape(path.name) + r"\.\d+\.unfinished")
+    for other in path.parent.iterdir():
+        if left.fullmatch(other.name):
+            with suppress(OSError):  # it is in nobody's way
+                other.unlink()
+
+
 @contextmanager
 def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
     """Make a new folder; nothing is at its path until all files in it are complete.
@@ -70,4 +88,4 @@ def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
         raise
 
 
-__all__ = ["whole_file", "whole_folder"]
+__all__ = ["remove_unfinished", "whole_file", "whole_folder"]

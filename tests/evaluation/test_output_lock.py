@@ -49,6 +49,38 @@ def test_a_file_is_free_again_after_its_run(tmp_path):
     assert list(out.parent.iterdir()) == []
 
 
+WRITE = """
+import sys
+from mmre.evaluation.output_lock import only_writer
+from mmre.posts.whole_file import whole_file
+with only_writer(sys.argv[1]), whole_file(sys.argv[1]), whole_file(sys.argv[2]):
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_next_run_removes_what_a_killed_one_left_of_its_files_and_nothing_else(tmp_path):
+    out, beside = tmp_path / "out.jsonl", tmp_path / "out.jsonl.errors.jsonl"
+    others = ["out.1.unfinished", "out.jsonl.csv.1.unfinished", "out.jsonl.unfinished", "out.jsonl.x.unfinished"]
+    others += ["another.jsonl.1.unfinished", "outxjsonl.1.unfinished"]
+    for name in others:
+        (tmp_path / name).touch()
+    command = [sys.executable, "-c", WRITE, out, beside]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"writing\n"
+    written = {f"{path.name}.{process.pid}.unfinished" for path in (out, beside)}
+    with pytest.raises(ValueError, match="another run is writing"), only_writer(out, beside):
+        raise AssertionError
+    assert written <= {path.name for path in tmp_path.iterdir()}  # of a run that goes on, nothing is removed
+    process.kill()
+    process.wait()
+    with only_writer(out):
+        assert {path.name for path in tmp_path.iterdir()} & written == {f"{beside.name}.{process.pid}.unfinished"}
+    with only_writer(out, beside):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {*others}
+
+
 @pytest.mark.skipif(not Path("/proc/self/fdinfo").is_dir(), reason="needs a folder that takes no files")
 def test_what_takes_no_files_is_not_blamed_on_another_run():
     folder = "/proc/self/fdinfo"

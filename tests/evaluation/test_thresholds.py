@@ -1,5 +1,6 @@
 """Thresholds of relations, fitted on the predictions of validation posts."""
 
+import itertools
 import json
 
 import numpy as np
@@ -44,6 +45,30 @@ def test_a_threshold_is_the_lowest_score_from_which_on_enough_answers_are_right(
 def test_answers_of_one_score_are_kept_or_left_out_together():
     rows = predictions((1, 1, 0.8), (0, 1, 0.8), (1, 1, 0.9))
     assert fit_thresholds(rows, 0.9, min_posts=1).relations["couple"] == 0.9
+
+
+def slow_threshold(rows: Predictions, number: int, precision: float, min_posts: int) -> float | None:
+    """Try the score of each answer, one after the other, and count by hand what it keeps."""
+    answers = [(s, g == number) for g, p, s in zip(rows.gold, rows.predicted, rows.scores) if p == number]
+    for lowest in sorted(score for score, _ in answers):
+        kept = [right for score, right in answers if score >= lowest]
+        if len(kept) >= min_posts and sum(kept) / len(kept) >= precision:
+            return lowest
+    return None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_thresholds_are_those_of_trying_each_score(seed):
+    generator = np.random.default_rng(seed)
+    scores = generator.integers(1, 20, size=80) / 20  # few values: many answers have one score
+    rows = predictions(*zip(generator.integers(0, 4, 80), generator.integers(0, 4, 80), scores))
+    for precision, min_posts in itertools.product((0.2, 1 / 3, 0.5, 1.0), (1, 2, 10)):
+        found = fit_thresholds(rows, precision, min_posts=min_posts)
+        expected = {name: slow_threshold(rows, number, precision, min_posts) for number, name in enumerate(NAMES)}
+        assert found.relations == {name: expected[name] for name in NAMES[1:]}
+        for name, count in count_kept(rows, found).items():
+            kept = [name == NAMES[p] and found.keeps(name, s) for p, s in zip(rows.predicted, rows.scores)]
+            assert count.kept == sum(kept)
 
 
 def test_what_is_kept_is_counted_on_other_posts():

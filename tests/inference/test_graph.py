@@ -128,6 +128,31 @@ def test_rdf_holds_any_name(name, format, tmp_path):
     }
 
 
+def test_relations_have_prefixes_by_their_place_in_turtle(tmp_path):
+    names = ["/per/per/couple", "/per/loc/lives in", "peer", "/a-b/c", "東京", "//x", "/r/x~y"]
+    triples = [triple(entity("Ann"), name, entity("Bob", 9), str(n), by="x") for n, name in enumerate(names)]
+    text, graph = as_rdf(triples, "ttl", tmp_path, keep=["by"])
+    assert f"@prefix relation-per-per: <{BASE}relation/per/per/> ." in text.splitlines()
+    written = ["relation-per-per:couple", "relation-per-loc:lives%20in", "relation:peer"]
+    # What has no short name is written whole.
+    written += [f"<{BASE}relation/{name}>" for name in ("a-b/c", "%E6%9D%B1%E4%BA%AC", "/x", "r/x~y")]
+    for name in written:
+        assert f"rdf:predicate {name} ;" in text
+    for name in ("a type:PER ;", "field:by ", "post:0 ", "statement:", "vocabulary:score "):
+        assert name in text
+    assert not re.search(r"\bns\d+:", text)
+    assert isomorphic(graph, as_rdf(triples, "nt", tmp_path, keep=["by"])[1])
+
+
+def test_no_name_is_a_step_up_in_an_iri(tmp_path):
+    """A reader resolves `a/../b` to `b` (RFC 3986, 5.2.4); of a whole name, dots are the only ones that do so."""
+    said = triple(entity("..", kind=".") | {"text": ".."}, "/../x", entity("a..b", 9, ".."), "..")
+    _, graph = as_rdf([said], "nt", tmp_path)
+    iris = {str(term) for row in graph for term in row if isinstance(term, URIRef)}
+    assert not any(part in (".", "..") for iri in iris for part in iri.split("/"))
+    assert f"{BASE}entity/%2E/%2E%2E" in iris and f"{BASE}entity/%2E%2E/a..b" in iris
+
+
 def test_each_statement_has_its_post_its_spans_its_score_and_its_model(tmp_path):
     _, graph = as_rdf(
         [triple(entity("Ann"), "/per/per/peer", entity("Bob", 9), "p 1", 0.75, at=["x"])], "ttl", tmp_path, keep=["at"]
