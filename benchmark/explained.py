@@ -7,12 +7,16 @@ from typing import Any
 
 import datasets
 import numpy as np
+import transformers
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from transformers import AutoProcessor
 from transformers.utils import logging
 
+from mmre.annotation.model_files import files_fingerprint
+from mmre.annotation.unfinished import append_line, read_batches
 from mmre.evaluation.markdown import as_cell
+from mmre.evaluation.output_lock import only_writer
 from mmre.evaluation.plots import drawable
 from mmre.evaluation.run_record import SETTINGS_FILE, posts_in_short
 from mmre.inference.cards import CardMaker
@@ -21,6 +25,7 @@ from mmre.inference.explanation_plot import draw_scores, score_colors
 from mmre.inference.explanations import Explanation, explain
 from mmre.inference.inner_values import ATTENTION
 from mmre.inference.loading import load_model
+from mmre.posts.fingerprint import posts_fingerprint
 from mmre.posts.sources import open_posts
 from mmre.posts.whole_file import whole_file
 from mmre.training.arguments import DataArguments
@@ -31,6 +36,9 @@ LEAST_DIFFERENCE = 0.01  # of probability; below, a sure difference says nothing
 FIGURES = {"focalmre_fig4": "focalmre", "tgdi_fig5": "tgdi"}
 POSTS_OF_A_FIGURE, POSTS_OF_THE_TABLE = 3, 100
 PANEL = 2.6  # inches
+MEANS = ("drop", "random_drop", "difference", "low", "high")
+PART_FILE = "cards.part"  # beside the page until it is written
+CARDS_VERSION = 1
 
 
 class TrainedRun:
@@ -78,11 +86,11 @@ class TrainedRun:
 
 
 def explain_run(folder: str, out: str | os.PathLike, ids: Sequence[str] = (), method: str = "occlusion") -> Path:
-    """Write a page of a run's test posts, the errors first.
+    """Write a page of a run's test posts, the errors first, or go on with one that was stopped.
 
     Args:
         folder: of the run.
-        out: new folder of the page and its pictures.
+        out: new folder of the page and its pictures; or one in which this was stopped, with the cards that are done.
         ids: of test posts; all if there are none.
         method: of the explanations, see [`~mmre.inference.explanations.explain`].
 
@@ -90,20 +98,47 @@ def explain_run(folder: str, out: str | os.PathLike, ids: Sequence[str] = (), me
         The path of the page.
 
     Raises:
+        OutputFileError: cards are there that were made by another method, of another model or of other posts.
         OSError: the page is there already, or the run, its model or its posts are not.
-        ValueError: there is no such post, or the method does not exist for the model.
+        ValueError: there is no such post, the method does not exist for the model, or another run is writing there.
+        ImportError: the method needs captum, which is not installed.
     """
-    page = Path(out) / PAGE_FILE
+    with only_writer(Path(out)):
+        return _explain_run(folder, Path(out), ids, method)
+
+
+def _explain_run(folder: str, out: Path, ids: Sequence[str], method: str) -> Path:
+    page, part = out / PAGE_FILE, out / PART_FILE
     if page.exists():
         raise FileExistsError(f"{page} is there already; give another --out, or delete it")
     run = TrainedRun(folder)
     posts, make_card = run.rows(ids), CardMaker(run.model, run.processor, out, method)
+    header = {
+        "mmre_cards": CARDS_VERSION,
+        "files_sha256": files_fingerprint(folder),
+        "posts_sha256": posts_fingerprint({"test": posts}),
+        "method": method,
+        "transformers": transformers.__version__,
+    }
+    ends = [end for _, _, end in read_batches(part, header)] if part.exists() else []
+    done = max(0, len(ends) - 1)  # the first line is the header
+    rest = posts.select(range(done, len(posts)))
     relation_of = posts.features["relation"].int2str
-    cards = (
-        make_card(post["id"], post, gold=relation_of(post["relation"]), picture_name=short["image"])
-        for post, short in zip(logging.tqdm(posts, desc="Explaining", unit="post"), posts_in_short(posts))
-    )
-    return write_error_page(out, f"{run.folder.name}: {run.name}", method, cards)
+    out.mkdir(exist_ok=True)
+    bar = logging.tqdm(total=len(posts), initial=done, desc="Explaining", unit="post")
+    with open(part, "ab", buffering=0) as file, bar:
+        file.truncate(ends[-1] if ends else 0)
+        for number, (post, short) in enumerate(zip(rest, posts_in_short(rest)), start=done):
+            card = make_card(post["id"], post, gold=relation_of(post["relation"]), picture_name=short["image"])
+            # Not before a card is there: what fails at the first one may be tried with other settings.
+            if not (ends or number):
+                append_line(file, header)
+            append_line(file, {"batch": number, "rows": [card]})
+            bar.update()
+    cards = (card for _, rows, _ in read_batches(part, header) for card in rows)
+    write_error_page(out, f"{run.folder.name}: {run.name}", method, cards)
+    part.unlink()
+    return page
 
 
 def measure_runs(folders: Sequence[str], ids: Sequence[str], method: str) -> Iterator[dict[str, Any]]:
@@ -159,9 +194,11 @@ def faithfulness_table(rows: Sequence[dict[str, Any]]) -> str:
         verdict = "yes" if row["low"] > 0 else "less than chance" if row["high"] < 0 else "not shown"
         if max(abs(row["low"]), abs(row["high"])) < LEAST_DIFFERENCE:
             verdict = "these parts hardly count"
-        difference = f"{row['difference']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        # Adding zero takes the sign of what rounds to zero.
+        means = {name: f"{round(row[name], 3) + 0.0:.3f}" for name in MEANS}
+        difference = f"{means['difference']} [{means['low']}, {means['high']}]"
         cells = [as_cell(row["system"]), row["explanation"].replace("_", " "), row["parts"], str(row["posts"])]
-        cells += [f"{row['drop']:.3f}", f"{row['random_drop']:.3f}", difference, verdict]
+        cells += [means["drop"], means["random_drop"], difference, verdict]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

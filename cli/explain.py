@@ -1,9 +1,11 @@
 """Explain what a trained model says of the test posts of its own run: one HTML page, the errors first.
 
-RUN is the output folder of `mmre train`, with the model. For posts in a file there is `mmre predict --explain`.
+RUN is the output folder of `mmre train`, with the model. For posts in a file there is `mmre predict --explain`. A
+killed run goes on where it was.
 """
 
 HELP = "a page of a run's test posts: the errors first, and why"
+STOPPED = "the same command goes on where it was"
 
 
 def add_arguments(parser) -> None:

@@ -62,9 +62,13 @@ def show_default(default: Any) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's parser with the manner of `mmre`: `--long_names` in full, and one line per error."""
+    """argparse's parser with the manner of `mmre`: `--long_names` in full, and one line per error.
+
+    `when_missing` holds, by the name of an argument that must be given, what to say beside where it is not.
+    """
 
     def __init__(self, **kwargs):
+        self.when_missing: dict[str, str] = {}
         super().__init__(**{"allow_abbrev": False, "formatter_class": HelpFormatter, "add_help": False} | kwargs)
         self.add_argument("-h", "--help", action="help", help="Show this help.")
         version = f"mmre {metadata.version('mmre')}"
@@ -72,6 +76,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         """Print one line and exit with status 2."""
+        what, _, names = message.partition(" are required: ")
+        if what == "the following arguments":
+            message = "; ".join(
+                [message, *(self.when_missing[name] for name in names.split(", ") if name in self.when_missing)]
+            )
         self.exit(2, f"{self.prog}: error: {message}\n")
 
     def parse(self, words: list[str], further_options: Callable[[], Iterable[str]] | None = None) -> argparse.Namespace:

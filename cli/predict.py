@@ -16,6 +16,9 @@ STOPPED = "the same command goes on where it was"
 def add_arguments(parser) -> None:
     """Add the model, the posts and the fields of [`PredictionArguments`]."""
     parser.usage = "mmre predict MODEL POSTS --out FILE [options]"
+    parser.when_missing["POSTS"] = (
+        "give a file of posts, or, to explain the test posts of a run of mmre train: mmre explain RUN --out FOLDER"
+    )
     parser.add_argument("model", metavar="MODEL", help="Folder of a model, or its name on the Hub.")
     parser.add_argument(
         "posts",

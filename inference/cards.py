@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from mmre.posts.whole_file import whole_file
 from mmre.processing.words import Span
 
-from .explanations import Explanation, explain
+from .explanations import Explanation, check_method, explain
 
 PICTURES_FOLDER = "pictures"
 THUMBNAIL_SIDE = 320  # pixels, the longer side
@@ -28,9 +28,13 @@ class CardMaker:
         processor: its processor.
         folder: where the page will be; pictures go into a folder inside it.
         method: of the explanations, see [`~mmre.inference.explanations.explain`].
+
+    Raises:
+        ValueError, ImportError: the method does not exist for the model, or needs what is not installed.
     """
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin, folder: str | os.PathLike, method: str):
+        check_method(model, method)
         self.model, self.processor, self.folder, self.method = model, processor, Path(folder), method
 
     def __call__(

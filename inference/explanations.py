@@ -16,7 +16,7 @@ from mmre.processing.words import Span
 
 from .faithfulness import Faithfulness, measure_faithfulness
 from .inner_values import ATTENTION, read_inner_values
-from .integrated_gradients import integrated_gradients
+from .integrated_gradients import integrated_gradients, load_captum
 from .occlusion import occlude
 from .post_parts import PartScores, PictureSlot, PostParts, Taken
 
@@ -129,6 +129,28 @@ class Explanation:
             raise ValueError(f"{path}: an explanation is written as .{', .'.join(PLOT_FORMATS)} or .json")
 
 
+def check_method(model: PreTrainedModel, method: str) -> None:
+    """Refuse a method that does not exist, or not for a model, before the work begins.
+
+    Raises:
+        ValueError: there is no such method, or the system has no attention.
+        ImportError: captum is needed and not installed.
+    """
+    if method not in (*METHODS, ATTENTION):
+        raise ValueError(unknown("method", method, (*METHODS, ATTENTION)))
+    if method == ATTENTION and not hasattr(model, "picture_attention"):
+        raise _no_attention(model)
+    if method == "integrated_gradients":
+        load_captum()
+
+
+def _no_attention(model: PreTrainedModel) -> ValueError:
+    return ValueError(
+        f"method 'attention': {type(model).__name__}, as configured, has none from the entities to the picture; "
+        f"expected {' or '.join(map(repr, METHODS))}"
+    )
+
+
 def explain(
     model: PreTrainedModel,
     processor: ProcessorMixin,
@@ -152,6 +174,7 @@ def explain(
             measures what the relation's probability loses; `"integrated_gradients"` attributes its log-probability to
             them (needs captum: `pip install 'mmre[explain]'`); `"attention"` shows where the two entities look, which
             needs no more than one run of the model: at patches (FocalMRE, TGDI, UMT), at regions alone, or neither.
+            Of a post without a picture nothing has such a score.
         check: also measure whether the scores, and the model's own attention, are faithful: whether the relation loses
             more without the parts of the highest scores than without as many at random.
         seed: of that random choice.
@@ -163,8 +186,7 @@ def explain(
         ValueError: the post cannot be right, the model does not know the relation or the method does not exist for it.
         ImportError: captum is needed and not installed.
     """
-    if method not in (*METHODS, ATTENTION):
-        raise ValueError(unknown("method", method, (*METHODS, ATTENTION)))
+    check_method(model, method)
     ids = {name: int(number) for number, name in model.config.id2label.items()}
     if relation is not None and relation not in ids:
         raise ValueError(unknown("relation", relation, ids))
@@ -176,12 +198,9 @@ def explain(
     label = order[0] if relation is None else ids[relation]
     inner = read_inner_values(parts)
     if method == ATTENTION:
-        if inner.attention is None:
-            reason = f"{type(model).__name__}, as configured, has none from the entities to the picture"
-            if hasattr(model, "picture_attention") and not parts.slots:
-                reason = "the post has no picture"
-            raise ValueError(f"method 'attention': {reason}; expected {' or '.join(map(repr, METHODS))}")
-        scores = inner.attention
+        if inner.attention is None and parts.slots:
+            raise _no_attention(model)
+        scores = inner.attention or PartScores()
     else:
         scores = METHODS[method](parts, label)
     explanations = {method: scores}
@@ -205,4 +224,4 @@ def explain(
     )
 
 
-__all__ = ["METHODS", "Explanation", "explain"]
+__all__ = ["METHODS", "Explanation", "check_method", "explain"]

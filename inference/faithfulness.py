@@ -10,6 +10,7 @@ from .post_parts import PartScores, PostParts, Taken
 
 SHARE = 0.2  # of the parts are taken away, at least one
 DRAWS = 10  # of other parts, at random
+LEAST_SHOWN = 0.005  # of a drop, with two decimal places
 # Kinds of parts, by the names of their scores.
 PART_NAMES = {"cells": "patches", "slots": "regions", "words": "words"}
 
@@ -32,6 +33,11 @@ class Faithfulness(NamedTuple):
     of: int
     drop: float
     random_drop: float
+
+    def in_words(self) -> str:
+        """Say in a sentence what the relation loses without the parts, and without as many at random."""
+        parts = f"{self.explanation.replace('_', ' ')}: without {self.taken} of {self.of} {self.parts}"
+        return f"{parts} {_loss(self.drop)}, without as many at random {_loss(self.random_drop)}"
 
 
 def measure_faithfulness(
@@ -74,6 +80,15 @@ def measure_faithfulness(
             Faithfulness(explanation, PART_NAMES[name], taken, count, float(drops[0]), float(np.mean(drops[1:])))
         )
     return lines
+
+
+def _loss(drop: float) -> str:
+    """Say how much is lost: a probability may also grow without a part, and hardly any is not none."""
+    if drop <= -LEAST_SHOWN:
+        return f"{-drop:.2f} is gained"
+    if drop <= 0:
+        return "nothing is lost"
+    return f"{drop:.2f} is lost" if drop >= LEAST_SHOWN else "less than 0.01 is lost"
 
 
 def _items(parts: PostParts, name: str) -> Sequence:

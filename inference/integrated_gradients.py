@@ -14,6 +14,19 @@ STEPS = 64
 POINTS_AT_ONCE = 16
 
 
+def load_captum() -> type:
+    """Return captum's class for integrated gradients.
+
+    Raises:
+        ImportError: captum is not installed.
+    """
+    try:
+        from captum.attr import IntegratedGradients
+    except ImportError as error:
+        raise ImportError("integrated gradients need captum: pip install 'mmre[explain]'") from error
+    return IntegratedGradients
+
+
 def integrated_gradients(parts: PostParts, relation: int, steps: int = STEPS) -> PartScores:
     """Attribute the log-probability of a relation to the patches of the pictures and to the tokens of the text.
 
@@ -33,10 +46,7 @@ def integrated_gradients(parts: PostParts, relation: int, steps: int = STEPS) ->
     Raises:
         ImportError: captum is not installed.
     """
-    try:
-        from captum.attr import IntegratedGradients
-    except ImportError as error:
-        raise ImportError("integrated gradients need captum: pip install 'mmre[explain]'") from error
+    gradients_of = load_captum()
     model, tokenizer = parts.model, parts.processor.tokenizer
     inputs = {name: value.to(model.device) for name, value in parts.inputs.items()}
     ids, embedding = inputs.pop("input_ids"), model.get_input_embeddings()
@@ -64,7 +74,7 @@ def integrated_gradients(parts: PostParts, relation: int, steps: int = STEPS) ->
     # Not zero, which is grey: of patches without any contrast, layer normalization makes endless gradients.
     flat = None if pixels is None else pixels.mean(dim=(3, 4), keepdim=True).expand_as(pixels)
     baselines = (baseline,) if pixels is None else (baseline, flat)
-    attributions, delta = IntegratedGradients(log_probability).attribute(
+    attributions, delta = gradients_of(log_probability).attribute(
         values, baselines, n_steps=steps, internal_batch_size=POINTS_AT_ONCE, return_convergence_delta=True
     )
     tokens = attributions[0][0].sum(dim=-1).double().detach().cpu().numpy()

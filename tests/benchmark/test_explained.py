@@ -10,6 +10,7 @@ from PIL import Image
 from mmre.benchmark.explained import TrainedRun, faithfulness_table, interval
 from mmre.cli.main import main
 from mmre.inference import explain
+from mmre.inference.cards import CardMaker
 
 
 def test_the_table_is_of_the_explanations_of_each_test_post(run, tmp_path, capsys):
@@ -42,6 +43,8 @@ def test_only_a_difference_that_is_sure_is_a_reason():
         )
     assert verdicts == ["yes", "not shown", "less than chance", "these parts hardly count"]
     assert interval(np.full(5, 0.25)) == (0.25, 0.25)
+    zeros = {"random_drop": -0.0001, "difference": -0.0004, "low": -0.02, "high": -0.0001}
+    assert "| 0.500 | 0.000 | 0.000 [-0.020, 0.000] |" in faithfulness_table([row | zeros])  # no zero has a sign
 
 
 def test_figure_4_has_four_pictures_a_post_and_figure_5_two(run, tgdi_run, tmp_path, capsys):
@@ -71,6 +74,53 @@ def test_a_page_of_a_run_has_a_card_for_each_of_its_test_posts(run, tmp_path, ca
         assert (tmp_path / "why" / card["picture"]).is_file()
     assert main([*command, "--posts", *ids]) == 1
     assert "index.html is there already; give another --out" in capsys.readouterr().err
+
+
+def test_a_page_that_was_stopped_goes_on_where_it_was(run, tmp_path, capsys, monkeypatch):
+    ids = list(TrainedRun(run).posts["id"][:4])
+    make, made = CardMaker.__call__, []
+
+    def stopped_at_the_third(self, post_id, post, **values):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(post_id)
+        return make(self, post_id, post, **values)
+
+    def explain_into(name: str, *options: str) -> int:
+        return main(["explain", str(run), "--out", str(tmp_path / name), "--posts", *ids, *options])
+
+    monkeypatch.setattr(CardMaker, "__call__", stopped_at_the_third)
+    assert explain_into("why") == 130
+    assert "stopped; the same command goes on where it was" in capsys.readouterr().err
+    part = tmp_path / "why" / "cards.part"
+    part.write_bytes(part.read_bytes() + b'{"batch": 2, "rows": [{"id"')  # a kill may tear a line off
+    made.clear()
+    monkeypatch.setattr(
+        CardMaker, "__call__", lambda self, *args, **values: made.append(args[0]) or make(self, *args, **values)
+    )
+    assert explain_into("why", "--method", "attention") == 1
+    assert "method: 'occlusion' there, 'attention' now" in capsys.readouterr().err
+    assert explain_into("why") == 0 and made == ids[2:]
+    assert sorted(path.name for path in (tmp_path / "why").iterdir()) == ["index.html", "pictures"]
+    assert explain_into("whole") == 0
+    pages = [
+        re.sub(r"nonce[-=][^ \n;>]+", "", (tmp_path / name / "index.html").read_text("utf-8"))
+        for name in ("why", "whole")
+    ]
+    assert pages[0] == pages[1] and not list(tmp_path.glob("*.lock"))
+
+
+def test_what_fails_at_the_first_post_may_be_tried_otherwise(run, tmp_path, monkeypatch):
+    make = CardMaker.__call__
+
+    def fails(self, *args, **values):
+        raise ValueError("no")
+
+    command = ["explain", str(run), "--out", str(tmp_path / "why"), "--posts", TrainedRun(run).posts["id"][0]]
+    monkeypatch.setattr(CardMaker, "__call__", fails)
+    assert main(command) == 1
+    monkeypatch.setattr(CardMaker, "__call__", make)
+    assert main([*command, "--method", "attention"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,12 @@ def test_the_command_ends_with_a_line_for_what_is_wrong(focalmre, tgdi, picture_
     assert "--explain; workers of --ray explain nothing" in ends(
         focalmre, path, "--out", out, "--ray", "local", "--explain", "page", status=2
     )
+    missing = (
+        "mmre predict: error: the following arguments are required: POSTS, --out; give a file of posts, or, to explain"
+    )
+    assert ends(focalmre, "--explain", "why", status=2).startswith(missing)
+    assert "of a run of mmre train: mmre explain RUN --out FOLDER" in ends(focalmre, "--out", out, status=2)
+    assert "mmre explain" not in ends(focalmre, path, status=2)
     assert "--min_score 1.5; expected" in ends(focalmre, path, "--out", "t.nt", "--min_score", "1.5", status=2)
     assert "there is no such file" in ends(focalmre, tmp_path / "none.csv", "--out", out)
     assert "is no annotation file" in ends(focalmre, path, "--out", out, "--regions", path)

@@ -8,11 +8,12 @@ import torch
 from model_helpers import SYSTEMS, tiny_model
 from PIL import Image
 
+from mmre.inference.cards import CardMaker
 from mmre.inference.explanation_plot import in_two_places
 from mmre.inference.explanations import explain
-from mmre.inference.faithfulness import DRAWS
+from mmre.inference.faithfulness import DRAWS, Faithfulness
 from mmre.inference.picture_grid import on_picture
-from mmre.inference.post_parts import PostParts, Taken
+from mmre.inference.post_parts import PartScores, PostParts, Taken
 from mmre.processing import PROCESSORS, WordProcessor
 
 TEXT = "rt @ : rafael nadal weds mery perello in new york"
@@ -290,7 +291,6 @@ def test_the_relation_may_be_another_one(make):
         ({"image": None}, {}, "no image that they are regions of"),
         ({}, {"relation": "/per/per/cuople"}, "did you mean"),
         ({}, {"method": "oclusion"}, "did you mean"),
-        ({"image": None, "grounded_regions": None, "detected_regions": None}, {"method": "attention"}, "no picture"),
     ],
 )
 def test_what_cannot_be_explained_is_refused(make, changes, options, message):
@@ -302,6 +302,39 @@ def test_what_cannot_be_explained_is_refused(make, changes, options, message):
 def test_a_system_without_attention_to_the_picture_says_so(make, case):
     with pytest.raises(ValueError, match="ForRelationClassification, as configured, .* expected 'occlusion' or"):
         explain(*make(case), method="attention")
+
+
+@pytest.mark.parametrize("case", ["focalmre", "tgdi", "umt", "hvpnet"])
+def test_of_a_post_without_a_picture_nothing_has_a_score_by_attention(make, case, tmp_path):
+    nothing = {"image": None, "grounded_regions": None, "detected_regions": None}
+    model, processor, post = make(case, **nothing)
+    found = explain(model, processor, post, method="attention", check=True)
+    assert found.scores == PartScores() and found.faithfulness == []
+    assert found.probabilities == explain(model, processor, post).probabilities
+    found.save(tmp_path / "no_picture.png")
+    card = CardMaker(model, processor, tmp_path, "attention")("1", post)
+    assert (card["picture"], card["cells"], card["regions"], card["caption"]) == (None, None, [], None)
+    assert {score for _, score, _ in card["pieces"]} == {None}
+
+
+@pytest.mark.parametrize("method", ["attention", "oclusion"])
+def test_cards_that_a_model_cannot_have_are_refused_at_once(make, method, tmp_path):
+    model, processor, _ = make("mtb")
+    with pytest.raises(ValueError, match="expected 'occlusion' or|did you mean 'occlusion'"):
+        CardMaker(model, processor, tmp_path, method)
+
+
+@pytest.mark.parametrize(
+    ("drop", "random_drop", "words"),
+    [
+        (0.999, 0.304, "1.00 is lost, without as many at random 0.30 is lost"),
+        (-0.004, 0.0, "nothing is lost, without as many at random nothing is lost"),
+        (0.004, -0.126, "less than 0.01 is lost, without as many at random 0.13 is gained"),
+    ],
+)
+def test_what_is_lost_is_said_in_words(drop, random_drop, words):
+    line = Faithfulness("integrated_gradients", "patches", 3, 16, drop, random_drop)
+    assert line.in_words() == f"integrated gradients: without 3 of 16 patches {words}"
 
 
 WEIGH_REGIONS = ["bert_sg-attention", "hvpnet", "ifaformer", "mkgformer", "umgf", "vilbert", "visualbert_mre"]
