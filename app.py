@@ -21,16 +21,18 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import gradio as gr
 import numpy as np
 from PIL import Image
-from transformers import AutoConfig, AutoProcessor
+from transformers import AutoConfig
 
-from mmre.inference import InContextRelationClassifier, explain, load_model
+from mmre.inference import InContextRelationClassifier, explain
+from mmre.inference.loading import adapter_config, load_pipeline
 from mmre.modeling import MODELS
 from mmre.posts import open_posts
 from mmre.processing import find_entities, load_spacy
 from mmre.processing.picture_files import load_image
 from mmre.processing.utf16_spans import from_utf16
 
-DEFAULT_MODEL = os.environ.get("MMRE_MODEL", "outputs/quickstart")
+QUICKSTART = "outputs/quickstart"
+DEFAULT_MODEL = os.environ.get("MMRE_MODEL", QUICKSTART)
 SPACY_MODEL = os.environ.get("MMRE_SPACY_MODEL", "en_core_web_sm")
 MAX_CHARACTERS = 2000  # of a text
 MAX_PIXELS = 20_000_000  # of a picture
@@ -38,6 +40,12 @@ MAX_FILE = "10mb"
 METHODS = {"take parts away (occlusion)": "occlusion", "the model's own attention": "attention"}
 # Numbers of test posts. The quickstart's model is wrong about the very first synthetic one.
 EXAMPLES = (("synthetic", (2, 1, 3)), ("digits", (0, 1)))
+ABOUT_EXAMPLES = (
+    "The model of `make quickstart` knows synthetic posts alone: begin with one of the first three examples below. The "
+    "others are for a model of `mmre train digits`."
+    if DEFAULT_MODEL == QUICKSTART
+    else "The examples below are made up. A model that was trained on other posts may not know their relations."
+)
 # What a browser knows of the selection, in place of the second input.
 SELECTION = """text => {
     const field = document.querySelector("#text textarea");
@@ -49,19 +57,40 @@ THEME = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "mon
 
 @lru_cache(maxsize=2)
 def open_model(name: str) -> tuple[Any, Any]:
-    """Load a model for relations, and its processor; of two models at most."""
-    kind = AutoConfig.from_pretrained(name).model_type
-    if kind not in MODELS:
+    """Load a model for relations, or a LoRA adapter merged into its model, and its processor; of two models at most."""
+    check_name(name)
+    kind = None if adapter_config(name) else AutoConfig.from_pretrained(name).model_type
+    if kind is not None and kind not in MODELS:
         raise ValueError(
             f"{name} is a {kind!r}, no model for relations. A chat model may be asked: write the relations, one on "
             "each line."
         )
-    return load_model(name), AutoProcessor.from_pretrained(name)
+    extract = load_pipeline(name)
+    return extract.model, extract.processor
+
+
+def check_name(name: str) -> None:
+    """Refuse what is neither a folder nor a name on the Hub, before the Hub is asked for it.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if os.path.isdir(name):
+        return
+    if not name:
+        raise ValueError("Name a model: its folder, or its name on the Hub.")
+    if name == QUICKSTART:
+        raise ValueError(
+            f"There is no model in {name}: `make demo` trains it. Or name another one, here or as MMRE_MODEL."
+        )
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        raise ValueError(f"There is no folder {name}; and a name on the Hub looks like organisation/name.")
 
 
 @lru_cache(maxsize=1)
 def open_chat_model(name: str, relations: tuple[str, ...]) -> InContextRelationClassifier:
     """Load a chat model that is asked for relations in words."""
+    check_name(name)
     return InContextRelationClassifier.from_pretrained(name, relations)
 
 
@@ -193,9 +222,7 @@ def build(examples: list[list[str]]) -> gr.Blocks:
     with gr.Blocks(title="mmre: relations in posts", analytics_enabled=False) as page:
         gr.Markdown(
             "# What relation do a text and its picture state?\n"
-            "Give a post, select two names in its text, and see what the model says, and why. The model of "
-            "`make quickstart` knows synthetic posts alone: begin with one of the first three examples below. The "
-            "others are for a model of `mmre train digits`."
+            f"Give a post, select two names in its text, and see what the model says, and why. {ABOUT_EXAMPLES}"
         )
         selection = gr.Textbox(visible=False)
         head_span, tail_span = gr.State(None), gr.State(None)

@@ -157,7 +157,8 @@ def measure_runs(folders: Sequence[str], ids: Sequence[str], method: str) -> Ite
     for folder in folders:
         run = TrainedRun(folder)
         found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-        for post in run.rows(ids, POSTS_OF_THE_TABLE):
+        posts = run.rows(ids, POSTS_OF_THE_TABLE)
+        for post in logging.tqdm(posts, desc=f"Explaining {run.folder.name}", unit="post"):
             for line in explain(run.model, run.processor, post, method=method, check=True).faithfulness:
                 found.setdefault((line.explanation, line.parts), []).append((line.drop, line.random_drop))
         for (explanation, parts), drops in found.items():

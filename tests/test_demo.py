@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from chat_helpers import save_chat_model
+from peft import LoraConfig, get_peft_model
 from prediction_helpers import NADAL, PERELLO, TEXT, focalmre, folder, write  # noqa: F401, fixtures
+from transformers import AutoModel, AutoProcessor
 
 from mmre.inference.cards import CardMaker
 from mmre.inference.error_page import write_error_page
@@ -35,6 +37,14 @@ def ask(model: str, **changes):
 def test_a_post_gets_its_relations_and_why(focalmre, folder):  # noqa: F811
     probabilities, why = ask(focalmre, path=str(folder / "a.png"), grounded="[[0, 0, 0.5, 0.5]]")
     assert sum(probabilities.values()) == pytest.approx(1) and why.shape[2] == 3
+
+
+def test_an_adapter_is_asked_like_a_whole_model(focalmre, tmp_path):  # noqa: F811
+    fresh = get_peft_model(AutoModel.from_pretrained(focalmre), LoraConfig(r=2, target_modules=["query"]))
+    fresh.save_pretrained(tmp_path / "adapter")  # untrained it changes nothing
+    AutoProcessor.from_pretrained(focalmre).save_pretrained(tmp_path / "adapter")
+    expected, _ = ask(focalmre)
+    assert ask(str(tmp_path / "adapter"))[0] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +79,14 @@ def test_a_model_of_the_other_kind_gets_a_message(request, model, relations, mes
         ({"path": "a.png", "grounded": "0.1, 0.2"}, "Boxes are written as"),
         ({"path": "a.png", "grounded": "[[0.5, 0, 0.1, 1]]"}, "x_min, y_min, x_max, y_max"),
         ({"model": "no/where"}, "connect"),
+        ({"model": " "}, "Name a model: its folder, or its name on the Hub"),
+        ({"model": app.QUICKSTART}, "There is no model in outputs/quickstart: `make demo` trains it"),
+        ({"model": "/no/where"}, "There is no folder /no/where; and a name on the Hub looks like"),
+        ({"model": "/no/where", "relations": "couple"}, "There is no folder /no/where"),
     ],
 )
-def test_what_cannot_be_right_gets_a_message(focalmre, folder, changes, message):  # noqa: F811
+def test_what_cannot_be_right_gets_a_message(focalmre, folder, changes, message, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)  # without the model of the quickstart
     changes = {name: str(folder / value) if name == "path" else value for name, value in changes.items()}
     with pytest.raises(gr.Error, match=message) as caught:
         ask(**{"model": focalmre} | changes)
