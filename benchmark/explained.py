@@ -37,7 +37,7 @@ FIGURES = {"focalmre_fig4": "focalmre", "tgdi_fig5": "tgdi"}
 POSTS_OF_A_FIGURE, POSTS_OF_THE_TABLE = 3, 100
 PANEL = 2.6  # inches
 MEANS = ("drop", "random_drop", "difference", "low", "high")
-PART_FILE = "cards.part"  # beside the page until it is written
+CARDS_FILE = "cards.part"  # beside the page until it is written
 CARDS_VERSION = 1
 
 
@@ -108,7 +108,7 @@ def explain_run(folder: str, out: str | os.PathLike, ids: Sequence[str] = (), me
 
 
 def _explain_run(folder: str, out: Path, ids: Sequence[str], method: str) -> Path:
-    page, part = out / PAGE_FILE, out / PART_FILE
+    page, part = out / PAGE_FILE, out / CARDS_FILE
     if page.exists():
         raise FileExistsError(f"{page} is there already; give another --out, or delete it")
     run = TrainedRun(folder)
