@@ -19,7 +19,7 @@ from mmre.posts.annotation_file import check_annotation_file, read_annotation_ro
 from mmre.posts.checks import Problems, is_text, show
 from mmre.posts.lookalikes import escaped
 from mmre.posts.parquet_rows import read_parquet
-from mmre.posts.post_files import ADDRESS, TEXTS, find_post_files, kind_of_posts
+from mmre.posts.post_files import ADDRESS, TEXTS, find_post_files, kind_of_posts, naming_address
 from mmre.posts.row_checks import Check, check_columns, check_entity, check_regions_have_image, check_text, checker
 from mmre.posts.row_readers import CSV_COLUMNS, JSON_FIELDS, SPAN_COLUMNS, read_csv, read_json_lines
 from mmre.posts.schema import REGION_COLUMNS
@@ -60,7 +60,8 @@ def read_raw_posts(
         `detected_regions` and `caption` (None if not given), `relation` (the true one, if it is given), and `kept` (the
         further fields, by name).
     """
-    has_span_columns = kind_of_posts(posts) == "csv"
+    with naming_address(posts):
+        has_span_columns = kind_of_posts(posts) == "csv"
     annotations = []
     if args.regions is not None:
         annotations.append(AnnotationRows(args.regions, REGION_COLUMNS))
@@ -89,22 +90,23 @@ def read_rows(
         The id, the place, and the row.
     """
     ignored = (set() if ignored is None else ignored) if args.ignore_unknown else None
-    kind = kind_of_posts(posts)
-    if kind == "parquet":
-        rows = read_parquet(posts, problems, fields=(*RAW_FIELDS, *args.keep), ignored=ignored)
-    elif kind == TEXTS:
-        rows = read_folder(posts, problems)
-    else:
-        files, names = find_post_files(posts, kind)
-        paths = map(files.unstrip_protocol, names) if ADDRESS.match(posts) else names
-        if kind == "csv":
-            read = partial(read_csv, needed=("text",), columns=(*CSV_COLUMNS, *args.keep))
+    with naming_address(posts):
+        kind = kind_of_posts(posts)
+        if kind == "parquet":
+            rows = read_parquet(posts, problems, fields=(*RAW_FIELDS, *args.keep), ignored=ignored)
+        elif kind == TEXTS:
+            rows = read_folder(posts, problems)
         else:
-            read = partial(read_json_lines, fields=(*RAW_FIELDS, *args.keep))
-        rows = chain.from_iterable(read(path, problems, ignored=ignored) for path in paths)
-    for number, (where, row) in enumerate(rows):
-        if row is not None:
-            yield row.get("id") or f"{Path(posts).stem}-{number}", where, row
+            files, names = find_post_files(posts, kind)
+            paths = map(files.unstrip_protocol, names) if ADDRESS.match(posts) else names
+            if kind == "csv":
+                read = partial(read_csv, needed=("text",), columns=(*CSV_COLUMNS, *args.keep))
+            else:
+                read = partial(read_json_lines, fields=(*RAW_FIELDS, *args.keep))
+            rows = chain.from_iterable(read(path, problems, ignored=ignored) for path in paths)
+        for number, (where, row) in enumerate(rows):
+            if row is not None:
+                yield row.get("id") or f"{Path(posts).stem}-{number}", where, row
 
 
 def read_folder(folder: str, problems: Problems) -> Iterator[tuple[str, dict | None]]:
@@ -278,7 +280,8 @@ def survey_raw_posts(posts: str, args: PredictionArguments) -> Survey:
         FileNotFoundError: there is no such file or folder, or no file of posts in it.
         ValueError: the posts are bad; one report names the bad places.
     """
-    kind_of_posts(posts)
+    with naming_address(posts):
+        kind_of_posts(posts)
     if args.image_dir is not None and not os.path.isdir(args.image_dir):
         raise FileNotFoundError(f"--image_dir {args.image_dir} is no folder")
     for path in {args.regions, args.captions} - {None}:

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import IO, Any
 
@@ -76,6 +77,38 @@ def open_post_file(path: str, mode: str = "rb", **options: Any) -> IO:
     return open(path, mode, **options)
 
 
+@contextmanager
+def naming_address(path: str | os.PathLike) -> Iterator[None]:
+    """Raise what fails at an address, in the manner of its file system, with the address and the mend.
+
+    Raises:
+        ImportError: the package for addresses of that kind is not installed.
+        OSError: nothing answers there, not in time, not whole, or not to this user.
+        ValueError: addresses of that kind are not known.
+    """
+    path = os.fspath(path)
+    try:
+        yield
+    except Exception as error:
+        is_of_package = type(error).__module__ != "builtins"  # aiohttp, botocore and others have errors of their own
+        is_named = str(error).startswith(path) and not is_of_package
+        if is_named or not ADDRESS.match(path):
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, ImportError):
+            raise ImportError(f"{path}: {reason}") from error
+        if type(error) is ValueError:
+            expected = "an address that fsspec knows, as s3://bucket/posts"
+            raise ValueError(f"{path}: {reason}; expected {expected}") from error
+        if not isinstance(error, OSError) and not is_of_package:
+            raise
+        reason = "no answer in time" if isinstance(error, TimeoutError) else reason
+        raise OSError(
+            f"{path}: {reason}; expected posts that can be read there: look at the address and at what you may read, "
+            "then give the same command again: it goes on with what was done"
+        ) from error
+
+
 def _names(files: Any, root: str) -> Sequence[str]:
     if files.isfile(root):
         return [root]
@@ -91,4 +124,4 @@ def _ending(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
-__all__ = ["ADDRESS", "TEXTS", "find_post_files", "kind_of_posts", "open_post_file"]
+__all__ = ["ADDRESS", "TEXTS", "find_post_files", "kind_of_posts", "naming_address", "open_post_file"]

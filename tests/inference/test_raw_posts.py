@@ -18,10 +18,12 @@ from prediction_helpers import (
     write,
 )
 
+from mmre.inference import raw_posts, run
 from mmre.inference.raw_posts import read_raw_posts, survey_raw_posts
 from mmre.inference.run import predict
 from mmre.inference.triples import CSV_HEADER
 from mmre.posts.checks import Problems
+from mmre.posts.row_readers import read_json_lines
 
 
 def test_entities_are_given_as_head_and_tail_as_pairs_or_as_a_list(focalmre, folder, arguments):
@@ -119,6 +121,32 @@ def test_a_folder_of_files_and_an_address_are_read_as_one_file(tmp_path, argumen
     (tmp_path / "jsonl" / "c.jsonl").write_text('{"id": "2", "text": 7}\n', "utf-8")
     with pytest.raises(ValueError, match=r"c\.jsonl:1: text: 7; expected .*"):
         survey_raw_posts(str(tmp_path / "jsonl"), arguments())
+
+
+def test_a_run_whose_bucket_stops_answering_goes_on_with_what_was_done(mtb, arguments, tmp_path, monkeypatch):
+    rows = [{"id": str(number), "text": f"{TEXT} {number}", "head": NADAL, "tail": PERELLO} for number in range(5)]
+    posts = "memory://raw19/stops.jsonl"
+    with fsspec.open(posts, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    monkeypatch.setattr(run, "BATCHES_AT_ONCE", 1)
+    args = arguments("triples.jsonl", batch_size=1)
+    readings = itertools.count(1)
+
+    def stopping(path, problems, **options):
+        reading = next(readings)
+        for number, row in enumerate(read_json_lines(path, problems, **options)):
+            if reading == 2 and number == 3:  # the first reading checks all posts
+                raise TimeoutError
+            yield row
+
+    monkeypatch.setattr(raw_posts, "read_json_lines", stopping)
+    with pytest.raises(OSError, match=f"{posts}: no answer in time; expected posts .* goes on with what was done"):
+        predict(mtb, posts, args)
+    assert not Path(args.out).exists() and Path(f"{args.out}.part").read_text().count("batch") >= 3
+    assert "\n2 posts in " in predict(mtb, posts, args).text
+    other = arguments("other.jsonl", batch_size=1)
+    predict(mtb, posts, other)
+    assert read(args) == read(other) and {row["id"] for row in read(args)} <= set("01234")
 
 
 def test_a_folder_is_a_folder_whatever_its_name_ends_in(folder, arguments):

@@ -1,10 +1,13 @@
 """Files of posts: which kind they are, and where they are."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import fsspec
 import pytest
 
 from mmre.posts.checks import Problems
-from mmre.posts.post_files import find_post_files, kind_of_posts, open_post_file
+from mmre.posts.post_files import find_post_files, kind_of_posts, naming_address, open_post_file
 from mmre.posts.row_readers import read_csv, read_json_lines
 
 
@@ -51,3 +54,73 @@ def test_json_lines_and_csv_are_read_at_an_address():
         assert not problems and row["text"] == "Bö"
     with open_post_file("memory://b19/cells/1.csv", "r", encoding="utf-8") as file:
         assert file.readline().startswith("\ufefftext")
+
+
+class Server(BaseHTTPRequestHandler):
+    """Refuses what is secret, and ends in the middle of what is cut."""
+
+    def do_HEAD(self):
+        """Answer with the length alone."""
+        self.answer(b"")
+
+    def do_GET(self):
+        """Answer with half of the file."""
+        self.answer(b'{"id": "1"}\n')
+
+    def answer(self, content: bytes):
+        """Answer, or refuse."""
+        if "secret" in self.path:
+            self.send_error(403)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", "24")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def lines_at(address: str) -> list:
+    with naming_address(address):
+        files, (name,) = find_post_files(address, kind_of_posts(address))
+        return list(read_json_lines(files.unstrip_protocol(name), Problems()))
+
+
+@pytest.mark.parametrize("name, reason", [("secret", "403.*Forbidden"), ("cut", "Not enough data")])
+def test_a_server_that_refuses_or_ends_too_soon_is_an_error_with_address_and_mend(server, name, reason):
+    address = f"{server}/{name}.jsonl"
+    with pytest.raises(OSError, match=f"^{address}: .*{reason}.*; expected posts .* the same command again"):
+        lines_at(address)
+
+
+def test_an_address_at_which_nobody_listens_is_named(server):
+    with pytest.raises(OSError, match=r"^http://127.0.0.1:1/a.jsonl: Cannot connect to host.*; expected posts"):
+        lines_at("http://127.0.0.1:1/a.jsonl")
+
+
+@pytest.mark.parametrize(
+    "error, kind, message",
+    [
+        (TimeoutError(), OSError, "s3://b/a.jsonl: no answer in time; expected posts that can be read there"),
+        (PermissionError("Access Denied"), OSError, "s3://b/a.jsonl: Access Denied; expected posts"),
+        (ImportError("Install s3fs to access S3"), ImportError, "s3://b/a.jsonl: Install s3fs to access S3"),
+        (ValueError("Protocol not known: s3"), ValueError, "s3://b/a.jsonl: Protocol not known: s3; expected an addr"),
+        (FileNotFoundError("s3://b/a.jsonl: there is none"), FileNotFoundError, "s3://b/a.jsonl: there is none$"),
+        (KeyError("a fault of ours"), KeyError, "a fault of ours"),
+    ],
+)
+def test_what_fails_at_an_address_says_so_and_faults_of_the_code_stay(error, kind, message):
+    with pytest.raises(kind, match=f"^'?{message}"), naming_address("s3://b/a.jsonl"):
+        raise error
+    with pytest.raises(type(error)) as found, naming_address("a.jsonl"):
+        raise error
+    assert found.value is error
