@@ -14,7 +14,9 @@ TRIPLE_FORMATS = ("jsonl", "csv", "parquet", "nt", "ttl", "neo4j")
 RESERVED = (
     *("id", "text", "tokens", "head", "tail", "image", "relation", "grounded_regions", "detected_regions", "caption"),
     *("pairs", "entities", "score", "ruled_out", "fusion", "head_start", "head_end", "tail_start", "tail_end"),
+    *("head_type", "tail_type"),
 )
+NEO4J_PROPERTIES = ("post", "model", "revision")
 IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>\"{}|^`\\]*")
 
 
@@ -171,6 +173,10 @@ class PredictionArguments(RayArguments, DecisionArguments):
         taken = [name for name in self.keep if name in RESERVED]
         if taken:
             raise ValueError(f"--keep {taken[0]}: it has a meaning of its own; expected other fields of the posts")
+        for name in self.keep if self.format == "neo4j" else ():
+            if ":" in name or name in NEO4J_PROPERTIES:
+                meaning = "what follows a colon is a type" if ":" in name else "there is a property of that name"
+                raise ValueError(f"--keep {name}: {meaning} in Neo4j's import; expected another name, rename the field")
         if self.link is not None and self.format not in ("nt", "ttl", "neo4j"):
             raise ValueError(f"--link; the format {self.format} has no identifiers, expected nt, ttl or neo4j")
         if self.thresholds is not None and self.relations is not None:

@@ -73,9 +73,22 @@ def read_raw_posts(
         for annotation in annotations:
             row |= annotation.find(key, posts, where, problems)
         post = check_raw_post(row, posts, where, problems, has_span_columns)
+        kept = {name: row[name] for name in args.keep if row.get(name) is not None}
+        for name, value in kept.items():
+            if not is_json(value):
+                expected = "what JSON in UTF-8 can say: text, finite numbers, lists and objects of these"
+                problems.add(posts, where, name, show(value), expected)
         if post is not None:
-            kept = {name: row[name] for name in args.keep if row.get(name) is not None}
             yield {"id": key} | post | ({"kept": kept} if args.keep else {})
+
+
+def is_json(value: Any) -> bool:
+    """Tell whether a value can be written as JSON in UTF-8: no NaN, no half of a pair of surrogates, no bytes."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def read_rows(

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from datetime import date, time
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -87,6 +88,9 @@ def _rows(table: pq.ParquetFile, columns: list[str]) -> Iterator[dict]:
 
 def _as_row(row: dict) -> dict:
     row = {name: value for name, value in row.items() if value is not None}
+    for name, value in row.items():
+        if isinstance(value, (date, time)):  # to be kept: other formats have them as text
+            row[name] = value.isoformat()
     if "id" in row:
         row["id"] = as_id(row["id"])
     image = row.get("image")

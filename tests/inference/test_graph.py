@@ -224,6 +224,17 @@ def test_neo4j_gets_nodes_and_relationships_that_fit_together(tmp_path):
     assert edge[10:] == ["org/model", "0a1b", "'=1+1"]
 
 
+@pytest.mark.parametrize(
+    "name, reason", [("dc:date", "what follows a colon is a type"), ("model", "there is a property of that name")]
+)
+def test_a_kept_field_whose_name_means_something_to_neo4j_is_refused(arguments, name, reason):
+    with pytest.raises(ValueError, match=f"--keep {name}: {reason} in Neo4j's import; expected another name"):
+        arguments("graph.csv", format="neo4j", keep=[name])
+    assert arguments("graph.csv", keep=[name]).keep == [name]
+    with pytest.raises(ValueError, match="--keep head_type: it has a meaning of its own"):
+        arguments("graph.csv", keep=["head_type"])
+
+
 def test_the_file_of_nodes_stands_beside_that_of_relationships():
     assert str(nodes_path("a/graph.csv")).endswith("graph.nodes.csv")
 

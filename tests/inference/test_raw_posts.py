@@ -3,9 +3,12 @@
 import csv
 import itertools
 import json
+from datetime import datetime
 from pathlib import Path
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from prediction_helpers import (
     NADAL,
@@ -121,6 +124,33 @@ def test_a_folder_of_files_and_an_address_are_read_as_one_file(tmp_path, argumen
     (tmp_path / "jsonl" / "c.jsonl").write_text('{"id": "2", "text": 7}\n', "utf-8")
     with pytest.raises(ValueError, match=r"c\.jsonl:1: text: 7; expected .*"):
         survey_raw_posts(str(tmp_path / "jsonl"), arguments())
+
+
+@pytest.mark.parametrize(
+    "value, shown_as",
+    [('"\\ud800"', r"'\\ud800'"), ('{"a": "\\udfff"}', "{'a': '.*udfff'}"), ("NaN", "nan"), ("[1e999]", r"\[inf\]")],
+)
+def test_a_kept_field_that_could_not_be_written_is_told_by_place(tmp_path, arguments, value, shown_as):
+    posts = tmp_path / "raw.jsonl"
+    posts.write_text(f'{{"text": "a", "by": "Bo"}}\n{{"text": "b", "by": {value}}}\n', "utf-8")
+    with pytest.raises(ValueError, match=f"raw.jsonl:2: by: {shown_as}; expected what JSON in UTF-8 can say"):
+        survey_raw_posts(str(posts), arguments(keep=["by"]))
+    assert survey_raw_posts(str(posts), arguments(ignore_unknown=True)).count == 2
+
+
+def test_a_kept_date_of_parquet_is_text_and_bytes_are_told(tmp_path, arguments):
+    at = [datetime(2026, 11, 28, 15, 40)]
+    table = {"text": ["a"], "at": at, "on": [at[0].date()], "clock": [at[0].time()], "raw": [b"\xff"]}
+    pq.write_table(pa.table(table), tmp_path / "raw.parquet")
+    args, problems = arguments(keep=["at", "on", "clock", "raw"]), Problems()
+    (post,) = read_raw_posts(str(tmp_path / "raw.parquet"), args, problems)
+    assert {**post["kept"], "raw": ""} == {
+        "at": "2026-11-28T15:40:00",
+        "on": "2026-11-28",
+        "clock": "15:40:00",
+        "raw": "",
+    }
+    assert r"row 1: raw: b'\xff'; expected what JSON" in problems.report() and len(problems) == 1
 
 
 def test_a_run_whose_bucket_stops_answering_goes_on_with_what_was_done(mtb, arguments, tmp_path, monkeypatch):
