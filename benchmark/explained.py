@@ -36,6 +36,7 @@ LEAST_DIFFERENCE = 0.01  # of probability; below, a sure difference says nothing
 FIGURES = {"focalmre_fig4": "focalmre", "tgdi_fig5": "tgdi"}
 POSTS_OF_A_FIGURE, POSTS_OF_THE_TABLE = 3, 100
 PANEL = 2.6  # inches
+LEAST_POSTS = 10  # of a verdict: the bootstrap of a few is narrow whatever they are
 MEANS = ("drop", "random_drop", "difference", "low", "high")
 CARDS_FILE = "cards.part"  # beside the page until it is written
 CARDS_VERSION = 1
@@ -195,6 +196,8 @@ def faithfulness_table(rows: Sequence[dict[str, Any]]) -> str:
         verdict = "yes" if row["low"] > 0 else "less than chance" if row["high"] < 0 else "not shown"
         if max(abs(row["low"]), abs(row["high"])) < LEAST_DIFFERENCE:
             verdict = "these parts hardly count"
+        if row["posts"] < LEAST_POSTS:
+            verdict = "too few posts"
         # Adding zero takes the sign of what rounds to zero.
         means = {name: f"{round(row[name], 3) + 0.0:.3f}" for name in MEANS}
         difference = f"{means['difference']} [{means['low']}, {means['high']}]"

@@ -35,13 +35,14 @@ def test_the_table_is_of_the_explanations_of_each_test_post(run, tmp_path, capsy
 
 
 def test_only_a_difference_that_is_sure_is_a_reason():
-    row = {"system": "a", "explanation": "occlusion", "parts": "words", "posts": 2, "drop": 0.5, "random_drop": 0.1}
+    row = {"system": "a", "explanation": "occlusion", "parts": "words", "posts": 10, "drop": 0.5, "random_drop": 0.1}
     verdicts = []
     for low, high in ((0.1, 0.2), (-0.1, 0.2), (-0.2, -0.1), (0.001, 0.002)):
         verdicts.append(
             faithfulness_table([row | {"difference": 0.4, "low": low, "high": high}]).split("|")[-2].strip()
         )
     assert verdicts == ["yes", "not shown", "less than chance", "these parts hardly count"]
+    assert "| too few posts |" in faithfulness_table([row | {"posts": 9, "difference": 0.4, "low": 0.1, "high": 0.2}])
     assert interval(np.full(5, 0.25)) == (0.25, 0.25)
     zeros = {"random_drop": -0.0001, "difference": -0.0004, "low": -0.02, "high": -0.0001}
     assert "| 0.500 | 0.000 | 0.000 [-0.020, 0.000] |" in faithfulness_table([row | zeros])  # no zero has a sign
