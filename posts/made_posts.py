@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 import datasets
 from datasets.arrow_writer import ArrowWriter
 
+from .full_disk import naming_full_disk
 from .schema import ROWS_AT_ONCE, post_features
+
+NO_ROOM = "made posts lie in temporary files; TMPDIR names another folder for them, fewer posts need less room"
 
 
 def make_splits(
@@ -21,13 +24,19 @@ def make_splits(
         sizes: number of posts of each split.
         seed: posts of the same seed, split and index are the same, whatever the sizes.
         make_post: makes a row without its id, from a stream of random numbers of its own and the name of its split.
+
+    Raises:
+        OSError: there is no room for the files.
     """
     features = post_features(relations)
     splits = {}
     for split, size in sizes.items():
         with tempfile.NamedTemporaryFile(dir=_folder().name, suffix=".arrow", delete=False) as file:
             path = file.name
-        with ArrowWriter(path=path, features=features, writer_batch_size=ROWS_AT_ONCE) as writer:
+        with (
+            naming_full_disk(_folder().name, NO_ROOM),
+            ArrowWriter(path=path, features=features, writer_batch_size=ROWS_AT_ONCE) as writer,
+        ):
             for index in range(size):
                 rng = random.Random(f"{seed}-{split}-{index}")  # noqa: S311 (not for secrets)
                 writer.write(features.encode_example({"id": f"{split}-{index}", **make_post(rng, split)}))

@@ -1,18 +1,23 @@
 """`mmre train`, the doorway to it, and `python -m mmre.training`."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from PIL import Image
 from run_helpers import settings_of
 from safetensors import SafetensorError
 
 from mmre.cli.main import main
 from mmre.cli.train import what_next
 from mmre.modeling import MODELS
+from mmre.posts import make_synthetic_posts
+from mmre.posts.schema import SPLITS
 from mmre.training import run as module
 from mmre.training.__main__ import main as run_alone
 
@@ -126,6 +131,18 @@ def test_a_damaged_file_is_no_full_disk():
     assert not module.is_full(error)
 
 
+def error_line_with_a_limit(kilobytes: int, config: str) -> str:
+    """Train where no file may be larger, and return the line of the error."""
+    code = (
+        "import resource, sys; from mmre.cli.main import main; size = 1024 * int(sys.argv[1]); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)); sys.exit(main(['train', sys.argv[2]]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(kilobytes), config], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "error:" in line]
+    return line
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of the size of files")
 @pytest.mark.parametrize(
     "kilobytes, name",
@@ -136,15 +153,26 @@ def test_a_damaged_file_is_no_full_disk():
     ],
 )
 def test_a_file_that_may_not_be_so_large_is_named_in_one_line(config_file, tmp_path, kilobytes, name):
-    code = (
-        "import resource, sys; from mmre.cli.main import main; size = 1024 * int(sys.argv[1]); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)); sys.exit(main(['train', sys.argv[2]]))"
-    )
-    path = config_file(num_synthetic_posts=8, num_train_epochs=1)
-    done = subprocess.run([sys.executable, "-c", code, str(kilobytes), path], capture_output=True, text=True)
-    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if "error:" in line]
+    rows = make_synthetic_posts(num_train=8, num_validation=0, num_test=0)["train"]
+    names, rows = rows.features["relation"].names, rows.select_columns(["text", "head", "tail", "relation"])
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "a.png")
+    lines = "\n".join(json.dumps(row | {"relation": names[row["relation"]], "image": "a.png"}) for row in rows)
+    files = {f"{split}_file": str(tmp_path / f"{split}.jsonl") for split in SPLITS}
+    for path in files.values():
+        Path(path).write_text(lines, "utf-8")
+    config = yaml.safe_load(Path(config_file(num_train_epochs=1)).read_text("utf-8"))
+    config["data"] = {"dataset": "files", **files}
+    line = error_line_with_a_limit(kilobytes, config_file(yaml.safe_dump(config)))
     assert line.startswith(f"mmre train: error: {name.format(tmp_path / 'run')} cannot be written, for the disk is ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of the size of files")
+def test_a_temporary_file_of_made_posts_that_may_not_be_so_large_is_named(config_file):
+    line = error_line_with_a_limit(20, config_file(num_synthetic_posts=8))
+    assert re.match(
+        r"mmre train: error: \S+/mmre-posts-\w+/\w+\.arrow cannot be written, for the disk is full", line
+    ), line
+    assert "TMPDIR names another folder" in line
 
 
 def test_a_training_that_is_stopped_says_how_to_go_on(config_file, monkeypatch, capsys):
