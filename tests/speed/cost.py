@@ -31,10 +31,8 @@ def find_runs(folders: list[Path]) -> dict[tuple[str, str, str], Path]:
     """Return one finished run of each system, by data, regions and name."""
     runs = {}
     for file in sorted(path for folder in folders for path in folder.glob("cells/*/metrics.json")):
-        posts, cell = (
-            json.loads(file.read_text("utf-8"))["posts"],
-            json.loads((file.parent / "cell.json").read_text("utf-8")),
-        )
+        posts = json.loads(file.read_text("utf-8"))["posts"]
+        cell = json.loads(file.with_name("cell.json").read_text("utf-8"))
         if not (posts["align_noise"] or posts["aug_noise"]):
             runs.setdefault((posts["dataset"], posts["regions"] or "none", cell["name"]), file.parent)
     return runs
@@ -43,7 +41,7 @@ def find_runs(folders: list[Path]) -> dict[tuple[str, str, str], Path]:
 class Timed:
     """A system with new weights, its optimizer, and the posts that it is timed on."""
 
-    def __init__(self, folder: Path, num_posts: int, opened: dict[str, datasets.Dataset]):
+    def __init__(self, folder: Path, num_posts: int, opened: dict[str, datasets.DatasetDict]):
         self.settings = resolve(read_config(str(folder / "recipe.yaml")), {"report_to": "none"})
         data = repr(self.settings.data)
         if data not in opened:
@@ -108,11 +106,12 @@ def main() -> None:
         )
     opened = {}
     systems = {key: Timed(path, args.posts, opened) for key, path in runs.items()}
-    for number in range(args.rounds + 1):  # the first one warms up
+    for system in systems.values():  # warm up
+        system.train()
+        system.evaluate()
+    for _ in range(args.rounds):
         for system in systems.values():
             system.time()
-            if not number:
-                system.seconds = {name: [] for name in system.seconds}
     print("| data | regions | system | parameters | training, s per 1,000 posts | evaluation, s per 1,000 posts |")
     print("|---|---|---|--:|--:|--:|")
     for key, system in sorted(systems.items()):
