@@ -19,7 +19,7 @@ from mmre.posts.annotation_file import check_annotation_file, read_annotation_ro
 from mmre.posts.checks import Problems, is_text, show
 from mmre.posts.lookalikes import escaped
 from mmre.posts.parquet_rows import read_parquet
-from mmre.posts.post_files import ADDRESS, TEXTS, find_post_files, kind_of_posts, naming_address
+from mmre.posts.post_files import ADDRESS, TEXTS, find_post_files, kind_of_posts, name_of_posts, naming_address
 from mmre.posts.row_checks import Check, check_columns, check_entity, check_regions_have_image, check_text, checker
 from mmre.posts.row_readers import CSV_COLUMNS, JSON_FIELDS, SPAN_COLUMNS, read_csv, read_json_lines
 from mmre.posts.schema import REGION_COLUMNS
@@ -103,6 +103,7 @@ def read_rows(
         The id, the place, and the row.
     """
     ignored = (set() if ignored is None else ignored) if args.ignore_unknown else None
+    name = Path(name_of_posts(posts)).stem
     with naming_address(posts):
         kind = kind_of_posts(posts)
         if kind == "parquet":
@@ -119,7 +120,7 @@ def read_rows(
             rows = chain.from_iterable(read(path, problems, ignored=ignored) for path in paths)
         for number, (where, row) in enumerate(rows):
             if row is not None:
-                yield row.get("id") or f"{Path(posts).stem}-{number}", where, row
+                yield row.get("id") or f"{name}-{number}", where, row
 
 
 def read_folder(folder: str, problems: Problems) -> Iterator[tuple[str, dict | None]]:

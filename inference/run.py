@@ -26,7 +26,7 @@ from mmre.evaluation.output_lock import only_writer
 from mmre.evaluation.thresholds import check_model, read_thresholds
 from mmre.posts.checks import Problems, some
 from mmre.posts.picture_order import together
-from mmre.posts.post_files import ADDRESS
+from mmre.posts.post_files import ADDRESS, name_of_posts, shown_address
 from mmre.posts.schema import NEGATIVE_RELATION
 from mmre.processing import load_spacy
 from mmre.processing.picture_cache import PictureCache
@@ -130,7 +130,7 @@ def _predict(model: str, posts: str, args: PredictionArguments) -> PredictionRep
     if args.explain is not None:
         cards = (card for row in in_order(part, header) for card in row.get("cards", ()))
         # A name on the Hub as it is; of a folder its name, for a page is handed around.
-        title = f"{Path(model).name if os.path.isdir(model) else model} on {Path(posts).name}"
+        title = f"{Path(model).name if os.path.isdir(model) else model} on {name_of_posts(posts)}"
         lines.append(f"explained: {write_error_page(args.explain, title, args.explain_method, cards)}")
     part.unlink()
     if never_saw_none:
@@ -299,7 +299,7 @@ def batches(posts: str, args: PredictionArguments) -> Iterator[tuple[list[int], 
             yield [start + number for number in chosen], [read[number] for number in chosen]
         start += len(read)
     if problems:
-        raise ValueError(f"{posts} was changed while it was read. {problems.report()}")
+        raise ValueError(f"{shown_address(posts)} was changed while it was read. {problems.report()}")
 
 
 __all__ = ["predict"]

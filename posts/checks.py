@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .lookalikes import escaped
+from .post_files import shown_address
 
 NAMES_IN_REPORT = 10
 LINES_PER_FIELD = 5
@@ -53,7 +54,7 @@ class Problems:
 
     def note(self, file: str | os.PathLike, where: str | os.PathLike, field: str, clause: str) -> None:
         """Note a problem that a clause says whole, as `unknown` writes it; problems of a field are counted together."""
-        self.lines[str(file), field].append(f"{where}: {clause}")
+        self.lines[shown_address(file), field].append(f"{shown_address(where)}: {clause}")
 
     def extend(self, others: "Problems") -> None:
         """Note the problems of another collector too."""

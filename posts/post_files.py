@@ -4,12 +4,14 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from typing import IO, Any
 
 import fsspec
 
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+WEB_ADDRESS = re.compile("https?://")
+SECRETS = re.compile(rf"({ADDRESS.pattern})(?:[^\s/@'\"]*@)?([^\s?'\"]*)(?:\?[^\s'\"]*?(?=(?::\d+)?:?(?:[\s'\"]|$)))?")
 KINDS = {".parquet": "parquet", ".jsonl": "jsonl", ".json": "jsonl", ".csv": "csv"}
 TEXTS = "texts"
 
@@ -41,9 +43,11 @@ def kind_of_posts(path: str | os.PathLike) -> str:
     names = _names(*fsspec.core.url_to_fs(path)) if ADDRESS.match(path) else _shown(os.listdir(path))
     found = {KINDS[_ending(name)] for name in names if _ending(name) in KINDS}
     if len(found) > 1:
-        raise ValueError(f"{path}: files of several kinds, {', '.join(sorted(found))}; expected one kind in a folder")
+        raise ValueError(
+            f"{shown_address(path)}: files of several kinds, {', '.join(sorted(found))}; expected one kind in a folder"
+        )
     if not found and ADDRESS.match(path):
-        raise FileNotFoundError(f"{path}: there is no file that ends in {endings}")
+        raise FileNotFoundError(f"{shown_address(path)}: there is no file that ends in {endings}")
     return found.pop() if found else TEXTS
 
 
@@ -66,7 +70,7 @@ def find_post_files(path: str | os.PathLike, kind: str) -> tuple[Any, list[str]]
     names = [path] if os.path.isfile(path) else _names(files, root)  # in messages a file stands as it was given
     found = [name for name in names if KINDS.get(_ending(name)) == kind]
     if not found:
-        raise FileNotFoundError(f"{path}: there is no {kind} file")
+        raise FileNotFoundError(f"{shown_address(path)}: there is no {kind} file")
     return files, found
 
 
@@ -75,6 +79,20 @@ def open_post_file(path: str, mode: str = "rb", **options: Any) -> IO:
     if ADDRESS.match(path):
         return fsspec.open(path, mode, **options).open()
     return open(path, mode, **options)
+
+
+def name_of_posts(path: str | os.PathLike) -> str:
+    """Return the last part of a path or of an address, as `posts.jsonl`, without the query of a web address."""
+    path = os.fspath(path)
+    return PurePath(path.partition("?")[0] if WEB_ADDRESS.match(path) else path).name
+
+
+def shown_address(text: str | os.PathLike) -> str:
+    """Return a text with its addresses as they may be shown: without a user, a password and what follows a `?`.
+
+    A signed address has its signature there, and whoever reads a log could use the address.
+    """
+    return SECRETS.sub(r"\1\2", os.fspath(text))
 
 
 @contextmanager
@@ -86,25 +104,25 @@ def naming_address(path: str | os.PathLike) -> Iterator[None]:
         OSError: nothing answers there, not in time, not whole, or not to this user.
         ValueError: addresses of that kind are not known.
     """
-    path = os.fspath(path)
+    path, shown = os.fspath(path), shown_address(path)
     try:
         yield
     except Exception as error:
         is_of_package = type(error).__module__ != "builtins"  # aiohttp, botocore and others have errors of their own
-        is_named = str(error).startswith(path) and not is_of_package
+        is_named = str(error).startswith(shown) and not is_of_package and shown_address(str(error)) == str(error)
         if is_named or not ADDRESS.match(path):
             raise
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = shown_address(" ".join(str(error).split()) or type(error).__name__)
         if isinstance(error, ImportError):
-            raise ImportError(f"{path}: {reason}") from error
+            raise ImportError(f"{shown}: {reason}") from error
         if type(error) is ValueError:
             expected = "an address that fsspec knows, as s3://bucket/posts"
-            raise ValueError(f"{path}: {reason}; expected {expected}") from error
+            raise ValueError(f"{shown}: {reason}; expected {expected}") from error
         if not isinstance(error, OSError) and not is_of_package:
             raise
         reason = "no answer in time" if isinstance(error, TimeoutError) else reason
         raise OSError(
-            f"{path}: {reason}; expected posts that can be read there: look at the address and at what you may read, "
+            f"{shown}: {reason}; expected posts that can be read there: look at the address and at what you may read, "
             "then give the same command again: it goes on with what was done"
         ) from error
 
@@ -121,7 +139,16 @@ def _shown(names: Sequence[str]) -> list[str]:
 
 
 def _ending(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
+    return PurePosixPath(name_of_posts(name)).suffix.lower()
 
 
-__all__ = ["ADDRESS", "TEXTS", "find_post_files", "kind_of_posts", "naming_address", "open_post_file"]
+__all__ = [
+    "ADDRESS",
+    "TEXTS",
+    "find_post_files",
+    "kind_of_posts",
+    "name_of_posts",
+    "naming_address",
+    "open_post_file",
+    "shown_address",
+]

@@ -3,7 +3,10 @@
 import csv
 import itertools
 import json
+import threading
 from datetime import datetime
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import fsspec
@@ -177,6 +180,36 @@ def test_a_run_whose_bucket_stops_answering_goes_on_with_what_was_done(mtb, argu
     other = arguments("other.jsonl", batch_size=1)
     predict(mtb, posts, other)
     assert read(args) == read(other) and {row["id"] for row in read(args)} <= set("01234")
+
+
+class QuietServer(SimpleHTTPRequestHandler):
+    """Serve the files of a folder."""
+
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+def test_a_signed_address_is_read_and_its_signature_is_nowhere_said(tmp_path, arguments):
+    row = {"text": "RT @a : hello", "head": [3, 5], "tail": [8, 13]}
+    (tmp_path / "good.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "bad.jsonl").write_text(
+        json.dumps(row | {"head": [3, 99]}) + "\n" + json.dumps(row | {"text": ""}) + "\n"
+    )
+    pq.write_table(pa.table({"text": ["RT"], "heat": [1]}), tmp_path / "bad.parquet")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietServer, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        at = f"http://127.0.0.1:{server.server_port}"
+        address = f"{at}/good.jsonl?sig=secret.x"
+        assert [post["id"] for post in read_raw_posts(address, arguments(), Problems())] == ["good-0"]
+        for name, said in (
+            ("bad.jsonl", rf"{at}/bad.jsonl:1: head.*\n.*{at}/bad.jsonl:2: text"),
+            ("bad.parquet", f"{at}/bad.parquet: unknown column"),
+            ("none.jsonl", f"^{at}/none.jsonl: "),
+        ):
+            with pytest.raises((ValueError, OSError), match=said) as found:
+                survey_raw_posts(f"{at}/{name}?sig=secret.x", arguments())
+            assert "secret" not in str(found.value)
+        server.shutdown()
 
 
 def test_a_folder_is_a_folder_whatever_its_name_ends_in(folder, arguments):

@@ -7,7 +7,14 @@ import fsspec
 import pytest
 
 from mmre.posts.checks import Problems
-from mmre.posts.post_files import find_post_files, kind_of_posts, naming_address, open_post_file
+from mmre.posts.post_files import (
+    find_post_files,
+    kind_of_posts,
+    name_of_posts,
+    naming_address,
+    open_post_file,
+    shown_address,
+)
 from mmre.posts.row_readers import read_csv, read_json_lines
 
 
@@ -124,3 +131,30 @@ def test_what_fails_at_an_address_says_so_and_faults_of_the_code_stay(error, kin
     with pytest.raises(type(error)) as found, naming_address("a.jsonl"):
         raise error
     assert found.value is error
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("https://h/a.jsonl?X-Amz-Signature=ab%2F:c", "https://h/a.jsonl"),
+        ("https://h/a.jsonl?sig=ab:12", "https://h/a.jsonl:12"),
+        ("https://h/a.jsonl?sig=ab: row 3", "https://h/a.jsonl: row 3"),
+        ("404, url='https://me:word@h:80/a.jsonl?sig=ab', at s3://b/c", "404, url='https://h:80/a.jsonl', at s3://b/c"),
+        ("ftp://me@h/a/b@c.csv", "ftp://h/a/b@c.csv"),
+        ("a?b.jsonl:3 of me@h", "a?b.jsonl:3 of me@h"),
+    ],
+)
+def test_an_address_is_shown_without_what_opens_it(text, shown):
+    assert shown_address(text) == shown
+
+
+def test_the_name_of_posts_is_that_of_the_file():
+    names = {"https://h/a/b.jsonl?sig=c/d.e": "b.jsonl", "a/b?c.jsonl": "b?c.jsonl", "s3://b/c.csv": "c.csv"}
+    assert {path: name_of_posts(path) for path in names} == names
+
+
+@pytest.mark.parametrize("name", ["cut", "secret"])
+def test_an_error_of_a_web_server_has_no_signature(server, name):
+    with pytest.raises(OSError, match=f"^{server}/{name}.jsonl: ") as found:
+        lines_at(f"{server}/{name}.jsonl?sig=word")
+    assert "word" not in str(found.value)
