@@ -15,7 +15,7 @@ from mmre.processing.suggestions import unknown
 from mmre.processing.words import Span
 
 from .faithfulness import Faithfulness, measure_faithfulness
-from .inner_values import ATTENTION, read_inner_values
+from .inner_values import ATTENTION, has_picture_attention, read_inner_values
 from .integrated_gradients import integrated_gradients, load_captum
 from .occlusion import occlude
 from .post_parts import PartScores, PictureSlot, PostParts, Taken
@@ -138,17 +138,13 @@ def check_method(model: PreTrainedModel, method: str) -> None:
     """
     if method not in (*METHODS, ATTENTION):
         raise ValueError(unknown("method", method, (*METHODS, ATTENTION)))
-    if method == ATTENTION and not hasattr(model, "picture_attention"):
-        raise _no_attention(model)
+    if method == ATTENTION and not has_picture_attention(model):
+        raise ValueError(
+            f"method 'attention': {type(model).__name__}, as configured, has none from the entities to the picture; "
+            f"expected {' or '.join(map(repr, METHODS))}"
+        )
     if method == "integrated_gradients":
         load_captum()
-
-
-def _no_attention(model: PreTrainedModel) -> ValueError:
-    return ValueError(
-        f"method 'attention': {type(model).__name__}, as configured, has none from the entities to the picture; "
-        f"expected {' or '.join(map(repr, METHODS))}"
-    )
 
 
 def explain(
@@ -197,12 +193,8 @@ def explain(
     order = sorted(names, key=lambda number: -whole[number])
     label = order[0] if relation is None else ids[relation]
     inner = read_inner_values(parts)
-    if method == ATTENTION:
-        if inner.attention is None and parts.slots:
-            raise _no_attention(model)
-        scores = inner.attention or PartScores()
-    else:
-        scores = METHODS[method](parts, label)
+    # Without a picture there is no attention to it, and nothing has a score.
+    scores = inner.attention or PartScores() if method == ATTENTION else METHODS[method](parts, label)
     explanations = {method: scores}
     if inner.attention is not None:
         explanations[ATTENTION] = inner.attention

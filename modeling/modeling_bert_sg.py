@@ -4,8 +4,6 @@ Dimensions: B posts, T tokens, R regions, P patches, d the text encoder's hidden
 objects'.
 """
 
-from collections.abc import Mapping
-
 import torch
 from torch import nn
 from transformers.utils import can_return_tuple
@@ -137,11 +135,10 @@ class BertSGForRelationClassification(WeighsRegions, BertSGPreTrainedModel):
             return self.object_attention.weights(pair[:, None], objects, image_mask).squeeze(1)
         return image_mask.to(objects.dtype) / image_mask.sum(dim=1, keepdim=True).clamp(min=1)
 
-    def picture_attention(
-        self, outputs: RegionWeightsOutput, inputs: Mapping[str, torch.Tensor]
-    ) -> tuple[None, torch.Tensor] | None:
-        """Return how much the pair looks at each object; without attention it looks at none."""
-        return super().picture_attention(outputs, inputs) if self.config.use_attention else None
+    @property
+    def has_picture_attention(self) -> bool:
+        """Tell whether the model, as configured, has an attention to pictures, for [`picture_attention`]."""
+        return self.config.use_attention
 
 
 __all__ = ["BertSGForRelationClassification", "BertSGPreTrainedModel"]

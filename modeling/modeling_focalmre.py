@@ -306,6 +306,11 @@ class FocalMREForRelationClassification(FocalMREPreTrainedModel):
             for post in range(len(image_mask))
         ]
 
+    @property
+    def has_picture_attention(self) -> bool:
+        """Tell whether the model, as configured, has an attention to pictures, for [`picture_attention`]."""
+        return self.config.use_focal_attention
+
     def picture_attention(
         self, outputs: FocalMREOutput, inputs: Mapping[str, torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor] | None:

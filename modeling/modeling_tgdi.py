@@ -304,6 +304,11 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
                 summary["hierarchy_gates"] = post_gates[exists].tolist()
         return summaries
 
+    @property
+    def has_picture_attention(self) -> bool:
+        """Tell whether the model, as configured, has an attention to pictures, for [`picture_attention`]."""
+        return self.config.has_matching_gate
+
     def picture_attention(
         self, outputs: TGDIOutput, inputs: Mapping[str, torch.Tensor]
     ) -> tuple[torch.Tensor, None] | None:

@@ -179,6 +179,11 @@ class UMTForRelationClassification(UMTPreTrainedModel):
         gates = gather_tokens(outputs.gates, inputs["entity_positions"]).mean(dim=-1).float()  # (B, 2)
         return [{"gates": post} for post in gates.tolist()]
 
+    @property
+    def has_picture_attention(self) -> bool:
+        """Tell whether the model, as configured, has an attention to pictures, for [`picture_attention`]."""
+        return True
+
     def picture_attention(
         self, outputs: UMTOutput, inputs: Mapping[str, torch.Tensor]
     ) -> tuple[torch.Tensor, None] | None:

@@ -49,6 +49,11 @@ class WeighsRegions:
         weights = image_mask if outputs.region_weights is None else outputs.region_weights.float()
         return [{"region_weights": post[exists].tolist()} for post, exists in zip(weights, image_mask)]
 
+    @property
+    def has_picture_attention(self) -> bool:
+        """Tell whether the model, as configured, has an attention to pictures, for [`picture_attention`]."""
+        return True
+
     def picture_attention(
         self, outputs: ModelOutput, inputs: Mapping[str, torch.Tensor]
     ) -> tuple[None, torch.Tensor] | None:

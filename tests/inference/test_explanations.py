@@ -317,9 +317,12 @@ def test_of_a_post_without_a_picture_nothing_has_a_score_by_attention(make, case
     assert {score for _, score, _ in card["pieces"]} == {None}
 
 
-@pytest.mark.parametrize("method", ["attention", "oclusion"])
-def test_cards_that_a_model_cannot_have_are_refused_at_once(make, method, tmp_path):
-    model, processor, _ = make("mtb")
+@pytest.mark.parametrize(
+    ("case", "method"),
+    [("mtb", "oclusion"), *((case, "attention") for case in ("mtb", "mega_mre", "bert_sg", "focalmre-ablated"))],
+)
+def test_cards_that_a_model_cannot_have_are_refused_at_once(make, case, method, tmp_path):
+    model, processor, _ = make(case)
     with pytest.raises(ValueError, match="expected 'occlusion' or|did you mean 'occlusion'"):
         CardMaker(model, processor, tmp_path, method)
 

@@ -60,7 +60,7 @@ def test_the_pair_stands_beside_the_pooled_objects(case):
         by_slot = dict(zip((slot for slot, _ in post.pictures), weights))
         assert output.region_weights[index].tolist() == pytest.approx([by_slot.get(slot, 0) for slot in range(4)])
     # Weights that are all alike are no attention.
-    assert (model.picture_attention(output, batch) is None) == (case == "bert_sg")
+    assert model.has_picture_attention == (case != "bert_sg")
 
 
 def test_the_switch_adds_attention_and_changes_the_classifier_alone():

@@ -899,6 +899,9 @@ def test_a_system_that_fuses_says_in_a_few_numbers_how(case):
     logits = model(**batch).logits
     output = model(**batch, output_fusion=True)
     close(output.logits, logits)
+    if hasattr(model, "picture_attention"):
+        is_there = model.picture_attention(output, batch) is not None
+        assert model.has_picture_attention == (is_there and case != "bert_sg")  # whose weights are all alike
     summaries = model.fusion_summary(output, batch)
     assert len(summaries) == 5
     assert summaries == json.loads(json.dumps(summaries))
