@@ -102,11 +102,12 @@ def calibration_lines(results: Mapping[str, Any]) -> list[str]:
     measured = results.get("calibration")
     if not measured or not measured["splits"]:
         return []
+    fitted = f"{measured['temperature']:.4g}"
     lines = [
         "",
-        f"Scores are softmax(logits / {measured['temperature']:.4g}). {MEANING}",
+        f"Scores are softmax(logits / {fitted}). {MEANING}",
         "",
-        f"| calibration | posts | ECE at temperature 1 | ECE at {measured['temperature']:.4g} | loss | loss |",
+        f"| calibration | posts | ECE at temperature 1 | ECE at {fitted} | loss at temperature 1 | loss at {fitted} |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     for split, values in measured["splits"].items():
