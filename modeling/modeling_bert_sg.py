@@ -39,11 +39,12 @@ class BertSGForRelationClassification(WeighsRegions, BertSGPreTrainedModel):
         of (W_q x) (W_k o_j)^T / sqrt(e);
     (4) the logits are W_c [x; p].
 
-    Each layer has a bias, too. The source was never published. (1) and (4) are as compiled files of early variants have
-    them; the rest is our choice, with these differences from those files:
+    Each layer has a bias, too. The source was never published. (1) and (4) are as the compiled file of an early variant
+    without attention has them; the rest is our choice, with these differences from such files:
 
     - Attention chooses between objects. There, the objects attend to the pair alone, a softmax over one key, which is 1
-      whatever the object.
+      whatever the object, and each object's projection is added to what it reads.
+    - With attention, x and p have the size 2d. There, both have half of it, and one more linear layer reads [x; p].
     - Without attention an object counts the same in each slot, and how many there are shows nowhere. There, a linear
       layer reads the vectors of five objects one behind the other, and text and objects are joined along the batch.
     - An object's vector is the mean of its patches in the model's own vision encoder, and its box is read, where the

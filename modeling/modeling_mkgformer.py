@@ -20,8 +20,8 @@ class CorrelationAwareFusion(GradientCheckpointingLayer):
     """A text layer whose feed-forward adds what each token takes of the pictures.
 
     With c the context that the layer's own attention gives, before its output projection, a what it becomes after that,
-    and v the patches: F = softmax(c v^T) v, without a scale, and FFN(a) = act(a W_1 + b_1 + F W_3) W_2 + b_2. The
-    correlation has no weights of its own.
+    and v the class token and the patches: F = softmax(c v^T) v, without a scale, and FFN(a) = act(a W_1 + b_1 + F W_3)
+    W_2 + b_2. The correlation has no weights of its own.
     """
 
     def __init__(self, config: MKGformerConfig):
