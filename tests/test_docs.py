@@ -189,3 +189,48 @@ def test_the_picture_of_the_honest_numbers_shows_what_stands_in_the_guide(tmp_pa
         assert drawn.size == shown.size
         difference = ImageChops.difference(drawn.convert("L"), shown.convert("L"))
         assert ImageStat.Stat(difference).mean[0] < 1  # of 255: fonts are drawn a little otherwise elsewhere
+
+
+def rows_after(text: str, phrase: str) -> dict[str, list[str]]:
+    """Return the cells of the rows of the first table after a phrase, by the row's name without its variant."""
+    lines = text[text.index(phrase) :].split("\n|", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0].split(",")[0]: row[1:] for row in cells if "regions cropped" not in row[0]}
+
+
+def disagreements(readme: str, guide: str) -> list[str]:
+    """Return the cells of README's table of all systems that are not those of the guide, rounded."""
+    short = rows_after(readme, "All fifteen on three kinds of posts")
+    synthetic = rows_after(guide, "The recipe is `quickstart`: encoders from scratch")
+    digits = rows_after(guide, "The recipe is `digits`: encoders from scratch")
+    mnre = rows_after(guide, "The recipe is `mnre_small` with")
+    alone = rows_after(guide, "## Systems that read text alone")
+    wrong = []
+    for name, cells in short.items():
+        number, seconds = digits[name][5].replace(",", ""), digits[name][6:8]
+        row = mnre.get(name) or ["", alone[name][3], alone[name][5], "", "reads none", ""]
+        added, p = (row[4], row[5]) if row[4] else (row[3], "")
+        expected = [synthetic[name][0], digits[name][1], f"{row[1]} ({row[2]})", added, str(int(number) / 1e6)]
+        for cell, full in zip(cells, [*expected, " / ".join(seconds)], strict=True):
+            ours, theirs = (re.findall(r"[-+]?\d+(?:\.\d+)?", each.split(";")[0]) for each in (cell, full))
+            # Both are rounded from the same number, the guide's to two decimals.
+            if len(ours) != len(theirs) or any(
+                abs(float(one) - float(other)) > 0.5 * 10.0 ** -len(one.partition(".")[2]) + 0.0051
+                for one, other in zip(ours, theirs)
+            ):
+                wrong.append(f"{name}: {cell}, guide: {full}")
+        if ("**" in cells[3]) != ("**" in added) or ("**" in added) != bool(p and float(p) < 0.05):
+            wrong.append(f"{name}: {cells[3]} is bold, or not, with p = {p}")
+    return wrong
+
+
+def test_the_table_of_all_systems_in_readme_has_each_once_and_the_figures_of_the_guide():
+    readme, guide = TEXTS["README.md"], TEXTS["docs/benchmark.md"]
+    names = [name for model in MODELS.values() for name in model.config_class.system.split(" and ")]
+    assert sorted(rows_after(readme, "All fifteen on three kinds of posts")) == sorted(names)
+    assert disagreements(readme, guide) == []
+    assert [line.split(":")[0] for line in disagreements(readme.replace("53.5 ± 7.8", "53.7 ± 7.8"), guide)] == ["MEGA"]
+    assert [line.split(":")[0] for line in disagreements(readme.replace("**+1.7**", "+1.7"), guide)] == ["BERT+SG"]
+    assert [line.split(":")[0] for line in disagreements(readme.replace("| 1.81 |", "| 1.83 |"), guide)] == [
+        "BERT+SG+Att"
+    ]
