@@ -16,7 +16,11 @@ def add_arguments(parser) -> None:
     """Add the tool, the posts, the triples and the file to write."""
     parser.usage = "mmre preannotate TOOL POSTS TRIPLES --out FILE"
     parser.add_argument("tool", metavar="TOOL", choices=TOOL_NAMES, help="The tool: label_studio or doccano.")
-    parser.add_argument("posts", metavar="POSTS", help="Posts: .jsonl, .csv, or a folder with a.txt beside a.jpg.")
+    parser.add_argument(
+        "posts",
+        metavar="POSTS",
+        help="Posts: .jsonl, .csv, .parquet, a folder of such files, or one with a.txt beside a.jpg.",
+    )
     parser.add_argument("triples", metavar="TRIPLES", help="JSON lines that mmre predict wrote of these posts.")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="The file to write.")
 

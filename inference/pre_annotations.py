@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmre.posts.checks import Problems, read_json, show
+from mmre.posts.parquet_rows import InlinePicture
 from mmre.posts.whole_file import whole_file
 
 from .arguments import PredictionArguments
@@ -37,6 +38,8 @@ def write_pre_annotations(tool: str, posts: str, triples: str, out: str | os.Pat
     for path in (posts, triples):
         if not os.path.exists(path):
             raise FileNotFoundError(f"{path}: there is no such file")
+    if os.path.isdir(triples):
+        raise ValueError(f"{triples} is a folder; expected one file of JSON lines: join those in it, in order, by cat")
     problems, counts = Problems(), [0, 0]
     rows = _by_post(triples)
     post_id, of_post = next(rows, (None, []))
@@ -115,7 +118,7 @@ def _for_label_studio(post: dict, entities: dict, relations: list[tuple], model:
     scores = [score for *_, score in relations if score is not None]
     # By the lowest score Label Studio shows first what most needs a look.
     prediction = {"model_version": model, "result": result} | ({"score": min(scores)} if scores else {})
-    data = {"id": post["id"], "text": post["text"]} | ({} if post["image"] is None else {"image": post["image"]})
+    data = {"id": post["id"], "text": post["text"]} | _picture(post["image"])
     return {"data": data, "predictions": [prediction] if result else []}
 
 
@@ -130,7 +133,12 @@ def _for_doccano(post: dict, entities: dict, relations: list[tuple]) -> dict:
         {"id": number, "from_id": numbers[head], "to_id": numbers[tail], "type": name}
         for number, (head, tail, name, _) in enumerate(relations)
     ]
-    return line | ({} if post["image"] is None else {"image": post["image"]})
+    return line | _picture(post["image"])
+
+
+def _picture(image: str | None) -> dict:
+    """Return the path of a picture as a field; the tools cannot show one that lies inside parquet."""
+    return {} if image is None or isinstance(image, InlinePicture) else {"image": image}
 
 
 def _json(value: dict) -> str:

@@ -17,6 +17,7 @@ from mmre.posts.checks import Problems, is_text, show
 from mmre.posts.row_readers import read_json_lines
 from mmre.posts.schema import NEGATIVE_RELATION
 from mmre.posts.whole_file import whole_file
+from mmre.processing.spacy_entities import ENTITY_TYPES
 from mmre.processing.suggestions import unknown
 
 ANY_TYPE = "*"
@@ -77,7 +78,11 @@ class RelationSchema:
 
 
 def _matches(allowed: str, found: str | None) -> bool:
-    return found is None or allowed == ANY_TYPE or allowed.casefold() == found.casefold()
+    """Tell whether a type is one that is allowed, whether spaCy's name stands for it (`"PERSON"`) or that of names."""
+    if found is None or allowed == ANY_TYPE:
+        return True
+    allowed, found = allowed.upper(), found.upper()
+    return found in (allowed, ENTITY_TYPES.get(allowed)) or allowed == ENTITY_TYPES.get(found)
 
 
 def read_schema(path: str | os.PathLike, relations: Iterable[str]) -> RelationSchema:

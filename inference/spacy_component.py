@@ -151,10 +151,18 @@ class RelationsComponent(Pipe):
         for docs in minibatch(stream, batch_size):
             try:
                 self.annotate(docs)
-            except Exception as error:
-                error_handler(self.name, self, docs, error)
-            else:
+                failed = []
+            except Exception:
+                failed = docs
+            if not failed:
                 yield from docs
+            for doc in failed:  # each alone: one bad picture costs no other document its relations
+                try:
+                    self.annotate([doc])
+                except Exception as error:
+                    error_handler(self.name, self, [doc], error)
+                else:
+                    yield doc
 
     def annotate(self, docs: list[Doc]) -> None:
         """Find the relations of some documents, and keep them with these.

@@ -1,8 +1,12 @@
 """Triples as pre-annotations, and back."""
 
+import io
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from prediction_helpers import write
 
 from mmre.cli.main import main
@@ -80,6 +84,25 @@ def test_what_was_written_is_imported_as_what_was_predicted(tool, posts, triples
     assert (first.text, first.image) == (TEXT, "a.png")
     assert first.entities == [(2, 14, "PER"), (20, 32, "PER")]
     assert first.relations == [(0, 1, "couple"), (1, 0, "peer")]
+
+
+@pytest.mark.parametrize("tool", ["label_studio", "doccano"])
+def test_a_picture_inside_parquet_is_left_out_and_a_path_is_kept(tool, tmp_path):
+    image = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(image, "PNG")
+    pictures = [{"bytes": None, "path": "a.png"}, {"bytes": image.getvalue(), "path": None}]
+    rows = [{"id": str(n), "text": "nobody", "image": picture} for n, picture in enumerate(pictures)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "posts.parquet")
+    write_pre_annotations(tool, str(tmp_path / "posts.parquet"), write(tmp_path / "none.jsonl", []), tmp_path / "out")
+    lines = (tmp_path / "out").read_text("utf-8")
+    found = json.loads(lines) if tool == "label_studio" else [json.loads(line) for line in lines.splitlines()]
+    images = [row.get("data", row).get("image") for row in found]
+    assert images[0].endswith("a.png") and images[1] is None and len(images) == 2
+
+
+def test_a_folder_of_triples_is_told_how_to_become_a_file(posts, tmp_path):
+    with pytest.raises(ValueError, match="is a folder; expected one file of JSON lines: join those in it, in order"):
+        write_pre_annotations("doccano", posts, str(tmp_path), tmp_path / "out")
 
 
 def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(posts, triples, tmp_path, capsys):

@@ -28,6 +28,20 @@ def test_types_are_read_out_of_names():
     assert schema.fits("knows", "PER", "ORG") and not schema.is_symmetric("/per/per/couple")
 
 
+@pytest.mark.parametrize(
+    "head, tail, fits",
+    [("PERSON", "GPE", True), ("person", "FAC", True), ("GPE", "PERSON", False), ("PERSON", "DATE", False)],
+)
+def test_types_that_spacy_names_otherwise_are_those_of_names(head, tail, fits):
+    assert RelationSchema.from_names(RELATIONS).fits("/per/loc/place_of_birth", head, tail) is fits
+
+
+def test_a_rule_of_spacys_types_takes_the_broader_type_and_no_sibling():
+    schema = RelationSchema({"held_in": RelationRule((("EVENT", "GPE"),))})
+    assert schema.fits("held_in", "EVENT", "GPE") and schema.fits("held_in", "MISC", "LOC")
+    assert not schema.fits("held_in", "PRODUCT", "GPE") and not schema.fits("held_in", "EVENT", "FAC")
+
+
 def test_a_file_says_types_and_symmetry_and_names_say_the_rest(tmp_path):
     path = tmp_path / "schema.jsonl"
     rows = [

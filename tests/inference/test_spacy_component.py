@@ -69,10 +69,11 @@ def test_a_document_has_a_picture(focalmre, folder):
     with pytest.raises(ValueError, match="is the address 'https://example.org/a.png', and `fetch_images` is off"):
         nlp(doc)
     failed = []
-    nlp.get_pipe("mmre_relations").set_error_handler(
-        lambda name, component, docs, error: failed.append((name, len(docs)))
-    )
-    assert list(nlp.pipe([doc])) == [] and failed == [("mmre_relations", 1)]
+    nlp.get_pipe("mmre_relations").set_error_handler(lambda name, component, docs, error: failed.append((name, docs)))
+    others = [nlp.make_doc(text) for text in TEXTS]
+    found = list(nlp.pipe([others[0], doc, *others[1:]]))  # one batch
+    assert found == others and failed == [("mmre_relations", [doc])]
+    assert found[0]._.relations and shown_of(found[0]) == shown_of(nlp(TEXTS[0]))
 
 
 def test_relations_below_their_threshold_are_left_out(mtb, nlp, tmp_path):
