@@ -223,7 +223,7 @@ def test_a_compiled_model_has_the_same_loss_and_gradients(case, backend):
             # A weight that no result depends on may get a gradient of zeros, where the model alone gives it none.
             gradients = {path: w.grad for path, w in model.named_parameters() if w.grad is not None and w.grad.any()}
             results.append({"loss": outputs.loss, "logits": outputs.logits, **gradients})
-        assert len(results[0]) > 20
+        assert len(results[0]) > (8 if case == "cnn" else 20)  # gradients are compared, not two numbers alone
         torch.testing.assert_close(results[1], results[0], atol=1e-4, rtol=1e-4)
     torch.compiler.reset()
 
