@@ -181,7 +181,7 @@ def without_markers(
     is_marker = (place[None, :, None] == markers[:, None]).any(dim=2)
     is_word = ~is_marker if attention_mask is None else attention_mask.bool() & ~is_marker
     # Words first, in their order. All numbers differ, for ONNX has no stable sort.
-    order = torch.where(is_word, place, place + len(place)).argsort(dim=1)
+    order = torch.where(is_word, place, place + input_ids.shape[1]).argsort(dim=1)
     before = (is_word[:, None] & (place[None, None] < entity_positions[:, :, None])).sum(dim=2)
     return input_ids.gather(1, order), is_word.gather(1, order), before
 
