@@ -15,7 +15,7 @@ from mmre.processing.suggestions import unknown
 from mmre.processing.words import Span
 
 from .faithfulness import Faithfulness, measure_faithfulness
-from .inner_values import ATTENTION, has_picture_attention, read_inner_values
+from .inner_values import ATTENTION, read_inner_values
 from .integrated_gradients import integrated_gradients, load_captum
 from .occlusion import occlude
 from .post_parts import PartScores, PictureSlot, PostParts, Taken
@@ -138,7 +138,7 @@ def check_method(model: PreTrainedModel, method: str) -> None:
     """
     if method not in (*METHODS, ATTENTION):
         raise ValueError(unknown("method", method, (*METHODS, ATTENTION)))
-    if method == ATTENTION and not has_picture_attention(model):
+    if method == ATTENTION and not model.has_picture_attention:
         raise ValueError(
             f"method 'attention': {type(model).__name__}, as configured, has none from the entities to the picture; "
             f"expected {' or '.join(map(repr, METHODS))}"

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
 
 from .picture_grid import on_picture
 from .post_parts import PartScores, PostParts
@@ -41,7 +40,7 @@ def read_inner_values(parts: PostParts) -> InnerValues:
     with torch.no_grad():
         outputs = model(**inputs, output_fusion=True)
         (summary,) = model.fusion_summary(outputs, inputs)
-        found = model.picture_attention(outputs, inputs) if has_picture_attention(model) else None
+        found = model.picture_attention(outputs, inputs) if model.has_picture_attention else None
     arrays = {name: value[0].float().cpu().numpy() for name, value in outputs.items() if name not in ("loss", "logits")}
     if found is None or not parts.slots:
         return InnerValues(arrays, summary, None)
@@ -57,14 +56,9 @@ def read_inner_values(parts: PostParts) -> InnerValues:
     return InnerValues(arrays, summary, PartScores(cells=cells, slots=weights, patches=patches))
 
 
-def has_picture_attention(model: PreTrainedModel) -> bool:
-    """Tell whether a model, as configured, has an attention of the entities to pictures."""
-    return getattr(model, "has_picture_attention", False)
-
-
 def attention_grid(parts: PostParts, count: int) -> tuple[int, int]:
     """Return rows and columns of the places that a model looks at: its patches, or the cells of a square map."""
     return parts.grid if math.prod(parts.grid) == count else (math.isqrt(count),) * 2
 
 
-__all__ = ["ATTENTION", "InnerValues", "has_picture_attention", "read_inner_values"]
+__all__ = ["ATTENTION", "InnerValues", "read_inner_values"]

@@ -90,6 +90,11 @@ class RelationExtractionPreTrainedModel(PreTrainedModel):
         if unknown:
             raise TypeError(f"`{cls.config_class.__name__}` has no argument {', '.join(map(repr, unknown))}.")
 
+    @property
+    def has_picture_attention(self) -> bool:
+        """Tell whether the model, as configured, has an attention to pictures, for `picture_attention`."""
+        return False
+
     def encoders(self, modality: str | None = None) -> list[nn.Module]:
         """Return the pretrained encoders: those of `modality`, `"text"` or `"vision"`, or all."""
         names = {
