@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from .picture_cache import PictureCache, cache_key
+from .scaled_picture import Color, ScaledPicture, Size
 
 Box = list[float] | tuple[float, float, float, float]
-Size = tuple[int, int]
-Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]  # left, top, right and bottom edge in pixels, right and bottom exclusive
 
 # Colours and width of the frames, of the official code.
@@ -113,6 +112,7 @@ class Canvas:
         self.resample = resample
         self.resize = resize
         self._original = None
+        self._scaled = None
 
     @property
     def image(self) -> Image.Image:
@@ -157,11 +157,14 @@ class Canvas:
         return self.image.size
 
     def _draw_frame(self, box: Box, color: Color) -> Image.Image:
-        image = self.image.copy()
-        x_min, x_max = drawn_edges(box[0], box[2], image.width)
-        y_min, y_max = drawn_edges(box[1], box[3], image.height)
-        ImageDraw.Draw(image).rectangle((x_min, y_min, x_max, y_max), outline=color, width=FRAME_WIDTH)
-        return self._fit(image)
+        (left, right), (top, bottom) = (
+            drawn_edges(start, end, side) for start, end, side in zip(box[:2], box[2:], self.image.size)
+        )
+        scaled, corner = self._scaled_size(self.image.size)
+        if self._scaled is None:
+            self._check_scaled(self.image.size, scaled)
+            self._scaled = ScaledPicture(self.image, scaled, self.resample)
+        return self._cut(self._scaled.outlined((left, top, right, bottom), color, FRAME_WIDTH), corner)
 
     def _part(self, box: Box) -> Rectangle:
         """Return what a box cuts out, in pixels."""
@@ -189,17 +192,22 @@ class Canvas:
         return (width, height), ((width - self.size[0]) // 2, (height - self.size[1]) // 2)
 
     def _fit(self, image: Image.Image) -> Image.Image:
-        scaled, (left, top) = self._scaled_size(image.size)
+        scaled, corner = self._scaled_size(image.size)
+        self._check_scaled(image.size, scaled)
+        return self._cut(image.resize(scaled, self.resample), corner)
+
+    def _check_scaled(self, size: Size, scaled: Size) -> None:
         limit = Image.MAX_IMAGE_PIXELS
         if limit is not None and scaled[0] * scaled[1] > limit:
             raise ValueError(
-                f"An image of {image.width} x {image.height} pixels is too narrow for resize='center_crop': scaled it "
+                f"An image of {size[0]} x {size[1]} pixels is too narrow for resize='center_crop': scaled it "
                 f"would be {scaled[0]} x {scaled[1]}. Use resize='squash'."
             )
-        image = image.resize(scaled, self.resample)
-        if scaled == self.size:
-            return image
-        return image.crop((left, top, left + self.size[0], top + self.size[1]))
+
+    def _cut(self, image: Image.Image, corner: tuple[int, int]) -> Image.Image:
+        """Return the part that the model sees of a scaled picture."""
+        left, top = corner
+        return image if image.size == self.size else image.crop((left, top, left + self.size[0], top + self.size[1]))
 
 
 class CachedCanvas(Canvas):

@@ -19,7 +19,6 @@ RESIZE = ("squash", "center_crop")
 WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)
 # So many pictures are normalized by the image processor itself.
 FEW_IMAGES = 4
-CHANNEL_STARTS = torch.arange(3, dtype=torch.int32).view(1, 3, 1, 1) * 256
 
 # What a slot shows, with its box, or nothing.
 Slot = tuple[View, Box] | None
@@ -233,42 +232,53 @@ class MultimodalProcessor(RelationExtractionProcessor):
         pixel_values = torch.zeros(*mask.shape, 3, *reversed(size))
         if not views:
             return pixel_values
-        images = {id(view.image): view.image for view in views}
-        colors = {view.color: Image.new("RGB", size, view.color) for view in views if view.frame}
-        normalized = dict(zip([*images, *colors], self._normalize_images([*images.values(), *colors.values()])))
-        slots = pixel_values.numpy()  # the same memory, and slices that cost less
-        for (post, slot), view in zip(mask.nonzero().tolist(), views):
-            slots[post, slot] = normalized[id(view.image)]
+        array = pixel_values.numpy()  # the same memory, and slices that cost less
+        slots = [array[post, slot] for post, slot in mask.nonzero().tolist()]
+        first = {}  # each picture with the slot that it stands in first
+        for slot, view in zip(slots, views):
+            first.setdefault(id(view.image), (view.image, slot))
+        colors = {view.color: np.empty_like(slots[0]) for view in views if view.frame}
+        painted = [(Image.new("RGB", size, color), values) for color, values in colors.items()]
+        self._normalize_images([*first.values(), *painted])
+        for slot, view in zip(slots, views):
+            normalized = first[id(view.image)][1]
+            if slot is not normalized:
+                slot[...] = normalized
+        for slot, view in zip(slots, views):  # once no slot without a frame is taken from it
             for left, top, right, bottom in view.frame:
-                slots[post, slot, :, top:bottom, left:right] = normalized[view.color][:, :1, :1]
+                slot[:, top:bottom, left:right] = colors[view.color][:, :1, :1]
         return pixel_values
 
-    def _normalize_images(self, images: list[Image.Image]) -> torch.Tensor:
-        """Return the values (N, 3, H, W) of pictures of one size.
+    def _normalize_images(self, images: list[tuple[Image.Image, np.ndarray]]) -> None:
+        """Normalize pictures of one size, each into the array (3, H, W) beside it.
 
-        Of several, they are looked up in a table of what the image processor makes of each value of each channel,
+        Of several, the values are looked up in a table of what the image processor makes of each value of each channel,
         which is less work; unless it makes more of a pixel than of its channels one by one.
         """
         table = self._values_of_channels() if len(images) > FEW_IMAGES else None
         if table is None:
-            options = {"do_resize": False, "do_center_crop": False, "return_tensors": "pt"}
-            return self.image_processor(images, **options)["pixel_values"]
-        pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
-        places = pixels.to(torch.int32, memory_format=torch.contiguous_format) + CHANNEL_STARTS
-        return table.index_select(0, places.flatten()).view(places.shape)
+            for (_, array), values in zip(images, self._process([image for image, _ in images])):
+                array[...] = values
+            return
+        for image, array in images:
+            for values, channel, normalized in zip(table, image.split(), array):
+                # With the default "raise", NumPy fills a copy and copies that.
+                np.take(values, np.asarray(channel), out=normalized, mode="clip")
 
-    def _values_of_channels(self) -> torch.Tensor | None:
-        """Return what the image processor makes of the 256 values of red, of green and of blue, (768,)."""
+    def _values_of_channels(self) -> np.ndarray | None:
+        """Return what the image processor makes of the 256 values of red, of green and of blue, (3, 256)."""
         ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
         gray, mixed = np.stack([ramp] * 3, axis=-1), np.stack([ramp, ramp[::-1], ramp.T], axis=-1)
-        options = {"do_resize": False, "do_center_crop": False, "return_tensors": "pt"}
-        values, others = self.image_processor([Image.fromarray(gray), Image.fromarray(mixed)], **options)[
-            "pixel_values"
-        ]
+        values, others = self._process([Image.fromarray(gray), Image.fromarray(mixed)])
         if values.shape != (3, 16, 16):
             return None
-        expected = torch.stack([values[0], values[1].flip(0), values[2].T])
-        return values.flatten() if torch.equal(others, expected) else None
+        expected = np.stack([values[0], values[1][::-1], values[2].T])
+        return values.reshape(3, 256) if np.array_equal(others, expected) else None
+
+    def _process(self, images: list[Image.Image]) -> np.ndarray:
+        """Return what the image processor makes of pictures that have their size, (N, 3, H, W)."""
+        options = {"do_resize": False, "do_center_crop": False, "return_tensors": "pt"}
+        return self.image_processor(images, **options)["pixel_values"].numpy()
 
     def _image_size(self) -> tuple[int, int]:
         """Return the width and height that the vision encoder wants."""
