@@ -111,7 +111,7 @@ class Canvas:
         self.shortest_edge = shortest_edge
         self.resample = resample
         self.resize = resize
-        self._original = None
+        self._views: dict[tuple, Image.Image] = {}
         self._scaled = None
 
     @property
@@ -121,9 +121,8 @@ class Canvas:
 
     def original(self) -> View:
         """Return the picture without a frame, at the model's resolution."""
-        if self._original is None:
-            self._original = self._kept(("original",), lambda: self._fit(self.image))
-        return View(self._original, self._shown((0, 0, *self._source_size())))
+        image = self._kept(("original",), lambda: self._fit(self.image))
+        return View(image, self._shown((0, 0, *self._source_size())))
 
     def framed(self, box: Box, color: Color, draw_at: str) -> View:
         """Return the whole picture with a frame around the box, at the model's resolution.
@@ -150,7 +149,12 @@ class Canvas:
         return View(image, self._shown(self._part(box)))
 
     def _kept(self, view: tuple, make: Callable[[], Image.Image]) -> Image.Image:
-        """Return a view; here it is made each time."""
+        """Return a view, the same picture each time."""
+        if view not in self._views:
+            self._views[view] = self._made(view, make)
+        return self._views[view]
+
+    def _made(self, view: tuple, make: Callable[[], Image.Image]) -> Image.Image:
         return make()
 
     def _source_size(self) -> Size:
@@ -244,7 +248,7 @@ class CachedCanvas(Canvas):
             self._image = self.load()
         return self._image
 
-    def _kept(self, view: tuple, make: Callable[[], Image.Image]) -> Image.Image:
+    def _made(self, view: tuple, make: Callable[[], Image.Image]) -> Image.Image:
         image, self._size = self.cache.get(cache_key(self._key, *view), lambda: (make(), self.image.size))
         return image
 

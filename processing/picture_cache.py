@@ -5,7 +5,7 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,11 +117,28 @@ def picture_content(image: Any) -> bytes | None:
     Raises:
         OSError: the file cannot be read.
     """
-    if isinstance(image, Mapping):
-        image = image.get("path") if image.get("bytes") is None else image["bytes"]
+    image = _path_or_bytes(image)
     if isinstance(image, (str, os.PathLike)) and os.path.isfile(image):
         return Path(image).read_bytes()
     return image if isinstance(image, bytes) else None
+
+
+def same_picture(image: Any) -> Hashable:
+    """Return what is equal for pictures that are the same: their path, their bytes, or the very object in memory.
+
+    Args:
+        image: as in [`picture_content`].
+    """
+    image = _path_or_bytes(image)
+    if isinstance(image, (str, os.PathLike)):
+        return os.fspath(image)
+    return image if isinstance(image, bytes) else id(image)
+
+
+def _path_or_bytes(image: Any) -> Any:
+    if isinstance(image, Mapping):
+        return image.get("path") if image.get("bytes") is None else image["bytes"]
+    return image
 
 
 def cache_key(content: bytes, *settings: Any) -> bytes:
@@ -131,4 +148,4 @@ def cache_key(content: bytes, *settings: Any) -> bytes:
     return key.digest()
 
 
-__all__ = ["PictureCache", "cache_key", "picture_content"]
+__all__ = ["PictureCache", "cache_key", "picture_content", "same_picture"]

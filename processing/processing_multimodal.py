@@ -1,5 +1,6 @@
 """Processor of the systems that read text with pictures: the whole image, and its regions cut out."""
 
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ from transformers import AutoImageProcessor, AutoTokenizer
 
 from .entity_markers import DEFAULT_MARKERS
 from .focal_augmentation import Box, CachedCanvas, Canvas, View, check_boxes
-from .picture_cache import PictureCache, picture_content
+from .picture_cache import PictureCache, picture_content, same_picture
 from .picture_files import MAX_PIXELS, load_image
 from .processing_relation_extraction import RelationExtractionProcessor, check_count, check_switch, naming_the_post
 from .suggestions import unknown
@@ -149,9 +150,10 @@ class MultimodalProcessor(RelationExtractionProcessor):
             ValueError: if a box or the picture cannot be right, or there are boxes but no picture.
         """
         reads_regions = "regions" in self.inputs
-        canvas, grounded, detected = self._open_picture(
+        grounded, detected = _check_regions(
             image, grounded_regions if reads_regions else None, detected_regions if reads_regions else None
         )
+        canvas = None if image is None else self._open_picture(image)
         slots = [] if canvas is None else self._fill_slots(canvas, grounded, detected)
         return slots + [None] * (self.num_slots - len(slots))
 
@@ -169,12 +171,18 @@ class MultimodalProcessor(RelationExtractionProcessor):
         absent = [0.0] * 4
         image_mask = [[False] * self.num_slots for _ in posts]
         boxes = [[absent] * self.num_slots for _ in posts]
-        views = []
+        views, canvases = [], {}
+        posts_to_come = Counter(same_picture(post["image"]) for post in posts)
         for index, post in enumerate(posts):
             with naming_the_post(index, len(posts)):
-                canvas, grounded, detected = self._open_picture(
-                    post["image"], post["grounded_regions"], post["detected_regions"]
-                )
+                image, name = post["image"], same_picture(post["image"])
+                grounded, detected = _check_regions(image, post["grounded_regions"], post["detected_regions"])
+                canvas = canvases.pop(name, None)
+                if canvas is None and image is not None:
+                    canvas = self._open_picture(image)
+                posts_to_come[name] -= 1
+                if posts_to_come[name]:  # no picture stays in memory longer than that
+                    canvases[name] = canvas
                 slots = [] if canvas is None else self._fill_slots(canvas, grounded, detected)
             for slot, content in enumerate(slots):
                 if content is not None:
@@ -189,16 +197,8 @@ class MultimodalProcessor(RelationExtractionProcessor):
             "boxes": torch.tensor(boxes, dtype=torch.float32).view(*shape, 4),
         }
 
-    def _open_picture(
-        self, image: Any, grounded_regions: list[Box] | None, detected_regions: list[Box] | None
-    ) -> tuple[Canvas | None, list[Box], list[Box]]:
-        """Return a post's picture, ready to be framed and cropped, and its checked boxes; no picture, no boxes."""
-        grounded = check_boxes(grounded_regions, "grounded_regions")
-        detected = check_boxes(detected_regions, "detected_regions")
-        if image is None:
-            if grounded or detected:
-                raise ValueError("There are regions, but no image that they are regions of: `images` is None.")
-            return None, [], []
+    def _open_picture(self, image: Any) -> Canvas:
+        """Return a picture, ready to be framed and cropped."""
         settings = {
             "size": self._image_size(),
             "shortest_edge": self._shortest_edge(),
@@ -207,10 +207,9 @@ class MultimodalProcessor(RelationExtractionProcessor):
         }
         content = None if self.picture_cache is None else picture_content(image)
         if content is None:
-            return Canvas(self.load_picture(image), **settings), grounded, detected
+            return Canvas(self.load_picture(image), **settings)
         limits = self.max_image_pixels, self._least_side()
-        canvas = CachedCanvas(self.picture_cache, content, partial(self.load_picture, image), limits, **settings)
-        return canvas, grounded, detected
+        return CachedCanvas(self.picture_cache, content, partial(self.load_picture, image), limits, **settings)
 
     def load_picture(self, image: Any) -> Image.Image:
         """Read a picture as this processor does, before it is scaled; see [`load_image`]."""
@@ -288,6 +287,17 @@ class MultimodalProcessor(RelationExtractionProcessor):
         if size.get("height"):
             return size["width"], size["height"]
         return size["shortest_edge"], size["shortest_edge"]
+
+
+def _check_regions(
+    image: Any, grounded_regions: list[Box] | None, detected_regions: list[Box] | None
+) -> tuple[list[Box], list[Box]]:
+    """Return a post's boxes, checked; without a picture there are none."""
+    grounded = check_boxes(grounded_regions, "grounded_regions")
+    detected = check_boxes(detected_regions, "detected_regions")
+    if image is None and (grounded or detected):
+        raise ValueError("There are regions, but no image that they are regions of: `images` is None.")
+    return grounded, detected
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

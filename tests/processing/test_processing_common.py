@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 import re
+import weakref
 from array import array
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoProcessor, BertConfig, CLIPImageProcessorPil, CLIPVisionConfig, PreTrainedTokenizerFast
 
 from mmre.posts.collator import PostCollator
-from mmre.processing import PROCESSORS
+from mmre.processing import PROCESSORS, processing_multimodal
+from mmre.processing.picture_cache import PictureCache
 
 SIZE = 32
 TEXT = "rafael nadal weds mery perello in south wales"
@@ -411,6 +413,54 @@ def test_a_batch_is_its_posts(make, picture, tmp_path, arguments, side):
                 together = together[:length]
             assert torch.equal(together, alone[name][0]), name
     assert batch["input_ids"].shape[1] == max(len(row.nonzero()) for row in batch["attention_mask"])
+
+
+@only_those_that_read("image")
+@pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
+@pytest.mark.parametrize("kind", ["path", "bytes", "object"])
+@pytest.mark.parametrize("is_kept", [False, True], ids=["no cache", "cache"])
+def test_posts_of_one_picture_are_as_each_alone_and_open_it_once(
+    make, picture, tmp_path, monkeypatch, arguments, kind, is_kept
+):
+    processor = make(**{name: value for name, value in arguments.items() if name in make.arguments})
+    images = [picture, picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    for number, image in enumerate(images):
+        image.save(tmp_path / f"{number}.png")
+        if kind != "object":
+            path = tmp_path / f"{number}.png"
+            images[number] = str(path) if kind == "path" else path.read_bytes()
+    shown = [0, 1, 0, None, 0, 1]
+    posts = [
+        {
+            "text": TEXT,
+            "images": None if number is None else images[number],
+            "grounded_regions": None if number is None else BOXES[index % 2 : 3],
+            "detected_regions": None if number is None else BOXES[2 : 4 - index % 2],
+        }
+        for index, number in enumerate(shown)
+    ]
+    alone = [processor(**post, head=HEAD, tail=TAIL) for post in posts]
+    if is_kept:
+        processor.picture_cache = PictureCache(tmp_path / "cache")
+    opened, at_once = [], []
+
+    def load_and_count(*args):
+        image = load_image(*args)
+        opened.append(weakref.ref(image))
+        at_once.append(sum(of_picture() is not None for of_picture in opened))
+        return image
+
+    load_image = processing_multimodal.load_image
+    monkeypatch.setattr(processing_multimodal, "load_image", load_and_count)
+    batch = processor(**as_batch(posts), head=[HEAD] * 6, tail=[TAIL] * 6)
+    for name in processor.picture_input_names:
+        assert torch.equal(batch[name], torch.cat([post[name] for post in alone])), name
+    assert len(opened) == 2
+    at_once.clear()
+    ordered = [posts[index] for index in (0, 2, 4, 3, 1, 5)]
+    processor.picture_cache = None
+    processor(**as_batch(ordered), head=[HEAD] * 6, tail=[TAIL] * 6)
+    assert at_once == [1, 1]  # the first is gone once its posts are done
 
 
 def test_padding_to_the_greatest_length(make):
