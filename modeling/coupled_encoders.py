@@ -168,6 +168,15 @@ class CoupledRelationExtractionPreTrainedModel(PrefixRelationExtractionPreTraine
             _check_exchange(encoder, layers[0])
         self.crop_embedding = CropEmbedding(self.config)
 
+    def post_init(self) -> None:
+        """Finish as every model does; to what shares a model out (FSDP), it is one piece.
+
+        Its layers hand keys and values to each other beside what they return, where no such tool sees them, and of the
+        vision encoder's embeddings only parts are called.
+        """
+        super().post_init()
+        self._no_split_modules = {type(self).__name__}
+
     @property
     def text_layers(self) -> list[nn.Module]:
         """Return the text encoder's layers."""

@@ -244,18 +244,15 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
         text_ids, text_mask = input_ids[:, :text_length], text_mask[:, :text_length]
         if not reads_captions:
             input_ids, attention_mask = text_ids, text_mask
-        # Looked up once, for two encodings of the text: the gradient of a look-up is as large as the whole vocabulary.
-        words = self._look_up(input_ids)
 
         levels, image_mask = self._encode_images(pixel_values, image_mask, batch_size=input_ids.shape[0])
-        fused, hierarchy_gates = self._interact_across_modalities(words, attention_mask, levels, image_mask)  # f1
+        fused, hierarchy_gates = self._interact_across_modalities(input_ids, attention_mask, levels, image_mask)  # f1
         gate = scores = None
         result = gather_tokens(fused, entity_positions)
         if self.config.use_text_oriented_interaction:
             text = fused  # H, where nothing but the text was read, and without dropout, which draws anew
             if hierarchy_gates is not None or reads_captions or self.text_model.training:
-                words = {name: values[:, :text_length] for name, values in words.items()}
-                text = self.text_model(**words, attention_mask=text_mask).last_hidden_state  # H
+                text = self.text_model(text_ids, attention_mask=text_mask).last_hidden_state  # H
             text = self.text_attention(text, text_mask)  # H_s (B, T, d)
             gate, scores = self._match(levels, image_mask, text, text_mask)  # m (B, d)
             gated = fused if gate is None else gate[:, None, :] * fused  # f2, equation (11)
@@ -328,14 +325,6 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
         positions = inputs["entity_positions"][:, None, None, :].expand(-1, *outputs.matching_scores.shape[1:3], -1)
         return outputs.matching_scores.gather(3, positions).sum(dim=3), None
 
-    def _look_up(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return what the text encoder reads in place of `input_ids` (B, T): the embeddings of the tokens."""
-        words = {"inputs_embeds": self.get_input_embeddings()(input_ids)}
-        embeddings = getattr(self.text_model, "embeddings", None)
-        if hasattr(embeddings, "create_position_ids_from_input_ids"):  # RoBERTa does not count padding
-            words["position_ids"] = embeddings.create_position_ids_from_input_ids(input_ids, embeddings.padding_idx)
-        return words
-
     def _encode_images(
         self, pixel_values: torch.Tensor | None, image_mask: torch.Tensor | None, batch_size: int
     ) -> tuple[list[torch.Tensor] | None, torch.Tensor | None]:
@@ -357,19 +346,19 @@ class TGDIForRelationClassification(TGDIPreTrainedModel):
 
     def _interact_across_modalities(
         self,
-        words: dict[str, torch.Tensor],
+        input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         levels: list[torch.Tensor] | None,
         image_mask: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Let the images into the text, equations (4) to (6): f1 (B, T_e, d), and the hierarchy gates (B, I, K, c)."""
         if levels is None or not self.config.use_cross_modal_interaction:
-            return self.text_model(**words, attention_mask=attention_mask).last_hidden_state, None
+            return self.text_model(input_ids, attention_mask=attention_mask).last_hidden_state, None
         features, gates = self.visual_features(levels)  # (N, K, L, d), (N, K, c)
         features = scatter_images(features, image_mask).permute(0, 2, 1, 3, 4).flatten(2, 3)  # (B, K, I L, d)
         mask = image_mask.repeat_interleave(self.config.visual_prompt_length, dim=1)  # (B, I L)
         prefix = self.visual_prefixes(features.unbind(dim=1), mask)
-        fused = encode_with_prefix(self.text_model, prefix, **words, attention_mask=attention_mask)
+        fused = encode_with_prefix(self.text_model, prefix, input_ids=input_ids, attention_mask=attention_mask)
         return fused, scatter_images(gates, image_mask)
 
     def _match(

@@ -758,24 +758,6 @@ def test_the_fusion_weight_goes_from_the_first_result_to_the_refined_one():
 # What the three encodings of the text share
 
 
-@pytest.mark.parametrize("padding", ["after", "before"])
-@pytest.mark.parametrize("text", TEXT_ENCODERS)
-def test_words_are_looked_up_once_with_the_logits_and_gradients_of_twice(text, padding, monkeypatch):
-    model = make_model(text).double()
-    batch = make_batch(model.config, torch.float64, labels=True)
-    if padding == "before":
-        for name in ("input_ids", "attention_mask", "text_mask"):
-            batch[name] = batch[name].flip(1)
-    looked_up = []
-    model.get_input_embeddings().register_forward_hook(lambda *_: looked_up.append(1))
-    loss, gradients = loss_and_gradients(model, batch)
-    assert len(looked_up) == 1
-    monkeypatch.setattr(model, "_look_up", lambda input_ids: {"input_ids": input_ids})
-    twice, expected = loss_and_gradients(model, batch)
-    assert len(looked_up) == 3
-    torch.testing.assert_close((loss, gradients), (twice, expected), atol=1e-12, rtol=1e-10)
-
-
 def test_a_text_with_nothing_beside_it_is_encoded_once_with_the_logits_and_gradients_of_twice():
     model = make_model().double()
     batch = without(make_batch(model.config, torch.float64, labels=True), "pixel_values", "image_mask")
