@@ -6,6 +6,7 @@
 Each system is timed three ways, interleaved, on the same synthetic posts of which two share each picture:
 
 - the plain way: each post by itself, texts padded to the greatest length, all slots encoded, absent and equal ones too;
+  in the official mode, each frame is drawn on the full-size picture, which the image processor then scales;
 - ours: as the package does it;
 - the floor: the bare encoders on the different pictures that exist and on the real lengths; for the input, none.
 
@@ -14,6 +15,7 @@ this process has a processor, so that other work on the machine counts less; med
 """
 
 import argparse
+import io
 import platform
 import resource
 import statistics
@@ -24,11 +26,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from PIL import Image, ImageDraw
 from torch.utils._pytree import tree_map
 
 from mmre.modeling import MODELS
 from mmre.posts.collator import PostCollator
 from mmre.posts.dependencies import with_dependencies
+from mmre.processing.focal_augmentation import DETECTED_COLOR, FRAME_WIDTH, GROUNDED_COLOR, drawn_edges
 from mmre.processing.picture_cache import PictureCache
 from mmre.training.encoders import build
 from mmre.training.settings import read_config, resolve
@@ -41,9 +45,13 @@ PAPER = {
 }
 # Beside the systems: the mode in which FocalMRE computes what the official code does.
 OFFICIAL = "focalmre-official"
-OFFICIAL_VALUES = {"region_weighting": "raw", "vision_feature_select_strategy": "full"}
+OFFICIAL_VALUES = {
+    **{"region_weighting": "raw", "vision_feature_select_strategy": "full"},
+    **{"draw_at": "source", "resize": "center_crop", "original_if_no_region": False},
+}
 PAPER["new_text_encoder"] |= {"intermediate_size": 3072, "max_position_embeddings": 512}
 PAPER["new_vision_encoder"] |= {"intermediate_size": 3072, "image_size": 224, "patch_size": 32}
+PHOTO = 800, 600  # the size of the pictures beside these
 
 
 def make(system: str, size: str, folder: Path):
@@ -63,13 +71,55 @@ def make(system: str, size: str, folder: Path):
         posts = with_dependencies(posts, processor.spacy_model)
     rows = posts["train"].to_list()
     picture = ("image", "grounded_regions", "detected_regions")
+    if size == "paper":
+        for row in rows:
+            row["image"] = {"bytes": as_photo(row["image"]["bytes"]), "path": None}
     for first, second in zip(rows[::2], rows[1::2]):
         second.update({name: first[name] for name in picture})
     return processor, model.eval(), [rows[:BATCH], rows[BATCH:]]
 
 
+def as_photo(content: bytes) -> bytes:
+    """Return a picture as a JPEG of the size of a photograph."""
+    file = io.BytesIO()
+    Image.open(io.BytesIO(content)).convert("RGB").resize(PHOTO).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
 def plain_input(processor, rows: list[dict]) -> dict[str, torch.Tensor]:
     """Encode each post by itself, padded to the greatest length, and put the posts together."""
+    if getattr(processor, "draw_at", None) == "source":
+        without = {"image": None, "grounded_regions": [], "detected_regions": []}
+        return one_by_one(processor, [row | without for row in rows]) | plain_frames(processor, rows)
+    return one_by_one(processor, rows)
+
+
+def plain_frames(processor, rows: list[dict]) -> dict[str, torch.Tensor]:
+    """Draw each frame on the full-size picture, and have the image processor scale and normalise it, as officially."""
+    size = processor.image_processor.crop_size
+    pixel_values = torch.zeros(len(rows), processor.num_slots, 3, size["height"], size["width"])
+    image_mask = torch.zeros(len(rows), processor.num_slots, dtype=torch.bool)
+    groups = (
+        ("grounded_regions", GROUNDED_COLOR, 0, processor.num_grounded_regions),
+        ("detected_regions", DETECTED_COLOR, processor.num_grounded_regions, processor.num_detected_regions),
+    )
+    for post, row in enumerate(rows):
+        if row["image"] is None:
+            continue
+        picture = Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB")
+        for name, color, start, slots in groups:
+            for slot, (x_min, y_min, x_max, y_max) in enumerate(row[name][:slots], start):
+                framed = picture.copy()
+                left, right = drawn_edges(x_min, x_max, picture.width)
+                top, bottom = drawn_edges(y_min, y_max, picture.height)
+                ImageDraw.Draw(framed).rectangle((left, top, right, bottom), outline=color, width=FRAME_WIDTH)
+                values = processor.image_processor(framed, return_tensors="pt")["pixel_values"]
+                pixel_values[post, slot], image_mask[post, slot] = values[0], True
+    return {"pixel_values": pixel_values, "image_mask": image_mask}
+
+
+def one_by_one(processor, rows: list[dict]) -> dict[str, torch.Tensor]:
+    """Encode each post by itself, padded to the greatest length, as the processor does."""
     encode = type(processor).__call__
 
     class Padded:
