@@ -157,13 +157,13 @@ def read_thresholds(path: str | os.PathLike) -> Thresholds:
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"--thresholds {path}: there is no such file")
+        raise FileNotFoundError(f"thresholds {path}: there is no such file")
     with open(path, "rb") as file:
         content = read_json(file.read())
     is_whole = isinstance(content, Mapping) and {*content} == {*Thresholds._fields}
     if not is_whole or not all(isinstance(content[name], Mapping) for name in ("relations", "posts")):
         fields = ", ".join(Thresholds._fields)
-        raise ValueError(f"--thresholds {path}: no JSON with {fields}; expected a file that mmre thresholds wrote")
+        raise ValueError(f"thresholds {path}: no JSON with {fields}; expected a file that mmre thresholds wrote")
     _check_number(path, "precision", content["precision"], above=0)
     _check_number(path, "temperature", content["temperature"], above=0, most=math.inf)
     for name, value in content["relations"].items():
@@ -206,13 +206,13 @@ def check_model(path: str | os.PathLike, thresholds: Thresholds, relations: Iter
     for name in thresholds.relations:
         if name not in known:
             problem = unknown("relation", name, known)
-            raise ValueError(f"--thresholds {path}: {problem} (known are the model's); {mend}")
+            raise ValueError(f"thresholds {path}: {problem} (known are the model's); {mend}")
     missing = [name for name in known if name not in thresholds.relations]
     if missing:
-        raise ValueError(f"--thresholds {path}: the model's relation {show(missing[0])} has none; {mend}")
+        raise ValueError(f"thresholds {path}: the model's relation {show(missing[0])} has none; {mend}")
     if not math.isclose(thresholds.temperature, temperature, rel_tol=1e-6):
         raise ValueError(
-            f"--thresholds {path}: it is for scores of temperature {thresholds.temperature:g}, and the model's have "
+            f"thresholds {path}: it is for scores of temperature {thresholds.temperature:g}, and the model's have "
             f"{temperature:g}, so that it is of another model; {mend}"
         )
 
@@ -222,13 +222,13 @@ def _check_number(path: str, name: str, value: Any, above: float | None = None, 
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or value < 0 or value > most or value == above:
         first, last = "from 0" if above is None else "above 0", f" to {most:g}" if math.isfinite(most) else ""
-        raise ValueError(f"--thresholds {path}: {name}: {show(value)}; expected a number {first}{last}")
+        raise ValueError(f"thresholds {path}: {name}: {show(value)}; expected a number {first}{last}")
 
 
 def _check_count(path: str, name: str, value: Any, least: int = 0) -> None:
     """Refuse what is no whole number from `least`."""
     if type(value) is not int or value < least:
-        raise ValueError(f"--thresholds {path}: {name}: {show(value)}; expected a whole number from {least}")
+        raise ValueError(f"thresholds {path}: {name}: {show(value)}; expected a whole number from {least}")
 
 
 __all__ = [
