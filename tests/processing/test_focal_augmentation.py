@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 from transformers import CLIPImageProcessorPil
 
 from mmre.processing.focal_augmentation import BOX_TOLERANCE, check_boxes, drawn_edges
+from mmre.processing.picture_cache import PictureCache
 from mmre.processing.picture_files import load_image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -798,6 +799,28 @@ def test_at_the_source_the_framed_picture_is_scaled(make_processor, picture, res
     released = (0.4, 0.55, 0.6, 0.7)
     (framed,), _ = make_processor(draw_at="source", resize=resize).focal_images(picture, [_corners(released)])
     assert (pixels(framed) == pixels(_fit(_drawn_by_the_official_code(picture, released, RED), resize))).all()
+
+
+@pytest.mark.parametrize("is_kept", [False, True], ids=["no cache", "cache"])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"draw_at": "source"}, {"input_mode": "cropped"}, {"draw_at": "source", "resize": "center_crop"}]
+)
+def test_each_of_many_regions_is_shown_as_if_it_were_the_only_one(
+    make_processor, picture, tmp_path, arguments, is_kept
+):
+    picture.save(tmp_path / "picture.png")
+    processor = make_processor(**arguments, original_if_no_region=False)
+    if is_kept:
+        processor.picture_cache = PictureCache(tmp_path / "cache")
+    boxes = [[0.1, 0.2, 0.5, 0.6], [0.1, 0.2, 0.5, 0.7], [0.0, 0.0, 1.0, 1.0], [0.6, 0.1, 0.9, 0.9]]
+    shown = processor.focal_images(tmp_path / "picture.png", boxes, boxes[:3])
+    assert [len(group) for group in shown] == [4, 3]
+    assert len({image.tobytes() for group in shown for image in group}) == (4 if arguments.get("input_mode") else 7)
+    alone = make_processor(**arguments, original_if_no_region=False)
+    for number, group in enumerate(shown):
+        for box, image in zip(boxes, group):
+            (expected,) = alone.focal_images(picture, *([[box]] if number == 0 else [[], [box]]))[number]
+            assert np.array_equal(pixels(image), pixels(expected))
 
 
 @PROPERTY
