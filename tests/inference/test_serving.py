@@ -4,12 +4,15 @@ import base64
 import json
 import re
 import shlex
+import socket
 import struct
 import threading
+import urllib.request
 import zlib
 from pathlib import Path
 
 import pytest
+import uvicorn
 from picture_helpers import SPACY_MODEL, cached_load_spacy, image_bytes, noise
 from prediction_helpers import NADAL, PERELLO, TEXT, read, write
 from transformers import AutoConfig
@@ -17,7 +20,7 @@ from transformers import AutoConfig
 from mmre.evaluation.thresholds import Thresholds, write_thresholds
 from mmre.inference import serving as serving_module
 from mmre.inference.run import predict
-from mmre.inference.serving import Service, make_app
+from mmre.inference.serving import Service, make_app, patient_protocol
 from mmre.inference.serving_arguments import ServingArguments
 from mmre.inference.serving_schema import EXAMPLES
 
@@ -351,6 +354,29 @@ def test_a_fault_of_the_server_is_told_without_its_insides(start, monkeypatch):
     monkeypatch.setattr(client.service, "predictor", fail)
     assert told(ask(client, PAIR), 500) == "Something went wrong here. The log of the server has more."
     assert client.get("/health").status_code == 200
+
+
+def test_no_part_of_an_answer_waits_for_the_one_before_to_be_acknowledged():
+    seen = []
+
+    class Watched(patient_protocol(seconds=5)):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            seen.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"answer"})
+
+    server = uvicorn.Server(uvicorn.Config(app, http=Watched, ws="none", lifespan="off", log_level="critical"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        with urllib.request.urlopen(f"http://127.0.0.1:{listening.getsockname()[1]}/", timeout=30) as answer:
+            assert answer.read() == b"answer"
+        server.should_exit = True
+        thread.join(timeout=30)
+    assert len(seen) == 1 and seen[0]
 
 
 def test_health_and_metrics_tell_what_happens(start):
