@@ -172,10 +172,11 @@ class MultimodalProcessor(RelationExtractionProcessor):
         image_mask = [[False] * self.num_slots for _ in posts]
         boxes = [[absent] * self.num_slots for _ in posts]
         views, canvases = [], {}
-        posts_to_come = Counter(same_picture(post["image"]) for post in posts)
-        for index, post in enumerate(posts):
+        names = [same_picture(post["image"]) for post in posts]
+        posts_to_come = Counter(names)
+        for index, (post, name) in enumerate(zip(posts, names)):
             with naming_the_post(index, len(posts)):
-                image, name = post["image"], same_picture(post["image"])
+                image = post["image"]
                 grounded, detected = _check_regions(image, post["grounded_regions"], post["detected_regions"])
                 canvas = canvases.pop(name, None)
                 if canvas is None and image is not None:

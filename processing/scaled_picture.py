@@ -31,8 +31,10 @@ class ScaledPicture:
         self.image = image
         self.size = size
         self.resample = resample
-        self._rows_scaled = image.resize((size[0], image.height), resample)
-        self._scaled = self._rows_scaled.resize(size, resample)
+        self._rows_first = image.height <= TALLEST * image.width
+        if self._rows_first:
+            self._rows_scaled = image.resize((size[0], image.height), resample)
+            self._scaled = self._rows_scaled.resize(size, resample)
 
     def outlined(self, corners: tuple[float, float, float, float], color: Color, width: int) -> Image.Image:
         """Return the scaled picture with a rectangle drawn on it before it is scaled.
@@ -44,7 +46,7 @@ class ScaledPicture:
         """
         drawn = self.image.copy()
         ImageDraw.Draw(drawn).rectangle(corners, outline=color, width=width)
-        if drawn.height > TALLEST * drawn.width:
+        if not self._rows_first:
             return drawn.resize(self.size, self.resample)
         left, top, right, bottom = corners
         sides = [_touched(edge, width, drawn.width) for edge in (left, right)]

@@ -21,9 +21,8 @@ def test_the_plain_way_encodes_every_slot_and_has_the_same_logits(system, tmp_pa
     rows[5] |= {"image": None, "grounded_regions": [], "detected_regions": []}
     ours, plain = collator(rows), bench.plain_input(processor, rows)
     assert plain["input_ids"].shape[1] == processor.max_length >= ours["input_ids"].shape[1]
-    assert torch.equal(plain["pixel_values"], ours["pixel_values"]) and torch.equal(
-        plain["image_mask"], ours["image_mask"]
-    )
+    for name in ("pixel_values", "image_mask"):
+        assert torch.equal(plain[name], ours[name])
     images = {}
     for name, run in (("ours", lambda: model(**ours)), ("plain", lambda: bench.plain_forward(model, plain))):
         images[name] = []
